@@ -1,0 +1,341 @@
+//! Changes: consecutive entries of one author as one Automerge change, and the only function that
+//! makes one.
+//!
+//! [`encode`] turns a place in the log and the entries into the Automerge change that stands for
+//! them. The author calls it, and every receiver calls it again on what came off the wire. So the
+//! wire can't say anything but «this author appends these entries», no peer's bytes ever reach
+//! Automerge's parsers, and the change is admitted only when its hash is the one that was signed.
+//!
+//! All changes hang on one constant *genesis* change, which makes the list `entries` at the root
+//! of the document. Any set of segments merges into one document whose list is their union.
+
+use std::num::NonZeroU64;
+use std::sync::LazyLock;
+
+use automerge::legacy::{ElementId, Key, ObjectId, Op, OpId, OpType};
+use automerge::{ActorId, ExpandedChange, ObjType, ScalarValue};
+use bytes::Bytes;
+
+use super::segment::Opening;
+use crate::words::entry::{EntryError, View};
+use crate::words::limits::{CHANGE_BYTES, CHANGE_ENTRIES, SEGMENT_ENTRIES};
+use crate::words::{ChangeHash, ClusterId, NodeId, SegmentId, Seq, Signature, Time};
+
+mod chunk;
+
+pub use chunk::{Chunk, Damaged};
+
+/// The name of the one list at the root of the document.
+pub const LIST: &str = "entries";
+/// The actor of the genesis change.
+const GENESIS_ACTOR: [u8; 16] = *b"towline/1genesis";
+/// The operation number of the list that genesis makes.
+const LIST_OP: u64 = 1;
+/// The operation number of the first entry of every segment.
+const FIRST_OP: u64 = 2;
+
+static GENESIS: LazyLock<automerge::Change> = LazyLock::new(|| {
+    let list = Op {
+        action: OpType::Make(ObjType::List),
+        obj: ObjectId::Root,
+        key: Key::Map(LIST.into()),
+        pred: Vec::new().into(),
+        insert: false,
+    };
+    automerge::Change::from(ExpandedChange {
+        operations: vec![list],
+        actor_id: ActorId::from(GENESIS_ACTOR),
+        author: None,
+        hash: None,
+        seq: 1,
+        start_op: NonZeroU64::MIN,
+        time: 0,
+        message: None,
+        deps: Vec::new(),
+        extra_bytes: Vec::new(),
+    })
+});
+
+/// The change that makes the list: the same bytes and the same hash on every node, for ever.
+pub fn genesis() -> &'static automerge::Change {
+    &GENESIS
+}
+
+/// What a change hangs on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// It is the first of its segment.
+    Opening(Opening),
+    /// It follows this change of the same segment.
+    Previous(ChangeHash),
+}
+
+/// Where a change stands in the log: all that its hash covers beside the entries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Who writes it.
+    pub author: NodeId,
+    /// The segment that it belongs to.
+    pub segment: SegmentId,
+    /// The seq of the segment's first entry.
+    pub segment_seq: Seq,
+    /// How many changes of the segment stand before it.
+    pub index: u32,
+    /// The seq of its first entry.
+    pub first_seq: Seq,
+    /// What it hangs on.
+    pub link: Link,
+}
+
+/// A change as the log keeps it: built by [`encode`], or read back from our own disk and found
+/// whole. What a stranger says is never this type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Who wrote it.
+    pub author: NodeId,
+    /// The segment that it belongs to.
+    pub segment: SegmentId,
+    /// The seq of the segment's first entry.
+    pub segment_seq: Seq,
+    /// How many changes of the segment stand before it.
+    pub index: u32,
+    /// The seq of its first entry.
+    pub first_seq: Seq,
+    /// How many entries it holds; at least one.
+    pub count: u32,
+    /// The time of its first entry.
+    pub first_time: Time,
+    /// The time of its last entry.
+    pub last_time: Time,
+    /// SHA-256 of its Automerge chunk.
+    pub hash: ChangeHash,
+    /// The author's signature over (domain, cluster, hash); absent where a later change of the
+    /// segment vouches for this one.
+    pub signature: Option<Signature>,
+    /// The Automerge chunk, uncompressed.
+    pub bytes: Bytes,
+}
+
+impl Change {
+    /// The seq that follows the last entry.
+    pub fn next_seq(&self) -> Seq {
+        self.first_seq.plus(u64::from(self.count))
+    }
+
+    /// Reads the chunk: what the change hangs on, and its entries.
+    ///
+    /// # Errors
+    /// Bytes that don't hash to [`Change::hash`], or are no change of ours: the disk lost them.
+    pub fn open(&self) -> Result<Chunk<'_>, Damaged> {
+        Chunk::open(&self.bytes, self.hash)
+    }
+
+    /// What the change hangs on, without hashing its bytes again: for a change that was just
+    /// built, or opened.
+    ///
+    /// # Errors
+    /// Bytes that are no change of ours.
+    pub fn link(&self) -> Result<Link, Damaged> {
+        chunk::link_of(&self.bytes)
+    }
+}
+
+/// Says why entries can't be a change. Nothing was kept of them.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EncodeError {
+    /// There is no entry, or more than a change may hold.
+    #[error("a change holds 1 to {CHANGE_ENTRIES} entries, and this has {0}")]
+    Count(usize),
+    /// The entries are too long together.
+    #[error("a change holds at most {CHANGE_BYTES} bytes of entries, and this has {0}")]
+    Bytes(usize),
+    /// The place doesn't fit the segment's bounds, or contradicts itself.
+    #[error("the place in the segment is out of bounds")]
+    Place,
+    /// One of the entries is not well-formed.
+    #[error("entry {index} of the change: {error}")]
+    Entry {
+        /// Which one, from 0.
+        index: usize,
+        /// What is wrong with it.
+        error: EntryError,
+    },
+    /// An entry's time doesn't rise above the one before it.
+    #[error("entry {0} of the change: its time doesn't rise above the one before")]
+    Time(usize),
+}
+
+/// Builds the one Automerge change that says: at this place, these entries.
+///
+/// The result depends on nothing but the arguments. It carries no signature yet.
+///
+/// # Errors
+/// Entries or a place that break the rules of the format; they are the same on every node.
+pub fn encode(place: &Place, entries: &[Bytes]) -> Result<Change, EncodeError> {
+    let (first_time, last_time) = check_entries(entries)?;
+    let start = check_place(place, entries.len())?;
+    let segment = ActorId::from(place.segment.0);
+    let list = ObjectId::Id(OpId(LIST_OP, ActorId::from(GENESIS_ACTOR)));
+    let operation = |(index, entry): (usize, &Bytes)| Op {
+        action: OpType::Put(ScalarValue::Bytes(entry.to_vec())),
+        obj: list.clone(),
+        key: Key::Seq(match start + index as u64 {
+            0 => ElementId::Head,
+            after => ElementId::Id(OpId(FIRST_OP + after - 1, segment.clone())),
+        }),
+        pred: Vec::new().into(),
+        insert: true,
+    };
+    let (dependency, message) = match &place.link {
+        Link::Opening(opening) => (genesis().hash(), Some(opening.text())),
+        Link::Previous(hash) => (automerge::ChangeHash(hash.0), None),
+    };
+    let change = automerge::Change::from(ExpandedChange {
+        operations: entries.iter().enumerate().map(operation).collect(),
+        actor_id: segment.clone(),
+        author: None,
+        hash: None,
+        seq: u64::from(place.index) + 1,
+        start_op: NonZeroU64::MIN.saturating_add(FIRST_OP - 1 + start),
+        time: (last_time.millis() / 1_000) as i64,
+        message,
+        deps: vec![dependency],
+        extra_bytes: Vec::new(),
+    });
+    Ok(Change {
+        author: place.author,
+        segment: place.segment,
+        segment_seq: place.segment_seq,
+        index: place.index,
+        first_seq: place.first_seq,
+        count: entries.len() as u32,
+        first_time,
+        last_time,
+        hash: ChangeHash(change.hash().0),
+        signature: None,
+        bytes: Bytes::copy_from_slice(change.raw_bytes()),
+    })
+}
+
+fn check_entries(entries: &[Bytes]) -> Result<(Time, Time), EncodeError> {
+    if entries.is_empty() || entries.len() > CHANGE_ENTRIES {
+        return Err(EncodeError::Count(entries.len()));
+    }
+    let bytes = entries.iter().map(Bytes::len).sum();
+    if bytes > CHANGE_BYTES {
+        return Err(EncodeError::Bytes(bytes));
+    }
+    let mut times: Option<(Time, Time)> = None;
+    for (index, entry) in entries.iter().enumerate() {
+        let entry = View::check(entry).map_err(|error| EncodeError::Entry { index, error })?;
+        times = match times {
+            None => Some((entry.time, entry.time)),
+            Some((first, last)) if entry.time > last => Some((first, entry.time)),
+            Some(_) => return Err(EncodeError::Time(index)),
+        };
+    }
+    times.ok_or(EncodeError::Count(0))
+}
+
+/// How many entries of the segment stand before this place.
+fn check_place(place: &Place, count: usize) -> Result<u64, EncodeError> {
+    let start = place
+        .first_seq
+        .0
+        .checked_sub(place.segment_seq.0)
+        .ok_or(EncodeError::Place)?;
+    let first = matches!(place.link, Link::Opening(_));
+    let fits = start + count as u64 <= SEGMENT_ENTRIES
+        && place.first_seq.0.checked_add(count as u64).is_some()
+        && u64::from(place.index) <= start
+        && first == (start == 0)
+        && first == (place.index == 0);
+    let own = match &place.link {
+        Link::Opening(opening) => {
+            opening.author == place.author
+                && opening.first_seq == place.first_seq
+                && opening.segment() == place.segment
+                && opening.check().is_ok()
+        }
+        Link::Previous(_) => true,
+    };
+    if fits && own {
+        Ok(start)
+    } else {
+        Err(EncodeError::Place)
+    }
+}
+
+/// Consecutive changes of one segment as they came off the wire: claims, and one signature.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignedRun {
+    /// Where the first of the changes stands.
+    pub place: Place,
+    /// The entries of each change, encoded.
+    pub changes: Vec<Vec<Bytes>>,
+    /// The author's signature over the last change; each change names the one before it, so it
+    /// vouches for all of them.
+    pub signature: Signature,
+}
+
+/// Says why a run was refused. Nothing was kept of it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum VerifyError {
+    /// It holds no change.
+    #[error("a run without a change")]
+    Empty,
+    /// The segment belongs to another cluster.
+    #[error("a segment of another cluster")]
+    Cluster,
+    /// The author's id is a key that can't vouch for anything.
+    #[error("the author's key is weak or no key")]
+    WeakKey,
+    /// A change of the run can't be rebuilt.
+    #[error("change {index} of the run: {error}")]
+    Encode {
+        /// Which one, from 0.
+        index: usize,
+        /// What is wrong with it.
+        error: EncodeError,
+    },
+    /// The signature is not the author's over the rebuilt change.
+    #[error("the signature is not the author's over these entries")]
+    Signature,
+}
+
+impl SignedRun {
+    /// Rebuilds the changes and checks the signature over the last of them.
+    ///
+    /// The predicate is the same on every node, and needs nothing but the run and the cluster id:
+    /// whether the run fits what the node holds is the log's to say.
+    ///
+    /// # Errors
+    /// A run that its author did not sign in this form for this cluster.
+    pub fn verify(self, cluster: ClusterId) -> Result<Vec<Change>, VerifyError> {
+        if matches!(&self.place.link, Link::Opening(opening) if opening.cluster != cluster) {
+            return Err(VerifyError::Cluster);
+        }
+        if !self.place.author.is_sound() {
+            return Err(VerifyError::WeakKey);
+        }
+        let mut place = self.place;
+        let mut changes = Vec::with_capacity(self.changes.len());
+        for (index, entries) in self.changes.iter().enumerate() {
+            let change =
+                encode(&place, entries).map_err(|error| VerifyError::Encode { index, error })?;
+            place.index = place.index.saturating_add(1);
+            place.first_seq = change.next_seq();
+            place.link = Link::Previous(change.hash);
+            changes.push(change);
+        }
+        let last = changes.last_mut().ok_or(VerifyError::Empty)?;
+        if !last.author.verify(cluster, last.hash, &self.signature) {
+            return Err(VerifyError::Signature);
+        }
+        last.signature = Some(self.signature);
+        Ok(changes)
+    }
+}
+
+#[cfg(test)]
+mod tests;

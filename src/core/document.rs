@@ -1,0 +1,106 @@
+//! The log as an Automerge document that any Automerge program opens.
+//!
+//! Documents are built for export and sealing; appends and queries never hold one.
+
+use automerge::{Automerge, ReadDoc, ScalarValueRef, Value, ValueRef};
+
+use super::change::{Change, LIST, genesis};
+
+/// How many changes are given to Automerge at once: its cost per call grows with the list.
+const APPLIED_AT_ONCE: usize = 4_096;
+
+/// Says why changes don't make a document.
+#[derive(Debug, thiserror::Error)]
+pub enum DocumentError {
+    /// A change's bytes are not what its hash says.
+    #[error("the change {hash} is damaged: {reason}")]
+    Damaged {
+        /// The change.
+        hash: crate::words::ChangeHash,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Automerge refuses the changes.
+    #[error("automerge refuses the changes: {0}")]
+    Automerge(#[from] automerge::AutomergeError),
+    /// The document is not one that towline wrote.
+    #[error("not a document of towline: {0}")]
+    Shape(&'static str),
+}
+
+/// Collects changes into one Automerge document with one list.
+pub struct Document {
+    document: Automerge,
+    waiting: Vec<automerge::Change>,
+}
+
+impl Document {
+    /// A document that holds the empty list.
+    ///
+    /// # Errors
+    /// None in practice: genesis is constant.
+    pub fn new() -> Result<Self, DocumentError> {
+        let mut document = Automerge::new();
+        document.apply_changes([genesis().clone()])?;
+        Ok(Self {
+            document,
+            waiting: Vec::new(),
+        })
+    }
+
+    /// Adds a change of our own store. Its hash is checked before Automerge sees the bytes.
+    ///
+    /// # Errors
+    /// A damaged change; the document is as it was.
+    pub fn add(&mut self, change: &Change) -> Result<(), DocumentError> {
+        let damaged = |reason: String| DocumentError::Damaged {
+            hash: change.hash,
+            reason,
+        };
+        change.open().map_err(|e| damaged(e.to_string()))?;
+        let read = automerge::Change::from_bytes(change.bytes.to_vec());
+        self.waiting.push(read.map_err(|e| damaged(e.to_string()))?);
+        if self.waiting.len() >= APPLIED_AT_ONCE {
+            self.apply()?;
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self) -> Result<(), DocumentError> {
+        Ok(self
+            .document
+            .apply_changes(std::mem::take(&mut self.waiting))?)
+    }
+
+    /// The document's bytes.
+    ///
+    /// # Errors
+    /// Automerge refuses the changes.
+    pub fn save(mut self) -> Result<Vec<u8>, DocumentError> {
+        self.apply()?;
+        Ok(self.document.save())
+    }
+}
+
+/// The encoded entries in a document that [`Document::save`] wrote, in the list's order, and the
+/// document's heads in order.
+///
+/// # Errors
+/// Bytes that are no such document. Only for documents of our own: Automerge parses them.
+pub fn entries_of(saved: &[u8]) -> Result<(Vec<Vec<u8>>, Vec<[u8; 32]>), DocumentError> {
+    let document = Automerge::load(saved)?;
+    let list = document.get(automerge::ROOT, LIST)?;
+    let Some((Value::Object(_), list)) = list else {
+        return Err(DocumentError::Shape("it has no list of entries"));
+    };
+    let mut entries = Vec::with_capacity(document.length(&list));
+    for item in document.list_range(&list, ..) {
+        match item.value {
+            ValueRef::Scalar(ScalarValueRef::Bytes(bytes)) => entries.push(bytes.to_vec()),
+            _ => return Err(DocumentError::Shape("an entry is no byte string")),
+        }
+    }
+    let mut heads: Vec<[u8; 32]> = document.get_heads().iter().map(|hash| hash.0).collect();
+    heads.sort();
+    Ok((entries, heads))
+}

@@ -1,0 +1,513 @@
+//! The log's state: the heads of every author, and the rules by which a change joins them.
+//!
+//! [`Log::append`] makes changes of drafts, [`Log::apply`] admits changes of others. Both return
+//! what is to be committed; neither writes anything. When the commit fails, this value no longer
+//! says what is on disk, and must be thrown away: the log is read from the store again.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+
+use super::change::{Change, EncodeError, Link, Place, encode};
+use super::clock::{Clock, Skew};
+use super::frontier::{Frontier, Head};
+use super::pending::{Parked, Pending};
+use super::segment::{Opening, Parent};
+use crate::words::limits::{
+    AUTHORS, BRANCHES, CHANGE_BYTES, CHANGE_ENTRIES, SEGMENT_BYTES, SEGMENT_ENTRIES,
+    SEGMENT_PARENTS,
+};
+use crate::words::{ChangeHash, ClusterId, Draft, Identity, NodeId, Offset, SegmentId, Seq, Time};
+
+/// What the frame of a change may add to the bytes of its entries, at most.
+const CHUNK_OVERHEAD: u64 = 64 << 10;
+
+/// The end of one branch of an author, and what is needed to go on from there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tip {
+    /// The newest change.
+    pub head: Head,
+    /// The seq of the first entry of its segment.
+    pub segment_seq: Seq,
+    /// How many changes its segment holds.
+    pub changes: u32,
+    /// How many bytes its segment's changes have.
+    pub bytes: u64,
+    /// The time of its last entry.
+    pub last_time: Time,
+}
+
+/// A change with its place in this node's order of arrival.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// The offset of its first entry.
+    pub offset: Offset,
+    /// Whether its time was over a minute ahead of this node's clock.
+    pub skew: bool,
+    /// The change.
+    pub change: Change,
+}
+
+/// What the log must know of its own past to place a change that doesn't extend a head.
+///
+/// The store answers; the answers depend on nothing but what was committed.
+pub trait Past {
+    /// What goes wrong when the past can't be read.
+    type Error;
+
+    /// The hash of the change that begins at `seq` in a segment.
+    fn change_at(
+        &mut self,
+        segment: SegmentId,
+        seq: Seq,
+    ) -> Result<Option<ChangeHash>, Self::Error>;
+
+    /// The last time of a change of an author that ends before `parent.next_seq`, if it is held.
+    fn parent_time(&mut self, author: NodeId, parent: &Parent)
+    -> Result<Option<Time>, Self::Error>;
+}
+
+/// Says why drafts were not appended. Nothing was written, and the log is as it was.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AppendError {
+    /// There is nothing to append.
+    #[error("nothing to append")]
+    Nothing,
+    /// The clock has reached the end of time: an entry of this node lies in the year 6429.
+    #[error("the node's clock has reached the end of time")]
+    EndOfTime,
+    /// A draft breaks a rule of the format that its type could not hold.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+}
+
+/// Why a change that is signed by its author is not admitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Its seq, index or segment doesn't follow from what it hangs on.
+    #[error("it doesn't follow from the change that it names")]
+    Place,
+    /// Its first time isn't above the last one of what it hangs on.
+    #[error("its time doesn't rise above the change that it names")]
+    Time,
+    /// Its segment holds more than a segment may.
+    #[error("its segment is over 8,192 entries or 8 MiB")]
+    Segment,
+    /// Another change stands at its place: its author has signed two histories.
+    #[error("another change of its author stands at the same place: a fork")]
+    Fork,
+    /// There are too many authors, or too many branches of one.
+    #[error("too many authors, or too many branches of one author")]
+    Crowd,
+}
+
+/// What became of the changes that were applied.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// To be committed, in this order.
+    pub arrivals: Vec<Arrival>,
+    /// How many were in the log already.
+    pub duplicates: usize,
+    /// How many wait for a parent.
+    pub pending: usize,
+    /// How many waited for a parent and found no room.
+    pub dropped: usize,
+    /// Which were refused, by author, and why.
+    pub refused: Vec<(NodeId, Refusal)>,
+}
+
+/// Where a change belongs.
+enum Fit {
+    /// After this tip, by its index in the author's tips.
+    After(usize),
+    /// At the start of a new segment.
+    Opens,
+    /// It is there already.
+    Known,
+    /// It waits for this change.
+    Waits(ChangeHash),
+    /// It can't be admitted.
+    Refused(Refusal),
+}
+
+/// The state of the log in memory: the tips of every author. It does not grow with the log.
+#[derive(Debug)]
+pub struct Log {
+    identity: Identity,
+    cluster: ClusterId,
+    /// Random bytes of this lifetime, for the segments that it opens.
+    lifetime: [u8; 16],
+    /// The segment that this lifetime writes, once it has appended.
+    open: Option<SegmentId>,
+    clock: Clock,
+    tips: HashMap<NodeId, Vec<Tip>>,
+    next_offset: Offset,
+    pending: Pending,
+}
+
+impl Log {
+    /// The log as the store holds it, at the start of a lifetime.
+    ///
+    /// `lifetime` are 16 fresh random bytes: they keep two lifetimes that start from the same
+    /// state (a restored backup, a copied disk) from writing under one segment.
+    pub fn new(
+        identity: Identity,
+        cluster: ClusterId,
+        lifetime: [u8; 16],
+        tips: impl IntoIterator<Item = (NodeId, Tip)>,
+        next_offset: Offset,
+        now: u64,
+    ) -> Self {
+        let mut log = Self {
+            identity,
+            cluster,
+            lifetime,
+            open: None,
+            clock: Clock::default(),
+            tips: HashMap::new(),
+            next_offset,
+            pending: Pending::default(),
+        };
+        let me = log.node();
+        for (author, tip) in tips {
+            if author == me {
+                log.clock.see_own(tip.last_time);
+            } else {
+                log.clock.see(tip.last_time, now);
+            }
+            log.tips.entry(author).or_default().push(tip);
+        }
+        log
+    }
+
+    /// The node that this log belongs to.
+    pub fn node(&self) -> NodeId {
+        self.identity.node_id()
+    }
+
+    /// The offset that the next entry takes.
+    pub fn next_offset(&self) -> Offset {
+        self.next_offset
+    }
+
+    /// How many changes wait for a parent.
+    pub fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// What is held of every author.
+    pub fn frontier(&self) -> Frontier {
+        let mut frontier = Frontier::default();
+        for (author, tips) in &self.tips {
+            tips.iter()
+                .for_each(|tip| frontier.insert(*author, tip.head));
+        }
+        frontier
+    }
+
+    /// Makes changes of drafts, at the node's own end of the log: contiguous seqs, rising times,
+    /// one signature a change.
+    ///
+    /// # Errors
+    /// The log is as it was, whatever the error.
+    pub fn append(&mut self, drafts: &[Draft], now: u64) -> Result<Vec<Arrival>, AppendError> {
+        if drafts.is_empty() {
+            return Err(AppendError::Nothing);
+        }
+        let mut clock = self.clock;
+        let mut entries = Vec::with_capacity(drafts.len());
+        for draft in drafts {
+            entries.push(draft.encode(clock.tick(now).ok_or(AppendError::EndOfTime)?));
+        }
+        let me = self.node();
+        let mut tips = self.tips.get(&me).cloned().unwrap_or_default();
+        let mut open = self.open;
+        let mut offset = self.next_offset;
+        let mut arrivals = Vec::new();
+        let mut rest = &entries[..];
+        while !rest.is_empty() {
+            let place = self.next_place(&tips, open, rest);
+            let (group, later) = rest.split_at(group_size(rest, place.room));
+            let mut change = encode(&place.place, group)?;
+            change.signature = Some(self.identity.sign(self.cluster, change.hash));
+            tips = vec![tip_after(place.after.as_ref(), &change)];
+            open = Some(change.segment);
+            let count = u64::from(change.count);
+            arrivals.push(Arrival {
+                offset,
+                skew: false,
+                change,
+            });
+            offset = offset.plus(count);
+            rest = later;
+        }
+        self.clock = clock;
+        self.tips.insert(me, tips);
+        self.open = open;
+        self.next_offset = offset;
+        Ok(arrivals)
+    }
+
+    /// Where this node's next change goes: on in the open segment, or into a new one that joins
+    /// all branches that the node finds of itself.
+    fn next_place(&self, tips: &[Tip], open: Option<SegmentId>, rest: &[Bytes]) -> NextPlace {
+        let author = self.node();
+        if let [tip] = tips
+            && Some(tip.head.segment) == open
+        {
+            let room = SEGMENT_ENTRIES - (tip.head.next_seq.0 - tip.segment_seq.0);
+            let first = rest.first().map_or(0, Bytes::len) as u64;
+            if room > 0 && tip.bytes + first + CHUNK_OVERHEAD <= SEGMENT_BYTES {
+                let place = Place {
+                    author,
+                    segment: tip.head.segment,
+                    segment_seq: tip.segment_seq,
+                    index: tip.changes,
+                    first_seq: tip.head.next_seq,
+                    link: Link::Previous(tip.head.hash),
+                };
+                let bytes = SEGMENT_BYTES - tip.bytes - CHUNK_OVERHEAD;
+                return NextPlace {
+                    place,
+                    room: (room, bytes),
+                    after: Some(tip.clone()),
+                };
+            }
+        }
+        let mut parents: Vec<Parent> = tips
+            .iter()
+            .map(|tip| Parent {
+                next_seq: tip.head.next_seq,
+                hash: tip.head.hash,
+            })
+            .collect();
+        parents.sort();
+        let over = parents.len().saturating_sub(SEGMENT_PARENTS);
+        let parents = parents.split_off(over); // the highest ones stay
+        let first_seq = parents.last().map_or(Seq(0), |parent| parent.next_seq);
+        let (cluster, nonce) = (self.cluster, self.lifetime);
+        let opening = Opening {
+            cluster,
+            author,
+            first_seq,
+            parents,
+            nonce,
+        };
+        let segment = opening.segment();
+        let link = Link::Opening(opening);
+        let place = Place {
+            author,
+            segment,
+            segment_seq: first_seq,
+            index: 0,
+            first_seq,
+            link,
+        };
+        NextPlace {
+            place,
+            room: (SEGMENT_ENTRIES, SEGMENT_BYTES - CHUNK_OVERHEAD),
+            after: None,
+        }
+    }
+
+    /// Admits changes that their authors signed, in the order given, and all that waited for them.
+    ///
+    /// Applying is idempotent and, up to the order of arrival, commutative: whatever the order and
+    /// however often, the same changes end in the same frontier.
+    ///
+    /// # Errors
+    /// The past can't be read. The log must then be thrown away.
+    pub fn apply<P: Past>(
+        &mut self,
+        changes: Vec<Change>,
+        now: u64,
+        past: &mut P,
+    ) -> Result<Applied, P::Error> {
+        let mut applied = Applied::default();
+        let mut todo: Vec<Change> = changes.into_iter().rev().collect();
+        // What this call admitted is not in the store yet, so the past can't know of it.
+        let mut fresh: HashMap<(SegmentId, Seq), ChangeHash> = HashMap::new();
+        let mut ends: HashMap<Parent, Time> = HashMap::new();
+        while let Some(change) = todo.pop() {
+            match self.fit(&change, &fresh, &ends, past)? {
+                Fit::Known => applied.duplicates += 1,
+                Fit::Refused(refusal) => applied.refused.push((change.author, refusal)),
+                Fit::Waits(parent) => match self.pending.park(parent, change) {
+                    Parked::Waits => applied.pending += 1,
+                    Parked::Twice => applied.duplicates += 1,
+                    Parked::Dropped => applied.dropped += 1,
+                },
+                fit @ (Fit::After(_) | Fit::Opens) => {
+                    fresh.insert((change.segment, change.first_seq), change.hash);
+                    let end = Parent {
+                        next_seq: change.next_seq(),
+                        hash: change.hash,
+                    };
+                    ends.insert(end, change.last_time);
+                    todo.extend(self.pending.release(&change.hash));
+                    applied.arrivals.push(self.admit(change, fit, now));
+                }
+            }
+        }
+        Ok(applied)
+    }
+
+    fn fit<P: Past>(
+        &self,
+        change: &Change,
+        fresh: &HashMap<(SegmentId, Seq), ChangeHash>,
+        ends: &HashMap<Parent, Time>,
+        past: &mut P,
+    ) -> Result<Fit, P::Error> {
+        let tips = self.tips.get(&change.author).map_or(&[][..], Vec::as_slice);
+        // A chunk whose link can't be read was not built by `encode`: it can't be a `Change`.
+        let Ok(link) = change.link() else {
+            return Ok(Fit::Refused(Refusal::Place));
+        };
+        if let Link::Previous(hash) = &link
+            && let Some(at) = tips.iter().position(|tip| tip.head.hash == *hash)
+        {
+            return Ok(follows(&tips[at], change).map_or_else(Fit::Refused, |()| Fit::After(at)));
+        }
+        let place = (change.segment, change.first_seq);
+        let standing = match fresh.get(&place) {
+            Some(hash) => Some(*hash),
+            None => past.change_at(change.segment, change.first_seq)?,
+        };
+        if let Some(hash) = standing {
+            let same = hash == change.hash;
+            return Ok(if same {
+                Fit::Known
+            } else {
+                Fit::Refused(Refusal::Fork)
+            });
+        }
+        match link {
+            Link::Previous(hash) => Ok(Fit::Waits(hash)),
+            Link::Opening(opening) => self.fit_opening(change, &opening, tips, ends, past),
+        }
+    }
+
+    fn fit_opening<P: Past>(
+        &self,
+        change: &Change,
+        opening: &Opening,
+        tips: &[Tip],
+        ends: &HashMap<Parent, Time>,
+        past: &mut P,
+    ) -> Result<Fit, P::Error> {
+        let mut last_time = None;
+        for parent in &opening.parents {
+            let is_parent =
+                |tip: &&Tip| tip.head.hash == parent.hash && tip.head.next_seq == parent.next_seq;
+            let time = match tips.iter().find(is_parent).map(|tip| tip.last_time) {
+                Some(time) => Some(time),
+                None => match ends.get(parent) {
+                    Some(time) => Some(*time),
+                    None => past.parent_time(change.author, parent)?,
+                },
+            };
+            match time {
+                Some(time) => last_time = last_time.max(Some(time)),
+                None => return Ok(Fit::Waits(parent.hash)),
+            }
+        }
+        if last_time.is_some_and(|last| change.first_time <= last) {
+            return Ok(Fit::Refused(Refusal::Time));
+        }
+        let stranger = tips.is_empty() && self.tips.len() >= AUTHORS;
+        if stranger || tips.len() >= BRANCHES {
+            return Ok(Fit::Refused(Refusal::Crowd));
+        }
+        if change.bytes.len() as u64 > SEGMENT_BYTES {
+            return Ok(Fit::Refused(Refusal::Segment));
+        }
+        Ok(Fit::Opens)
+    }
+
+    fn admit(&mut self, change: Change, fit: Fit, now: u64) -> Arrival {
+        let skew = if change.author == self.node() {
+            self.clock.see_own(change.last_time);
+            false
+        } else {
+            self.clock.see(change.last_time, now) == Skew::Ahead
+        };
+        let tips = self.tips.entry(change.author).or_default();
+        match fit {
+            Fit::After(at) => tips[at] = tip_after(Some(&tips[at]), &change),
+            _ => {
+                if let Ok(Link::Opening(opening)) = change.link() {
+                    let joined = |tip: &Tip| {
+                        let Head { next_seq, hash, .. } = tip.head;
+                        opening.parents.contains(&Parent { next_seq, hash })
+                    };
+                    tips.retain(|tip| !joined(tip));
+                }
+                tips.push(tip_after(None, &change));
+            }
+        }
+        let offset = self.next_offset;
+        self.next_offset = offset.plus(u64::from(change.count));
+        Arrival {
+            offset,
+            skew,
+            change,
+        }
+    }
+}
+
+/// A place for this node's next change, with the room that its segment has left.
+struct NextPlace {
+    place: Place,
+    /// Entries and bytes.
+    room: (u64, u64),
+    after: Option<Tip>,
+}
+
+/// How many of the entries go into one change: at least one, at most what change and segment hold.
+fn group_size(entries: &[Bytes], room: (u64, u64)) -> usize {
+    let most = CHANGE_ENTRIES.min(usize::try_from(room.0).unwrap_or(CHANGE_ENTRIES));
+    let most_bytes = CHANGE_BYTES.min(usize::try_from(room.1).unwrap_or(CHANGE_BYTES));
+    let mut bytes = 0;
+    let fits = |entry: &&Bytes| {
+        bytes += entry.len();
+        bytes <= most_bytes
+    };
+    entries.iter().take(most).take_while(fits).count().max(1)
+}
+
+/// Whether a change follows the tip that it names.
+fn follows(tip: &Tip, change: &Change) -> Result<(), Refusal> {
+    let in_place = change.segment == tip.head.segment
+        && change.segment_seq == tip.segment_seq
+        && change.index == tip.changes
+        && change.first_seq == tip.head.next_seq;
+    if !in_place {
+        return Err(Refusal::Place);
+    }
+    if change.first_time <= tip.last_time {
+        return Err(Refusal::Time);
+    }
+    if tip.bytes + change.bytes.len() as u64 > SEGMENT_BYTES {
+        return Err(Refusal::Segment);
+    }
+    Ok(())
+}
+
+fn tip_after(before: Option<&Tip>, change: &Change) -> Tip {
+    let (changes, bytes) = before.map_or((0, 0), |tip| (tip.changes, tip.bytes));
+    Tip {
+        head: Head {
+            next_seq: change.next_seq(),
+            hash: change.hash,
+            segment: change.segment,
+        },
+        segment_seq: change.segment_seq,
+        changes: changes + 1,
+        bytes: bytes + change.bytes.len() as u64,
+        last_time: change.last_time,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,193 @@
+//! Merged order: one sequence out of many sorted runs.
+
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+
+use crate::words::{Entry, Time};
+
+/// Which way a sequence is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Direction {
+    /// From the oldest to the newest.
+    #[default]
+    Forward,
+    /// From the newest to the oldest.
+    Backward,
+}
+
+impl Direction {
+    fn order(self, ordering: Ordering) -> Ordering {
+        match self {
+            Self::Forward => ordering,
+            Self::Backward => ordering.reverse(),
+        }
+    }
+}
+
+/// A run of entries whose merged keys rise (or fall, when read backward).
+pub trait Run {
+    /// What goes wrong when the run can't be read.
+    type Error;
+
+    /// A time that no entry of the run comes before, in the direction of reading.
+    fn bound(&self) -> Time;
+
+    /// The next entry.
+    fn next_entry(&mut self) -> Result<Option<Entry>, Self::Error>;
+}
+
+/// The k-way merge of runs, which opens a run only when its turn comes.
+///
+/// Memory is one entry for each run that is open at the same time: for honest authors one each,
+/// however many segments they have.
+pub struct Merge<R> {
+    direction: Direction,
+    /// In the order of their bounds, the first one last.
+    closed: Vec<R>,
+    open: BinaryHeap<Front<R>>,
+}
+
+struct Front<R> {
+    direction: Direction,
+    entry: Entry,
+    run: R,
+}
+
+impl<R> Ord for Front<R> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        // A BinaryHeap gives the greatest first, and the next entry is to come first.
+        let keys = self.entry.merged_key().cmp(&other.entry.merged_key());
+        self.direction.order(keys).reverse()
+    }
+}
+
+impl<R> PartialOrd for Front<R> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<R> PartialEq for Front<R> {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl<R> Eq for Front<R> {}
+
+impl<R: Run> Merge<R> {
+    /// Merges the runs, each sorted in this direction.
+    pub fn new(mut runs: Vec<R>, direction: Direction) -> Self {
+        runs.sort_by(|a, b| direction.order(b.bound().cmp(&a.bound())));
+        Self {
+            direction,
+            closed: runs,
+            open: BinaryHeap::new(),
+        }
+    }
+
+    /// The next entry of all runs.
+    ///
+    /// # Errors
+    /// A run that can't be read. The merge must not be read on.
+    pub fn next_entry(&mut self) -> Result<Option<Entry>, R::Error> {
+        while let Some(run) = self
+            .closed
+            .pop_if(|run| due(self.direction, run, &self.open))
+        {
+            self.advance(run)?;
+        }
+        let Some(Front { entry, run, .. }) = self.open.pop() else {
+            return Ok(None);
+        };
+        self.advance(run)?;
+        Ok(Some(entry))
+    }
+
+    fn advance(&mut self, mut run: R) -> Result<(), R::Error> {
+        if let Some(entry) = run.next_entry()? {
+            self.open.push(Front {
+                direction: self.direction,
+                entry,
+                run,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Whether a closed run may hold something that comes before all open ones.
+fn due<R: Run>(direction: Direction, run: &R, open: &BinaryHeap<Front<R>>) -> bool {
+    let Some(front) = open.peek() else {
+        return true;
+    };
+    direction.order(run.bound().cmp(&front.entry.time)) != Ordering::Greater
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::words::{ChangeHash, Draft, NodeId, Offset, SegmentId, Seq};
+
+    struct Listed(Vec<Entry>);
+
+    impl Run for Listed {
+        type Error = Infallible;
+
+        fn bound(&self) -> Time {
+            self.0.last().map_or(Time::MAX, |entry| entry.time)
+        }
+
+        fn next_entry(&mut self) -> Result<Option<Entry>, Infallible> {
+            Ok(self.0.pop())
+        }
+    }
+
+    fn entry(author: u8, seq: u64, millis: u64) -> Entry {
+        Entry {
+            author: NodeId([author; 32]),
+            seq: Seq(seq),
+            time: Time::from_millis(millis),
+            offset: Offset(0),
+            change: ChangeHash([0; 32]),
+            segment: SegmentId([author; 16]),
+            skew: false,
+            body: Draft::text("t", "k", "").unwrap(),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_merge_is_the_sorted_union(
+            runs in proptest::collection::vec(proptest::collection::btree_set(0..200u64, 0..20), 0..6),
+            backward in any::<bool>(),
+        ) {
+            let direction = if backward { Direction::Backward } else { Direction::Forward };
+            let entries = |(author, times): (usize, &std::collections::BTreeSet<u64>)| -> Vec<Entry> {
+                times.iter().enumerate().map(|(seq, &t)| entry(author as u8, seq as u64, t)).collect()
+            };
+            let lists: Vec<Vec<Entry>> = runs.iter().enumerate().map(entries).collect();
+            let mut expected: Vec<Entry> = lists.concat();
+            expected.sort_by_key(Entry::merged_key);
+            if backward {
+                expected.reverse();
+            }
+            let runs = lists.into_iter().map(|mut list| {
+                if !backward {
+                    list.reverse(); // a run is popped from its end
+                }
+                Listed(list)
+            });
+            let mut merge = Merge::new(runs.collect(), direction);
+            let mut merged = Vec::new();
+            while let Some(entry) = merge.next_entry().unwrap() {
+                merged.push(entry);
+            }
+            prop_assert_eq!(merged, expected);
+        }
+    }
+}

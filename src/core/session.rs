@@ -1,0 +1,419 @@
+//! A session: how two connected nodes come to hold the same entries, as a pure state machine.
+//!
+//! Both sides run the same machine. After a *hello* each says its *frontier*. Each compares the
+//! other's with its own store, and so knows which ranges the other lacks; from then on it scans
+//! its own store in order of arrival. Both, catching up and live, only ever put ranges into one
+//! queue, which is sent from in order.
+//!
+//! What the other *has* is what it says that it has persisted: its frontiers and acks, and what it
+//! sends itself. An entry of an author whom the other is connected with is left to that author. A
+//! timer repeats the digest of the frontier; where digests differ, frontiers are exchanged again,
+//! and what lacks there without having moved for a whole interval is sent, whoever should have.
+//! So a memory of what was sent may save work, and never outlives a failure.
+//!
+//! The shell owns the connection and the store. It calls `handle_*` with what happened, and
+//! [`Session::poll`] whenever it could send one more frame, and does what that says.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+
+use super::change::SignedRun;
+use super::frame::{Frame, Heads, PROTOCOL};
+use super::frontier::{Frontier, Head, Range};
+use crate::words::limits::{AUTHORS, BRANCHES};
+use crate::words::{ClusterId, NodeId, Offset, SegmentId, Seq};
+
+/// Live scanning waits while so many ranges are still to be sent.
+const RANGES: usize = 64; // full: the scan of the store waits
+/// Who takes part in a session.
+#[derive(Clone, Debug)]
+pub struct Parties {
+    /// This node.
+    pub me: NodeId,
+    /// This node's cluster.
+    pub cluster: ClusterId,
+    /// This lifetime of this node.
+    pub incarnation: u64,
+    /// The name that people gave this node.
+    pub name: String,
+    /// The other node, as its certificate says.
+    pub peer: NodeId,
+}
+
+/// One entry of a scan: a change of the store without its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Passed {
+    /// Who wrote it.
+    pub author: NodeId,
+    /// The seq of its first entry.
+    pub first_seq: Seq,
+    /// Its segment, hash and end.
+    pub head: Head,
+}
+
+/// What the shell does next for the session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Send this frame.
+    Send(Frame),
+    /// Read the frontier that is persisted, and call [`Session::handle_own_frontier`].
+    ReadFrontier,
+    /// Compare this with the store, and call [`Session::handle_compared`].
+    Compare(Heads),
+    /// Read the changes that arrived at or after the offset, without their bytes, and call
+    /// [`Session::handle_scanned`].
+    Scan(Offset),
+    /// Read changes from the start of the range, as many as a frame takes, and call
+    /// [`Session::handle_fetched`].
+    Fetch(Range),
+}
+
+/// What a frame asks of the shell.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Received {
+    /// Nothing but another poll.
+    Noted,
+    /// The other has said who it is: name and incarnation.
+    Greeted {
+        /// The name that people gave it.
+        name: String,
+        /// This lifetime of it.
+        incarnation: u64,
+    },
+    /// These changes are to be verified and applied.
+    Run(SignedRun),
+}
+
+/// What the other did that no honest node does. The connection is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Violation {
+    /// It speaks another version of the protocol.
+    #[error("the peer speaks protocol {0}, and this node {PROTOCOL}")]
+    Protocol(u64),
+    /// It belongs to another cluster.
+    #[error("the peer belongs to another cluster")]
+    Cluster,
+    /// Its first frame was no hello, or a later one was.
+    #[error("the peer said hello at the wrong time")]
+    Hello,
+}
+
+/// What is known of the other's share of one author.
+#[derive(Debug, Default)]
+struct Known {
+    /// Its heads, as it last said.
+    heads: Vec<(SegmentId, Seq)>,
+    /// How far the author was when the last frontier came.
+    at_last_frontier: Seq,
+}
+
+impl Known {
+    fn next_seq(&self) -> Seq {
+        self.heads
+            .iter()
+            .map(|(_, next)| *next)
+            .max()
+            .unwrap_or_default()
+    }
+
+    fn advance(&mut self, segment: SegmentId, next_seq: Seq) {
+        let same = self.heads.iter_mut().find(|(known, _)| *known == segment);
+        match same {
+            Some((_, next)) => *next = next_seq.max(*next),
+            None => {
+                // A newer segment follows the older ones; a branch only makes this pessimistic.
+                self.heads.retain(|(_, next)| *next > next_seq);
+                self.heads.truncate(BRANCHES - 1);
+                self.heads.push((segment, next_seq));
+            }
+        }
+    }
+
+    /// Whether the other has an entry run up to `head`. On a branched author it may be wrong; the
+    /// next digest tells.
+    fn has(&self, head: &Head) -> bool {
+        let by =
+            |(segment, next): &(SegmentId, Seq)| *segment == head.segment || *next > head.next_seq;
+        self.heads
+            .iter()
+            .any(|known| known.1 >= head.next_seq && by(known))
+    }
+}
+
+/// One side of a session with one peer.
+#[derive(Debug)]
+pub struct Session {
+    parties: Parties,
+    greeted: bool,
+    /// Frames that are due, at most one of each kind.
+    hello_due: bool,
+    links_due: Option<Vec<NodeId>>,
+    frontier_due: bool,
+    digest_due: bool,
+    ready: VecDeque<Frame>,
+    acks: BTreeMap<NodeId, Head>,
+    /// The other's frontier, not compared yet.
+    compare: Option<Heads>,
+    /// What the other lacks and is to be sent, in order.
+    ranges: VecDeque<Range>,
+    /// Where the scan of the own store goes on; none before the other has said its frontier.
+    cursor: Option<Offset>,
+    /// Whether the store may hold more at the cursor.
+    grown: bool,
+    known: HashMap<NodeId, Known>,
+    /// Whom the other is connected with.
+    links: HashSet<NodeId>,
+    own_digest: Option<[u8; 32]>,
+}
+
+impl Session {
+    /// A session at the moment when the connection stands.
+    pub fn new(parties: Parties) -> Self {
+        Self {
+            parties,
+            greeted: false,
+            hello_due: true,
+            links_due: None,
+            frontier_due: true,
+            digest_due: false,
+            ready: VecDeque::new(),
+            acks: BTreeMap::new(),
+            compare: None,
+            ranges: VecDeque::new(),
+            cursor: None,
+            grown: false,
+            known: HashMap::new(),
+            links: HashSet::new(),
+            own_digest: None,
+        }
+    }
+
+    /// Takes a frame of the other.
+    ///
+    /// # Errors
+    /// What no honest node does; nothing of the frame was kept.
+    pub fn handle_frame(&mut self, frame: Frame) -> Result<Received, Violation> {
+        if self.greeted == matches!(frame, Frame::Hello { .. }) {
+            return Err(Violation::Hello);
+        }
+        match frame {
+            Frame::Hello {
+                protocol,
+                cluster,
+                incarnation,
+                name,
+            } => {
+                if protocol != PROTOCOL {
+                    return Err(Violation::Protocol(protocol));
+                }
+                if cluster != self.parties.cluster {
+                    return Err(Violation::Cluster);
+                }
+                self.greeted = true;
+                return Ok(Received::Greeted { name, incarnation });
+            }
+            Frame::Frontier(heads) => {
+                self.learn(&heads);
+                self.compare = Some(heads);
+            }
+            Frame::Digest(digest) => self.frontier_due |= self.own_digest != Some(digest),
+            Frame::Ack(heads) => self.learn(&heads),
+            Frame::Links(links) => self.links = links.into_iter().collect(),
+            Frame::Run(run) => {
+                let entries: usize = run.changes.iter().map(Vec::len).sum();
+                let next_seq = run.place.first_seq.plus(entries as u64);
+                let head = (run.place.segment, next_seq);
+                self.note(run.place.author, head);
+                return Ok(Received::Run(run));
+            }
+        }
+        Ok(Received::Noted)
+    }
+
+    fn learn(&mut self, heads: &Heads) {
+        for (author, heads) in heads {
+            for head in heads {
+                self.note(*author, (head.segment, head.next_seq));
+            }
+        }
+    }
+
+    /// Notes that the other has an author up to there. What it says of more authors than a cluster
+    /// has is not remembered.
+    fn note(&mut self, author: NodeId, (segment, next_seq): (SegmentId, Seq)) {
+        if self.known.len() < AUTHORS || self.known.contains_key(&author) {
+            self.known
+                .entry(author)
+                .or_default()
+                .advance(segment, next_seq);
+        }
+    }
+
+    /// The own store has grown.
+    pub fn handle_growth(&mut self) {
+        self.grown = true;
+    }
+
+    /// An interval has passed: the digest of the frontier is due.
+    pub fn handle_interval(&mut self) {
+        self.digest_due = true;
+    }
+
+    /// This node's connections have changed.
+    pub fn handle_links(&mut self, links: Vec<NodeId>) {
+        self.links_due = Some(links);
+    }
+
+    /// The answer to [`Step::ReadFrontier`].
+    pub fn handle_own_frontier(&mut self, frontier: &Frontier) {
+        let digest = frontier.digest();
+        self.own_digest = Some(digest);
+        if std::mem::take(&mut self.frontier_due) {
+            self.digest_due = false;
+            let heads = frontier
+                .iter()
+                .map(|(author, heads)| (*author, heads.to_vec()))
+                .collect();
+            self.ready.push_back(Frame::Frontier(heads));
+        } else if std::mem::take(&mut self.digest_due) {
+            self.ready.push_back(Frame::Digest(digest));
+        }
+    }
+
+    /// The answer to [`Step::Compare`]: what the other lacks, and the offset up to which that was
+    /// looked for.
+    pub fn handle_compared(&mut self, missing: Vec<Range>, watermark: Offset) {
+        let first = self.cursor.is_none();
+        if first {
+            self.cursor = Some(watermark);
+            self.grown = true;
+            self.ranges.extend(missing.iter().copied());
+        } else if self.ranges.is_empty() {
+            let stuck = |range: &&Range| {
+                let known = self.known.get(&range.author);
+                known.is_none_or(|known| known.next_seq() == known.at_last_frontier)
+            };
+            let stuck: Vec<Range> = missing.iter().filter(stuck).copied().collect();
+            self.ranges.extend(stuck);
+        }
+        for known in self.known.values_mut() {
+            known.at_last_frontier = known.next_seq();
+        }
+    }
+
+    /// The answer to [`Step::Scan`]: the changes from there in order of arrival, and where the
+    /// next scan goes on. No change means that the end was reached.
+    pub fn handle_scanned(&mut self, passed: &[Passed], next: Offset) {
+        self.cursor = Some(next);
+        self.grown = !passed.is_empty();
+        for change in passed {
+            let Passed {
+                author,
+                first_seq,
+                head,
+            } = *change;
+            let left_to_author = author != self.parties.me && self.links.contains(&author);
+            let has = self
+                .known
+                .get(&author)
+                .is_some_and(|known| known.has(&head));
+            if has || left_to_author || author == self.parties.peer {
+                self.acks.insert(author, head);
+                continue;
+            }
+            let range = Range {
+                author,
+                segment: head.segment,
+                from: first_seq,
+                to: head.next_seq,
+            };
+            match self.ranges.back_mut() {
+                Some(last) if last.segment == range.segment && last.to == range.from => {
+                    last.to = range.to;
+                }
+                _ => self.ranges.push_back(range),
+            }
+        }
+    }
+
+    /// The answer to [`Step::Fetch`]: the changes from the start of the range, or none when the
+    /// store doesn't hold them.
+    pub fn handle_fetched(&mut self, run: Option<SignedRun>) {
+        let Some(range) = self.ranges.pop_front() else {
+            return;
+        };
+        let Some(run) = run else { return };
+        let entries: usize = run.changes.iter().map(Vec::len).sum();
+        let sent_to = run.place.first_seq.plus(entries as u64);
+        if sent_to < range.to {
+            self.ranges.push_front(Range {
+                from: sent_to,
+                ..range
+            });
+        }
+        self.ready.push_back(Frame::Run(run));
+    }
+
+    /// What to do next, given room for one more frame; none means: wait until something happens.
+    pub fn poll(&mut self) -> Option<Step> {
+        if std::mem::take(&mut self.hello_due) {
+            return Some(Step::Send(self.hello()));
+        }
+        if !self.greeted {
+            return None;
+        }
+        if let Some(frame) = self.ready.pop_front() {
+            return Some(Step::Send(frame));
+        }
+        if let Some(links) = self.links_due.take() {
+            return Some(Step::Send(Frame::Links(links)));
+        }
+        if self.frontier_due || self.digest_due {
+            return Some(Step::ReadFrontier);
+        }
+        if let Some(heads) = self.compare.take() {
+            return Some(Step::Compare(heads));
+        }
+        if let Some(range) = self.ranges.front() {
+            return Some(Step::Fetch(*range));
+        }
+        if let Some(cursor) = self.cursor
+            && self.grown
+            && self.ranges.len() < RANGES
+        {
+            return Some(Step::Scan(cursor));
+        }
+        if !self.acks.is_empty() {
+            let acks = std::mem::take(&mut self.acks);
+            let heads = acks
+                .into_iter()
+                .map(|(author, head)| (author, vec![head]))
+                .collect();
+            return Some(Step::Send(Frame::Ack(heads)));
+        }
+        None
+    }
+
+    fn hello(&self) -> Frame {
+        Frame::Hello {
+            protocol: PROTOCOL,
+            cluster: self.parties.cluster,
+            incarnation: self.parties.incarnation,
+            name: self.parties.name.clone(),
+        }
+    }
+
+    /// How far the other holds each author, by its own word.
+    pub fn held_by_peer(&self) -> impl Iterator<Item = (&NodeId, Seq)> {
+        self.known
+            .iter()
+            .map(|(author, known)| (author, known.next_seq()))
+    }
+
+    /// Whether nothing is left to send, as far as is known.
+    pub fn is_quiet(&self) -> bool {
+        self.cursor.is_some() && !self.grown && self.ranges.is_empty() && self.compare.is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests;

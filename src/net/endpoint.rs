@@ -1,0 +1,243 @@
+//! The endpoint: one UDP socket on which a node listens and dials.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use quinn::{ConnectionError, IdleTimeout, TransportConfig, VarInt};
+use rustls::pki_types::CertificateDer;
+
+use super::link::{Link, LinkError};
+use super::tls::{self, Admitted, TlsError};
+use crate::words::{Identity, NodeId};
+
+/// How long a handshake and the first stream may take.
+pub const HANDSHAKE: Duration = Duration::from_secs(5);
+/// After so long without a packet a connection is gone.
+const IDLE: Duration = Duration::from_secs(30);
+/// How often a silent connection says that it lives.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// How many streams of each sort a peer may open.
+const STREAMS: u32 = 16;
+/// How many bytes a peer may send on one stream before they are read.
+const STREAM_WINDOW: u32 = 2 << 20;
+/// How many bytes a peer may send on all streams before they are read.
+const CONNECTION_WINDOW: u32 = 8 << 20;
+/// How many handshakes may be half done.
+const HALF_OPEN: usize = 512; // full: further ones are refused
+/// Above so many half-done handshakes, addresses must prove that they are real.
+const HALF_OPEN_UNPROVEN: usize = 64;
+
+/// Says why an endpoint can't be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// The address can't be bound: taken, or not of this machine.
+    #[error("can't listen on {address}: {error}")]
+    Address {
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// The TLS settings can't be made.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+/// Says why a connection did not come about, or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The handshake took too long: nobody listens there, or nothing passes.
+    #[error("no answer within {} s", HANDSHAKE.as_secs())]
+    Timeout,
+    /// The address can't be dialed.
+    #[error("can't dial: {0}")]
+    Dial(String),
+    /// The other side refused, or is another node than expected.
+    #[error("{0}")]
+    Refused(String),
+    /// The first stream did not come about.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+}
+
+impl From<ConnectionError> for ConnectError {
+    fn from(error: ConnectionError) -> Self {
+        match error {
+            ConnectionError::TimedOut => Self::Timeout,
+            other => Self::Refused(other.to_string()),
+        }
+    }
+}
+
+/// One UDP socket, on which this node listens and dials. Cloning it shares it.
+#[derive(Clone)]
+pub struct Endpoint {
+    endpoint: quinn::Endpoint,
+    identity: Identity,
+    transport: Arc<TransportConfig>,
+}
+
+/// A connection whose other side has proved who it is.
+pub struct Connected {
+    /// The node on the other side.
+    pub peer: NodeId,
+    /// Where it is.
+    pub address: SocketAddr,
+    connection: quinn::Connection,
+    dialed: bool,
+}
+
+/// A handshake that someone began.
+pub struct Incoming {
+    incoming: quinn::Incoming,
+}
+
+impl Endpoint {
+    /// Binds an address for a node that admits these others. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// See [`BindError`].
+    pub fn bind(
+        address: SocketAddr,
+        identity: Identity,
+        admitted: Admitted,
+    ) -> Result<Self, BindError> {
+        let transport = Arc::new(transport());
+        let crypto = QuicServerConfig::try_from(tls::server(&identity, admitted)?);
+        let crypto = crypto.map_err(|error| TlsError::from(no_suite(&error)))?;
+        let mut server = quinn::ServerConfig::with_crypto(Arc::new(crypto));
+        server
+            .transport_config(transport.clone())
+            .migration(false)
+            .max_incoming(HALF_OPEN);
+        let endpoint = quinn::Endpoint::server(server, address)
+            .map_err(|error| BindError::Address { address, error })?;
+        Ok(Self {
+            endpoint,
+            identity,
+            transport,
+        })
+    }
+
+    /// Where this node listens.
+    ///
+    /// # Errors
+    /// The socket is gone.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.endpoint.local_addr()
+    }
+
+    /// The next handshake that someone begins; none once the endpoint is closed.
+    pub async fn accept(&self) -> Option<Incoming> {
+        loop {
+            let incoming = self.endpoint.accept().await?;
+            let crowd = self.endpoint.open_connections() > HALF_OPEN_UNPROVEN;
+            if !crowd || incoming.remote_address_validated() {
+                return Some(Incoming { incoming });
+            }
+            // The sender must show that it gets what is sent to its address.
+            drop(incoming.retry());
+        }
+    }
+
+    /// Dials a node.
+    ///
+    /// # Errors
+    /// See [`ConnectError`].
+    pub async fn dial(&self, peer: NodeId, address: SocketAddr) -> Result<Connected, ConnectError> {
+        let refused = |error: &dyn std::fmt::Display| ConnectError::Dial(error.to_string());
+        let crypto = tls::client(&self.identity, peer).map_err(|e| refused(&e))?;
+        let crypto = QuicClientConfig::try_from(crypto).map_err(|e| refused(&e))?;
+        let mut config = quinn::ClientConfig::new(Arc::new(crypto));
+        config.transport_config(self.transport.clone());
+        let connecting = self.endpoint.connect_with(config, address, "towline");
+        let connecting = connecting.map_err(|e| refused(&e))?;
+        let connection = tokio::time::timeout(HANDSHAKE, connecting).await;
+        let connection = connection.map_err(|_| ConnectError::Timeout)??;
+        Ok(Connected {
+            peer,
+            address,
+            connection,
+            dialed: true,
+        })
+    }
+
+    /// Closes all connections, and waits a moment until the other sides could know.
+    pub async fn close(&self) {
+        self.endpoint.close(VarInt::from_u32(0), b"shutdown");
+        drop(tokio::time::timeout(Duration::from_millis(500), self.endpoint.wait_idle()).await);
+    }
+}
+
+impl Incoming {
+    /// Finishes the handshake.
+    ///
+    /// # Errors
+    /// See [`ConnectError`].
+    pub async fn finish(self) -> Result<Connected, ConnectError> {
+        let connecting = self.incoming.accept()?;
+        let address = connecting.remote_address();
+        let connection = tokio::time::timeout(HANDSHAKE, connecting).await;
+        let connection = connection.map_err(|_| ConnectError::Timeout)??;
+        let shown = connection.peer_identity();
+        let chain = shown.and_then(|shown| shown.downcast::<Vec<CertificateDer<'static>>>().ok());
+        let peer = chain.and_then(|chain| tls::node_of(chain.first()?));
+        let peer = peer.ok_or_else(|| ConnectError::Refused("no certificate of a node".into()))?;
+        Ok(Connected {
+            peer,
+            address,
+            connection,
+            dialed: false,
+        })
+    }
+
+    /// Where the handshake comes from.
+    pub fn address(&self) -> SocketAddr {
+        self.incoming.remote_address()
+    }
+}
+
+impl Connected {
+    /// Opens the one stream on which both sides send frames. The dialer opens it by its first
+    /// frame, so it must be the first to send.
+    ///
+    /// # Errors
+    /// The other side opens none in time.
+    pub async fn link(self) -> Result<Link, ConnectError> {
+        let stream = async {
+            match self.dialed {
+                true => self.connection.open_bi().await,
+                false => self.connection.accept_bi().await,
+            }
+        };
+        let stream = tokio::time::timeout(HANDSHAKE, stream).await;
+        let (send, receive) = stream.map_err(|_| ConnectError::Timeout)??;
+        Ok(Link::new(self.connection, send, receive))
+    }
+
+    /// Whether this side dialed.
+    pub fn dialed(&self) -> bool {
+        self.dialed
+    }
+}
+
+/// Every bound is set: quinn's defaults leave windows and streams open.
+fn transport() -> TransportConfig {
+    let mut transport = TransportConfig::default();
+    transport
+        .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS))
+        .max_concurrent_uni_streams(VarInt::from_u32(STREAMS))
+        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
+        .receive_window(VarInt::from_u32(CONNECTION_WINDOW))
+        .send_window(u64::from(CONNECTION_WINDOW))
+        .datagram_receive_buffer_size(None)
+        .max_idle_timeout(IdleTimeout::try_from(IDLE).ok())
+        .keep_alive_interval(Some(KEEP_ALIVE));
+    transport
+}
+
+fn no_suite(error: &impl std::fmt::Display) -> rustls::Error {
+    rustls::Error::General(error.to_string())
+}

@@ -1,0 +1,264 @@
+//! A link: frames over the one stream of a connection.
+//!
+//! ```text
+//! length (4, big-endian) | form (1): 0 plain, 1 zstd | payload (length)
+//! ```
+//!
+//! A payload is at most 4 MiB as it travels, and at most 16 MiB unpacked; both are checked before
+//! memory is taken.
+
+use std::io::Read;
+use std::time::Duration;
+
+use bytes::Bytes;
+use quinn::{ReadExactError, RecvStream, SendStream, VarInt};
+
+use crate::words::limits::{FRAME_BYTES, FRAME_BYTES_UNPACKED};
+
+/// How long a frame that was begun may take to come.
+const FRAME_TIME: Duration = Duration::from_secs(10);
+/// How long the other side may leave a frame unread before it is given up.
+const SEND_TIME: Duration = Duration::from_secs(30);
+/// Smaller payloads are sent as they are.
+const COMPRESSED_FROM: usize = 1 << 10;
+/// Larger payloads are packed and unpacked on a thread that may block.
+const BLOCKING_FROM: usize = 64 << 10;
+/// The level of compression: speed before size.
+const ZSTD_LEVEL: i32 = 1;
+/// The largest window that a compressed payload may ask for, as a power of two: 16 MiB.
+const ZSTD_WINDOW: u32 = 24;
+
+const PLAIN: u8 = 0;
+const ZSTD: u8 = 1;
+
+/// Says why a link carries no more frames. The connection must be closed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LinkError {
+    /// The connection is gone, or was closed by the other side.
+    #[error("the connection is gone: {0}")]
+    Gone(String),
+    /// The other side doesn't read.
+    #[error("the peer reads nothing for {} s", SEND_TIME.as_secs())]
+    Stalled,
+    /// A frame was begun and didn't come.
+    #[error("a frame took over {} s", FRAME_TIME.as_secs())]
+    Slow,
+    /// A frame breaks the rules of this layer.
+    #[error("a bad frame: {0}")]
+    Bad(&'static str),
+    /// A frame of our own is over the bound.
+    #[error("a frame of {0} bytes is over the bound")]
+    TooLarge(usize),
+}
+
+/// A connection with the stream on which both sides send frames.
+pub struct Link {
+    connection: quinn::Connection,
+    send: SendStream,
+    receive: RecvStream,
+}
+
+impl Link {
+    pub(super) fn new(
+        connection: quinn::Connection,
+        send: SendStream,
+        receive: RecvStream,
+    ) -> Self {
+        Self {
+            connection,
+            send,
+            receive,
+        }
+    }
+
+    /// Takes the link apart, to send and receive at the same time.
+    pub fn split(self) -> (Sender, Receiver, Closer) {
+        let closer = Closer {
+            connection: self.connection,
+        };
+        (
+            Sender { stream: self.send },
+            Receiver {
+                stream: self.receive,
+            },
+            closer,
+        )
+    }
+}
+
+/// Ends a connection. Cloning it shares it.
+#[derive(Clone, Debug)]
+pub struct Closer {
+    connection: quinn::Connection,
+}
+
+impl Closer {
+    /// Closes the connection and tells why.
+    pub fn close(&self, why: &str) {
+        self.connection.close(VarInt::from_u32(1), why.as_bytes());
+    }
+
+    /// Waits until the connection is closed, by whomever, and says why.
+    pub async fn closed(&self) -> String {
+        self.connection.closed().await.to_string()
+    }
+}
+
+/// The sending side of a link.
+pub struct Sender {
+    stream: SendStream,
+}
+
+impl Sender {
+    /// Sends a frame, and returns how many bytes travel for it.
+    ///
+    /// # Errors
+    /// See [`LinkError`].
+    pub async fn send(&mut self, frame: Vec<u8>) -> Result<usize, LinkError> {
+        let packed = blocking_if(frame.len() >= BLOCKING_FROM, move || pack(frame)).await?;
+        let sent = tokio::time::timeout(SEND_TIME, self.stream.write_all(&packed)).await;
+        sent.map_err(|_| LinkError::Stalled)?
+            .map_err(|e| LinkError::Gone(e.to_string()))?;
+        Ok(packed.len())
+    }
+}
+
+/// The receiving side of a link.
+pub struct Receiver {
+    stream: RecvStream,
+}
+
+impl Receiver {
+    /// Receives a frame, unpacked, and says how many bytes travelled for it.
+    ///
+    /// # Errors
+    /// See [`LinkError`].
+    ///
+    /// # Cancel safety
+    /// None: a call that is dropped may lose part of a frame.
+    pub async fn receive(&mut self) -> Result<(Bytes, usize), LinkError> {
+        let mut head = [0; 5];
+        read_exact(&mut self.stream, &mut head).await?;
+        let [a, b, c, d, form] = head;
+        let length = u32::from_be_bytes([a, b, c, d]) as usize;
+        if length == 0 {
+            return Err(LinkError::Bad("it is empty"));
+        }
+        if length > FRAME_BYTES {
+            return Err(LinkError::Bad("it is over 4 MiB"));
+        }
+        if form > ZSTD {
+            return Err(LinkError::Bad("its form is unknown"));
+        }
+        let mut payload = vec![0; length];
+        let read = read_exact(&mut self.stream, &mut payload);
+        tokio::time::timeout(FRAME_TIME, read)
+            .await
+            .map_err(|_| LinkError::Slow)??;
+        let unpacked = match form {
+            ZSTD => blocking_if(length >= BLOCKING_FROM, move || unpack(&payload)).await?,
+            _ => payload,
+        };
+        Ok((unpacked.into(), length + head.len()))
+    }
+}
+
+async fn read_exact(stream: &mut RecvStream, buffer: &mut [u8]) -> Result<(), LinkError> {
+    stream
+        .read_exact(buffer)
+        .await
+        .map_err(|error| match error {
+            ReadExactError::FinishedEarly(0) => {
+                LinkError::Gone("the peer closed the stream".into())
+            }
+            ReadExactError::FinishedEarly(_) => LinkError::Bad("it ends early"),
+            ReadExactError::ReadError(error) => LinkError::Gone(error.to_string()),
+        })
+}
+
+/// Runs work here, or on a thread that may block when there is much of it.
+async fn blocking_if(
+    much: bool,
+    work: impl FnOnce() -> Result<Vec<u8>, LinkError> + Send + 'static,
+) -> Result<Vec<u8>, LinkError> {
+    if !much {
+        return work();
+    }
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(LinkError::Gone(format!("a task ended: {error}"))))
+}
+
+/// Puts the head before a frame, and compresses it where that pays.
+fn pack(frame: Vec<u8>) -> Result<Vec<u8>, LinkError> {
+    let packed = match frame.len() >= COMPRESSED_FROM {
+        true => zstd::bulk::compress(&frame, ZSTD_LEVEL)
+            .ok()
+            .filter(|p| p.len() < frame.len()),
+        false => None,
+    };
+    let (form, payload) = match &packed {
+        Some(packed) => (ZSTD, packed),
+        None => (PLAIN, &frame),
+    };
+    if payload.len() > FRAME_BYTES || frame.len() > FRAME_BYTES_UNPACKED {
+        return Err(LinkError::TooLarge(payload.len()));
+    }
+    let mut out = Vec::with_capacity(payload.len() + 5);
+    out.extend_from_slice(&(payload.len() as u32).to_be_bytes());
+    out.push(form);
+    out.extend_from_slice(payload);
+    Ok(out)
+}
+
+/// Decompresses a payload, as far as the bound allows.
+fn unpack(payload: &[u8]) -> Result<Vec<u8>, LinkError> {
+    let wrong = |_| LinkError::Bad("it doesn't decompress");
+    let mut decoder = zstd::stream::read::Decoder::with_buffer(payload).map_err(wrong)?;
+    decoder.window_log_max(ZSTD_WINDOW).map_err(wrong)?;
+    let mut out = Vec::new();
+    let most = FRAME_BYTES_UNPACKED as u64 + 1;
+    decoder.take(most).read_to_end(&mut out).map_err(wrong)?;
+    if out.len() > FRAME_BYTES_UNPACKED {
+        return Err(LinkError::Bad("it is over 16 MiB unpacked"));
+    }
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_packed_unpacks() {
+        let frame = b"a line that comes again and again\n".repeat(500);
+        let packed = pack(frame.clone()).unwrap();
+        assert_eq!(packed[4], ZSTD);
+        assert!(packed.len() < frame.len() / 10);
+        assert_eq!(unpack(&packed[5..]).unwrap(), frame);
+    }
+
+    #[test]
+    fn what_is_small_travels_as_it_is() {
+        let packed = pack(b"short".to_vec()).unwrap();
+        assert_eq!(packed, [&[0, 0, 0, 5, PLAIN][..], b"short"].concat());
+    }
+
+    #[test]
+    fn a_zstd_bomb_stops_at_the_bound() {
+        let bomb = zstd::bulk::compress(&vec![0; 200 << 20], 19).unwrap();
+        assert!(bomb.len() < FRAME_BYTES);
+        assert_eq!(
+            unpack(&bomb),
+            Err(LinkError::Bad("it is over 16 MiB unpacked"))
+        );
+    }
+
+    #[test]
+    fn a_window_over_the_bound_is_refused() {
+        let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
+        encoder.window_log(27).unwrap();
+        std::io::Write::write_all(&mut encoder, &vec![7; 1 << 20]).unwrap();
+        let wide = encoder.finish().unwrap();
+        assert_eq!(unpack(&wide), Err(LinkError::Bad("it doesn't decompress")));
+    }
+}

@@ -1,0 +1,578 @@
+//! A node: the log, its store, its peers and its readers, behind one handle.
+//!
+//! Threads and tasks live in this layer. [`writer`] owns the log's state; everything else is a
+//! cursor over the store, or a message to the writer.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use sha2::{Digest, Sha256};
+use tokio::sync::{Mutex, watch};
+use tokio_util::task::TaskTracker;
+
+use crate::core::log::Log;
+use crate::net::endpoint::{BindError, Endpoint};
+use crate::net::tls::Admitted;
+use crate::store::memory::MemoryStore;
+use crate::store::pool::Pool;
+use crate::store::sqlite::SqliteStore;
+use crate::store::{OpenError, Owner, Reader, Resume, Store, StoreError, StoreId};
+use crate::words::{ClusterId, Draft, EmitNumber, Entry, EntryId, Identity, NodeId, Seq};
+
+pub mod config;
+pub mod cursor;
+pub mod directory;
+pub mod exchange;
+pub mod filter;
+pub mod follow;
+pub mod metrics;
+pub mod network;
+pub mod query;
+pub mod reading;
+pub mod recorder;
+pub mod roster;
+pub mod status;
+pub mod verify;
+pub mod writer;
+
+pub use config::{Config, Delivery, PeerAddress, Storage};
+pub use cursor::{Cursor, CursorError, Order};
+pub use directory::{Addresses, DataDirectory, DirectoryError};
+pub use filter::{Filter, Gaps};
+pub use follow::{Follow, Followed, From};
+pub use query::{Page, Query, QueryError};
+pub use recorder::{EmitError, Heard, Listener};
+pub use status::{NodeReport, Status};
+pub use writer::{AppendError, Receipt};
+
+use directory::EmitCounter;
+use exchange::Context;
+use metrics::Metrics;
+use reading::Reading;
+use recorder::{Emitter, Recorder};
+use roster::Roster;
+use writer::{IdempotencyKey, Writer};
+
+/// How long a shutdown lets the recorder write what is in the ring.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
+
+/// Says why a node can't be opened. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The data directory can't be used.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// The store can't be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The store can't be read or written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The address for peers can't be bound.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// Peers are named, and there is no address to listen on.
+    #[error("peers are named, but the node has no address to listen on for them")]
+    PeersWithoutNetwork,
+    /// The name is too long or holds control characters.
+    #[error("a node's name is at most 64 bytes without control characters")]
+    Name,
+    /// The system gives no random bytes.
+    #[error("no random bytes: {0}")]
+    Random(String),
+}
+
+/// Says why an append was not replicated in time.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReplicationError {
+    /// Fewer peers than asked for have it so far. It is durable here, and still on its way.
+    #[error("{found} of {wanted} peers have the entries after {} ms; they are durable here", .waited.as_millis())]
+    Timeout {
+        /// How many have it.
+        found: usize,
+        /// How many were asked for.
+        wanted: usize,
+        /// How long it was waited.
+        waited: Duration,
+    },
+}
+
+/// A running node. Cloning the handle is cheap; the node ends with [`Node::shutdown`].
+#[derive(Clone)]
+pub struct Node {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    id: NodeId,
+    cluster: ClusterId,
+    name: String,
+    store_id: StoreId,
+    writer: Writer,
+    emitter: Arc<Emitter>,
+    reading: Reading,
+    roster: Arc<Roster>,
+    metrics: Arc<Metrics>,
+    endpoint: Option<Endpoint>,
+    /// True once appends may begin.
+    joined: watch::Receiver<bool>,
+    closing: watch::Sender<bool>,
+    tasks: TaskTracker,
+    ending: Mutex<Ending>,
+    directory: Option<DataDirectory>,
+    started: crate::words::Time,
+    named_peers: usize,
+}
+
+/// What a shutdown waits for.
+#[derive(Default)]
+struct Ending {
+    recorder: Option<tokio::task::JoinHandle<()>>,
+    writer: Option<JoinHandle<()>>,
+}
+
+/// The wall clock, in milliseconds since 1970.
+fn wall_millis() -> u64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn random<const N: usize>() -> Result<[u8; N], NodeError> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|error| NodeError::Random(error.to_string()))?;
+    Ok(bytes)
+}
+
+/// The place of a node, opened.
+struct Opened {
+    identity: Identity,
+    cluster: ClusterId,
+    store: Box<dyn Store>,
+    directory: Option<DataDirectory>,
+    counter: Option<EmitCounter>,
+}
+
+impl Opened {
+    fn open(storage: Storage, cluster: Option<ClusterId>) -> Result<Self, NodeError> {
+        match storage {
+            Storage::Directory(path) => {
+                let directory = DataDirectory::open(&path, cluster)?;
+                let identity = directory.identity().clone();
+                let cluster = directory.cluster();
+                let owner = Owner {
+                    node: identity.node_id(),
+                    cluster,
+                };
+                let store = SqliteStore::open(&directory.store(), owner, random()?)?;
+                let counter = Some(directory.emit_counter()?);
+                let (store, directory) = (Box::new(store), Some(directory));
+                Ok(Self {
+                    identity,
+                    cluster,
+                    store,
+                    directory,
+                    counter,
+                })
+            }
+            Storage::Memory => {
+                let identity = Identity::from_secret(&random()?);
+                let own = ClusterId(Identity::from_secret(&random()?).node_id().0);
+                let cluster = cluster.unwrap_or(own);
+                let owner = Owner {
+                    node: identity.node_id(),
+                    cluster,
+                };
+                let store = Box::new(MemoryStore::new(StoreId(random()?), owner));
+                Ok(Self {
+                    identity,
+                    cluster,
+                    store,
+                    directory: None,
+                    counter: None,
+                })
+            }
+            Storage::Opened { secret, store } => {
+                let identity = Identity::from_secret(&secret);
+                let cluster = store.reader()?.owner().cluster;
+                Ok(Self {
+                    identity,
+                    cluster,
+                    store,
+                    directory: None,
+                    counter: None,
+                })
+            }
+        }
+    }
+
+    /// The first emit number of this lifetime: above all that may have been given out before.
+    fn emits_from(&self, resume: &Resume) -> EmitNumber {
+        let (next, reserved) = (resume.emits.next, resume.emits.reserved);
+        let counted = self.counter.as_ref().and_then(EmitCounter::before);
+        counted.map_or(reserved, |counted| counted.clamp(next, reserved))
+    }
+}
+
+impl Node {
+    /// Opens a node and starts it. Needs a tokio runtime with its timer and IO.
+    ///
+    /// # Errors
+    /// See [`NodeError`].
+    pub async fn open(config: Config) -> Result<Self, NodeError> {
+        let name = config.name;
+        if name.len() > crate::core::frame::NODE_NAME_BYTES || name.contains(char::is_control) {
+            return Err(NodeError::Name);
+        }
+        if config.listen.is_none() && !config.peers.is_empty() {
+            return Err(NodeError::PeersWithoutNetwork);
+        }
+        let (storage, cluster) = (config.storage, config.cluster);
+        let opened = tokio::task::spawn_blocking(move || Opened::open(storage, cluster)).await;
+        let mut opened = opened.map_err(|e| StoreError::Failed(e.to_string()))??;
+        let id = opened.identity.node_id();
+        let resume = opened.store.resume()?;
+        let emits_from = opened.emits_from(&resume);
+
+        let metrics = Arc::new(Metrics::new());
+        metrics.resume(&resume.emits, resume.next_offset.0);
+        let log = Log::new(
+            opened.identity.clone(),
+            opened.cluster,
+            random()?,
+            resume.tips.iter().cloned(),
+            resume.next_offset,
+            wall_millis(),
+        );
+        let (emitter, channel) = Emitter::new(
+            config.emit_ring,
+            emits_from,
+            config.deliveries,
+            opened.counter.take(),
+        );
+        let emitter = Arc::new(emitter);
+        let pool = Pool::new(opened.store.opener());
+        let endpoint = match config.listen {
+            Some(address) => {
+                let admitted = Admitted::default();
+                config
+                    .peers
+                    .iter()
+                    .for_each(|peer| admitted.insert(peer.node));
+                Some(Endpoint::bind(address, opened.identity.clone(), admitted)?)
+            }
+            None => None,
+        };
+        let (writer, thread) =
+            Writer::start(opened.store, log, &resume, emits_from, metrics.clone())?;
+        emitter.reserve_to(writer::first_block(emits_from));
+
+        let (closing, _) = watch::channel(false);
+        let (joined, gate) = watch::channel(false);
+        let inner = Inner {
+            id,
+            cluster: opened.cluster,
+            name,
+            store_id: resume.id,
+            writer: writer.clone(),
+            emitter: emitter.clone(),
+            reading: Reading::new(pool),
+            roster: Arc::new(Roster::new(id, &config.peers)),
+            metrics,
+            endpoint,
+            joined: gate,
+            closing,
+            tasks: TaskTracker::new(),
+            ending: Mutex::default(),
+            directory: opened.directory,
+            started: crate::words::Time::from_millis(wall_millis()),
+            named_peers: config.peers.len(),
+        };
+        let node = Self {
+            inner: Arc::new(inner),
+        };
+        node.start_network(&config.peers, config.interval, joined)?;
+        let recorder = Recorder::new(channel, writer, emitter, resume.emits.next);
+        let mut ending = node.inner.ending.lock().await;
+        ending.writer = Some(thread);
+        ending.recorder = Some(tokio::spawn(record(
+            recorder,
+            emits_from,
+            node.inner.joined.clone(),
+        )));
+        drop(ending);
+        Ok(node)
+    }
+
+    fn start_network(
+        &self,
+        peers: &[PeerAddress],
+        interval: Duration,
+        joined: watch::Sender<bool>,
+    ) -> Result<(), NodeError> {
+        let inner = &self.inner;
+        let closing = inner.closing.subscribe();
+        let Some(endpoint) = &inner.endpoint else {
+            joined.send_replace(true);
+            return Ok(());
+        };
+        let context = Context {
+            me: inner.id,
+            cluster: inner.cluster,
+            incarnation: u64::from_be_bytes(random()?),
+            name: inner.name.clone(),
+            interval,
+            writer: inner.writer.clone(),
+            reading: inner.reading.clone(),
+            roster: inner.roster.clone(),
+            metrics: inner.metrics.clone(),
+        };
+        network::start(&context, endpoint, peers, &closing, &inner.tasks);
+        let (roster, peers, mut closing) = (inner.roster.clone(), peers.to_vec(), closing);
+        inner.tasks.spawn(async move {
+            network::rejoin(&roster, &peers, &mut closing).await;
+            joined.send_replace(true);
+        });
+        Ok(())
+    }
+
+    /// The node's id.
+    pub fn id(&self) -> NodeId {
+        self.inner.id
+    }
+
+    /// The name of the node's store, in which its offsets and cursors have a meaning.
+    pub fn store_id(&self) -> StoreId {
+        self.inner.store_id
+    }
+
+    /// The cluster that the node belongs to.
+    pub fn cluster(&self) -> ClusterId {
+        self.inner.cluster
+    }
+
+    /// Where the node listens for peers, if it does.
+    pub fn address(&self) -> Option<std::net::SocketAddr> {
+        self.inner.endpoint.as_ref()?.address().ok()
+    }
+
+    /// The data directory, if the node has one.
+    pub fn directory(&self) -> Option<&DataDirectory> {
+        self.inner.directory.as_ref()
+    }
+
+    /// The node's metrics.
+    pub fn metrics(&self) -> &Metrics {
+        &self.inner.metrics
+    }
+
+    /// Appends one draft. It is durable on this node when this returns.
+    ///
+    /// The first append after a start waits until the peers that can be reached have said what
+    /// they hold of this node, two seconds at most where none answers.
+    ///
+    /// # Errors
+    /// See [`AppendError`].
+    ///
+    /// # Cancel safety
+    /// A call that is dropped may still append.
+    pub async fn append(&self, draft: Draft) -> Result<Receipt, AppendError> {
+        let receipts = self.append_all(vec![draft]).await?;
+        receipts.first().copied().ok_or(AppendError::Nothing)
+    }
+
+    /// Appends drafts in one commit: all of them, or none. Receipts come in the same order.
+    ///
+    /// # Errors
+    /// See [`AppendError`].
+    pub async fn append_all(&self, drafts: Vec<Draft>) -> Result<Vec<Receipt>, AppendError> {
+        self.wait_joined().await?;
+        self.inner.writer.append(drafts, None).await
+    }
+
+    /// Appends drafts once: a retry with the same key and the same drafts appends nothing, and
+    /// gets the receipts of the first call. A node remembers the newest 100,000 keys.
+    ///
+    /// # Errors
+    /// See [`AppendError`]; the same key with other drafts is one.
+    pub async fn append_once(
+        &self,
+        key: &str,
+        drafts: Vec<Draft>,
+    ) -> Result<Vec<Receipt>, AppendError> {
+        self.wait_joined().await?;
+        let mut digest = Sha256::new();
+        for draft in &drafts {
+            let encoded = draft.encode(crate::words::Time::default());
+            digest.update((encoded.len() as u64).to_be_bytes());
+            digest.update(&encoded);
+        }
+        let key = IdempotencyKey {
+            key: key.to_owned(),
+            digest: digest.finalize().into(),
+        };
+        self.inner.writer.append(drafts, Some(key)).await
+    }
+
+    async fn wait_joined(&self) -> Result<(), AppendError> {
+        let mut joined = self.inner.joined.clone();
+        match joined.wait_for(|joined| *joined).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(AppendError::Closed),
+        }
+    }
+
+    /// Emits an event: live listeners hear it, and the recorder appends it soon. Never blocks, and
+    /// what is dropped is stated as a gap. Returns the number that the event took, if its kind is
+    /// recorded.
+    ///
+    /// # Errors
+    /// The event was not emitted at all; see [`EmitError`].
+    pub fn emit(&self, event: Draft) -> Result<Option<EmitNumber>, EmitError> {
+        self.emit_all(vec![event])
+            .map(|(first, count)| (count > 0).then_some(first))
+    }
+
+    /// Emits events with consecutive numbers; returns the first, and how many are numbered.
+    ///
+    /// # Errors
+    /// See [`EmitError`]; none of them was emitted.
+    pub fn emit_all(&self, events: Vec<Draft>) -> Result<(EmitNumber, u64), EmitError> {
+        if let Some(why) = self.inner.writer.poison() {
+            return Err(EmitError::Closed(why.to_owned()));
+        }
+        self.inner.emitter.emit_all(events)
+    }
+
+    /// Hears emitted events as they are emitted, before they are recorded; none once the node
+    /// shuts down.
+    pub fn listen(&self) -> Option<Listener> {
+        self.inner.emitter.listen()
+    }
+
+    /// Follows the log in order of arrival: what is there, and then what comes, each entry once.
+    ///
+    /// # Errors
+    /// A cursor that isn't one of this node, or a store that can't be read.
+    pub async fn follow(&self, filter: Filter, from: From) -> Result<Follow, QueryError> {
+        let watermark = self.inner.writer.watermark();
+        let closing = self.inner.closing.subscribe();
+        Follow::new(self.inner.reading.clone(), watermark, closing, filter, from).await
+    }
+
+    /// A page of the log.
+    ///
+    /// # Errors
+    /// See [`QueryError`].
+    pub async fn query(&self, query: Query) -> Result<Page, QueryError> {
+        self.inner
+            .reading
+            .run(move |reader| query::page(reader, &query))
+            .await
+    }
+
+    /// One entry; two or more where branches of its author share the seq.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    pub async fn get(&self, id: EntryId) -> Result<Vec<Entry>, QueryError> {
+        self.read(move |reader| query::find(reader, id))
+            .await
+            .map_err(QueryError::from)
+    }
+
+    /// Runs a reading of the store on a thread that may block.
+    ///
+    /// # Errors
+    /// What the reading returns, or that the store can't be read.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        reading: impl FnOnce(&mut dyn Reader) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.inner.reading.run(reading).await
+    }
+
+    /// Waits until so many peers have said that they have persisted this node's entries below
+    /// `next_seq`.
+    ///
+    /// # Errors
+    /// They haven't in time. The entries are durable here all the same, and on their way.
+    pub async fn wait_replicated(
+        &self,
+        next_seq: Seq,
+        wanted: usize,
+        patience: Duration,
+    ) -> Result<(), ReplicationError> {
+        let me = self.inner.id;
+        let roster = &self.inner.roster;
+        let mut bell = roster.bell();
+        let have = || {
+            let holds =
+                |peer: &roster::Peer| peer.holds.get(&me).is_some_and(|seq| *seq >= next_seq);
+            roster.peers().values().filter(|peer| holds(peer)).count()
+        };
+        let enough = async { while have() < wanted && bell.changed().await.is_ok() {} };
+        match tokio::time::timeout(patience, enough).await {
+            Ok(()) => Ok(()),
+            Err(_) => Err(ReplicationError::Timeout {
+                found: have(),
+                wanted,
+                waited: patience,
+            }),
+        }
+    }
+
+    /// Resolves once [`Node::shutdown`] has begun: whoever serves the node ends then.
+    pub async fn closing(&self) {
+        drop(
+            self.inner
+                .closing
+                .subscribe()
+                .wait_for(|closing| *closing)
+                .await,
+        );
+    }
+
+    /// Ends the node: takes nothing more, writes what is in the ring, tells the peers, and lets
+    /// the data directory go. A second call waits for nothing.
+    ///
+    /// # Errors
+    /// The last commit failed. What was acknowledged is on disk all the same.
+    pub async fn shutdown(&self) -> Result<(), AppendError> {
+        let inner = &self.inner;
+        inner.closing.send_replace(true);
+        inner.emitter.close();
+        let mut ending = inner.ending.lock().await;
+        if let Some(recorder) = ending.recorder.take() {
+            drop(recorder.await);
+        }
+        let Some(thread) = ending.writer.take() else {
+            return Ok(());
+        };
+        let closed = inner.writer.close().await;
+        if let Some(endpoint) = &inner.endpoint {
+            endpoint.close().await;
+        }
+        inner.tasks.close();
+        inner.tasks.wait().await;
+        drop(tokio::task::spawn_blocking(move || thread.join()).await);
+        if let Some(directory) = &inner.directory {
+            directory.retract();
+        }
+        closed
+    }
+}
+
+/// Runs the recorder: first what the last lifetime's crash took, then what is emitted.
+async fn record(mut recorder: Recorder, from: EmitNumber, mut joined: watch::Receiver<bool>) {
+    drop(joined.wait_for(|joined| *joined).await);
+    let recorded = match recorder.mark_crash(from).await {
+        Ok(()) => recorder.run(SHUTDOWN_GRACE).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = recorded {
+        tracing::error!(%error, "events are not recorded any more");
+    }
+}

@@ -1,0 +1,422 @@
+//! The data directory: key, lock, cluster, and the address of the running node.
+//!
+//! ```text
+//! key          the node's secret: 64 hex digits, readable by its owner only
+//! cluster      the cluster id: 64 hex digits
+//! cluster.key  the cluster's secret, on the node that made the cluster
+//! lock         locked while a process has the directory
+//! node.json    where the running node listens
+//! log.sqlite   the store
+//! emitted      the emit counter, as the running process last left it
+//! ```
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::words::{ClusterId, EmitNumber, Identity};
+
+/// Says why a data directory can't be used. Nothing in it was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum DirectoryError {
+    /// Another process has it.
+    #[error("another process has the data directory {0}")]
+    Locked(PathBuf),
+    /// The key file is missing though a store is there.
+    #[error("the key file {0} is missing, and the store beside it belongs to that key")]
+    KeyMissing(PathBuf),
+    /// Others than the owner can read the key.
+    #[error("the key file {path} can be read by others (mode {mode:04o})")]
+    KeyReadable {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// A file is not what it should be.
+    #[error("{path} is not {expected}")]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What it should hold.
+        expected: &'static str,
+    },
+    /// The directory belongs to another cluster than the one asked for.
+    #[error("the data directory belongs to the cluster {found}, not to {expected}")]
+    OtherCluster {
+        /// The cluster that the directory names.
+        found: ClusterId,
+        /// The cluster that was asked for.
+        expected: ClusterId,
+    },
+    /// Reading or writing failed.
+    #[error("can't {act} {path}: {error}")]
+    Io {
+        /// «read», «write», «make».
+        act: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+}
+
+fn failed(act: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DirectoryError {
+    let path = path.to_owned();
+    move |error| DirectoryError::Io { act, path, error }
+}
+
+/// Where a running node can be reached; the content of `node.json` and of `--ports-file`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Addresses {
+    /// Where it listens for peers, if it does.
+    pub quic: String,
+    /// Where it answers HTTP.
+    pub http: String,
+    /// Its id.
+    pub node: crate::words::NodeId,
+}
+
+/// A data directory that this process has locked.
+#[derive(Debug)]
+pub struct DataDirectory {
+    path: PathBuf,
+    /// Held as long as the value lives; the lock goes with it.
+    _lock: File,
+    identity: Identity,
+    cluster: ClusterId,
+}
+
+impl DataDirectory {
+    /// Takes a data directory, and makes it with key and cluster when it is missing.
+    ///
+    /// # Errors
+    /// Another process has it, or its files can't be trusted.
+    pub fn open(path: &Path, cluster: Option<ClusterId>) -> Result<Self, DirectoryError> {
+        fs::create_dir_all(path).map_err(failed("make", path))?;
+        let lock = lock(path)?;
+        let identity = identity(path)?;
+        let cluster = membership(path, cluster)?;
+        Ok(Self {
+            path: path.to_owned(),
+            _lock: lock,
+            identity,
+            cluster,
+        })
+    }
+
+    /// The node that the directory belongs to.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// The cluster that it belongs to.
+    pub fn cluster(&self) -> ClusterId {
+        self.cluster
+    }
+
+    /// The store's file.
+    pub fn store(&self) -> PathBuf {
+        store_path(&self.path)
+    }
+
+    /// The emit counter of the last process in this directory, and the file for this one.
+    ///
+    /// # Errors
+    /// The file can't be opened.
+    pub fn emit_counter(&self) -> Result<EmitCounter, DirectoryError> {
+        EmitCounter::open(&self.path.join("emitted"))
+    }
+
+    /// Says where the running node can be reached.
+    ///
+    /// # Errors
+    /// The file can't be written.
+    pub fn announce(&self, addresses: &Addresses) -> Result<(), DirectoryError> {
+        let path = self.path.join("node.json");
+        let text = serde_json::json!(addresses).to_string() + "\n";
+        replace(&path, text.as_bytes(), 0o644)
+    }
+
+    /// Takes back [`DataDirectory::announce`]; a file that is gone already is fine.
+    pub fn retract(&self) {
+        if let Err(error) = fs::remove_file(self.path.join("node.json"))
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(%error, "the address file stays behind");
+        }
+    }
+}
+
+/// The store's file in a data directory.
+pub fn store_path(directory: &Path) -> PathBuf {
+    directory.join("log.sqlite")
+}
+
+/// Where the node of a data directory says that it runs; none when none does.
+///
+/// A node that was killed leaves the file behind, so the lock is asked, too.
+pub fn running(directory: &Path) -> Option<Addresses> {
+    let file = File::open(directory.join("lock")).ok()?;
+    match file.try_lock_shared() {
+        Ok(()) => return None,
+        Err(fs::TryLockError::WouldBlock) => {}
+        Err(fs::TryLockError::Error(_)) => return None,
+    }
+    serde_json::from_slice(&fs::read(directory.join("node.json")).ok()?).ok()
+}
+
+fn lock(directory: &Path) -> Result<File, DirectoryError> {
+    let path = directory.join("lock");
+    let mut options = OpenOptions::new();
+    options
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .mode(0o600);
+    let file = options.open(&path).map_err(failed("open", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => Err(DirectoryError::Locked(directory.to_owned())),
+        Err(fs::TryLockError::Error(error)) => Err(failed("lock", &path)(error)),
+    }
+}
+
+fn identity(directory: &Path) -> Result<Identity, DirectoryError> {
+    let path = directory.join("key");
+    if !path.exists() {
+        if store_path(directory).exists() {
+            return Err(DirectoryError::KeyMissing(path));
+        }
+        let secret: [u8; 32] = random(&path)?;
+        replace(
+            &path,
+            format!("{}\n", hex::encode(secret)).as_bytes(),
+            0o600,
+        )?;
+    }
+    let mut file = File::open(&path).map_err(failed("read", &path))?;
+    let mode = file.metadata().map_err(failed("read", &path))?.mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        return Err(DirectoryError::KeyReadable { path, mode });
+    }
+    let mut text = String::new();
+    let read = Read::by_ref(&mut file).take(256).read_to_string(&mut text);
+    read.map_err(failed("read", &path))?;
+    let mut secret = [0; 32];
+    match hex::decode_to_slice(text.trim_end(), &mut secret) {
+        Ok(()) => Ok(Identity::from_secret(&secret)),
+        Err(_) => Err(DirectoryError::Malformed {
+            path,
+            expected: "a key of 64 hex digits",
+        }),
+    }
+}
+
+/// The cluster that a directory belongs to. A directory that names none joins the one that is
+/// asked for, or makes one, whose secret it then keeps.
+fn membership(directory: &Path, wanted: Option<ClusterId>) -> Result<ClusterId, DirectoryError> {
+    let path = directory.join("cluster");
+    let found = match fs::read_to_string(&path) {
+        Ok(text) => Some(
+            text.trim_end()
+                .parse()
+                .map_err(|_| DirectoryError::Malformed {
+                    path: path.clone(),
+                    expected: "a cluster id of 64 hex digits",
+                })?,
+        ),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(failed("read", &path)(error)),
+    };
+    match (found, wanted) {
+        (Some(found), Some(expected)) if found != expected => {
+            Err(DirectoryError::OtherCluster { found, expected })
+        }
+        (Some(found), _) => Ok(found),
+        (None, wanted) => {
+            let cluster = match wanted {
+                Some(cluster) => cluster,
+                None => make_cluster(directory)?,
+            };
+            replace(&path, format!("{cluster}\n").as_bytes(), 0o644)?;
+            Ok(cluster)
+        }
+    }
+}
+
+fn make_cluster(directory: &Path) -> Result<ClusterId, DirectoryError> {
+    let path = directory.join("cluster.key");
+    let secret = random(&path)?;
+    replace(
+        &path,
+        format!("{}\n", hex::encode(secret)).as_bytes(),
+        0o600,
+    )?;
+    Ok(ClusterId(Identity::from_secret(&secret).node_id().0))
+}
+
+fn random<const N: usize>(path: &Path) -> Result<[u8; N], DirectoryError> {
+    let mut bytes = [0; N];
+    let filled = getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()));
+    filled.map_err(failed("make", path))?;
+    Ok(bytes)
+}
+
+/// Writes a file so that after a power cut it is there as a whole, or not at all.
+fn replace(path: &Path, content: &[u8], mode: u32) -> Result<(), DirectoryError> {
+    let temporary = path.with_extension("new");
+    let write = || {
+        let mut options = OpenOptions::new();
+        let mut file = options
+            .create(true)
+            .write(true)
+            .truncate(true)
+            .mode(mode)
+            .open(&temporary)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)?;
+        path.parent()
+            .map_or(Ok(()), |directory| File::open(directory)?.sync_all())
+    };
+    write().map_err(failed("write", path))
+}
+
+/// How far a process emitted, in the page cache: it outlives a killed process, not the machine.
+///
+/// ```text
+/// 0..8   the next emit number, big-endian
+/// 8..44  the kernel's boot id, as text: another one means that the number may be stale
+/// ```
+#[derive(Debug)]
+pub struct EmitCounter {
+    file: File,
+    /// What the last process left, if the machine has run since.
+    before: Option<EmitNumber>,
+}
+
+impl EmitCounter {
+    fn open(path: &Path) -> Result<Self, DirectoryError> {
+        let mut options = OpenOptions::new();
+        options
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .mode(0o600);
+        let mut file = options.open(path).map_err(failed("open", path))?;
+        let mut content = Vec::new();
+        let read = Read::by_ref(&mut file).take(64).read_to_end(&mut content);
+        read.map_err(failed("read", path))?;
+        let boot = fs::read("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let boot = boot.trim_ascii_end();
+        let before = match content.split_first_chunk::<8>() {
+            Some((number, id)) if !boot.is_empty() && id == boot => {
+                Some(EmitNumber(u64::from_be_bytes(*number)))
+            }
+            _ => None,
+        };
+        file.write_all_at(boot, 8).map_err(failed("write", path))?;
+        Ok(Self { file, before })
+    }
+
+    /// How far the last process emitted; none when the machine was started since.
+    pub fn before(&self) -> Option<EmitNumber> {
+        self.before
+    }
+
+    /// Notes that all numbers below `next` may have been given out.
+    ///
+    /// # Errors
+    /// The number can't be written; after a crash the gap is then wider than need be.
+    pub fn note(&self, next: EmitNumber) -> io::Result<()> {
+        self.file.write_all_at(&next.0.to_be_bytes(), 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_directory_keeps_its_identity_and_cluster() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = DataDirectory::open(directory.path(), None).unwrap();
+        let (node, cluster) = (first.identity().node_id(), first.cluster());
+        drop(first);
+        let again = DataDirectory::open(directory.path(), Some(cluster)).unwrap();
+        assert_eq!(
+            (again.identity().node_id(), again.cluster()),
+            (node, cluster)
+        );
+        assert!(directory.path().join("cluster.key").exists());
+    }
+
+    #[test]
+    fn a_second_process_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let _first = DataDirectory::open(directory.path(), None).unwrap();
+        let second = DataDirectory::open(directory.path(), None);
+        assert!(matches!(second, Err(DirectoryError::Locked(_))));
+    }
+
+    #[test]
+    fn a_key_that_others_can_read_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        drop(DataDirectory::open(directory.path(), None).unwrap());
+        let key = directory.path().join("key");
+        assert_eq!(fs::metadata(&key).unwrap().mode() & 0o777, 0o600);
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o640)).unwrap();
+        let opened = DataDirectory::open(directory.path(), None);
+        assert!(matches!(
+            opened,
+            Err(DirectoryError::KeyReadable { mode: 0o640, .. })
+        ));
+    }
+
+    #[test]
+    fn a_truncated_key_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        drop(DataDirectory::open(directory.path(), None).unwrap());
+        let key = directory.path().join("key");
+        fs::write(&key, "abcd\n").unwrap();
+        let opened = DataDirectory::open(directory.path(), None);
+        assert!(matches!(opened, Err(DirectoryError::Malformed { .. })));
+    }
+
+    #[test]
+    fn a_store_without_its_key_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(store_path(directory.path()), "").unwrap();
+        let opened = DataDirectory::open(directory.path(), None);
+        assert!(matches!(opened, Err(DirectoryError::KeyMissing(_))));
+    }
+
+    #[test]
+    fn another_cluster_than_the_own_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        drop(DataDirectory::open(directory.path(), Some(ClusterId([1; 32]))).unwrap());
+        let other = DataDirectory::open(directory.path(), Some(ClusterId([2; 32])));
+        assert!(matches!(other, Err(DirectoryError::OtherCluster { .. })));
+    }
+
+    #[test]
+    fn the_emit_counter_outlives_the_process() {
+        let directory = tempfile::tempdir().unwrap();
+        let directory = DataDirectory::open(directory.path(), None).unwrap();
+        let counter = directory.emit_counter().unwrap();
+        assert_eq!(counter.before(), None);
+        counter.note(EmitNumber(7)).unwrap();
+        assert_eq!(
+            directory.emit_counter().unwrap().before(),
+            Some(EmitNumber(7))
+        );
+    }
+}

@@ -1,0 +1,152 @@
+//! Filters: which entries a reader wants.
+
+use crate::core::log::Arrival;
+use crate::store::StoreError;
+use crate::words::entry::View;
+use crate::words::gap::GAP_KIND;
+use crate::words::{Entry, Kind, NodeId, Seq, Tenant, Time, Topic};
+
+/// How gaps are treated by a filter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Gaps {
+    /// As any entry: they pass when the filter lets them.
+    #[default]
+    AsEntries,
+    /// They pass whatever tenant, topic, kind and text are asked for: what was dropped might have
+    /// been what the reader waits for.
+    Always,
+    /// Nothing else passes.
+    Only,
+}
+
+/// Which entries a reader wants: those that meet every condition.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Written by this node.
+    pub author: Option<NodeId>,
+    /// Of this tenant.
+    pub tenant: Option<Tenant>,
+    /// Of this topic.
+    pub topic: Option<Topic>,
+    /// Of this kind.
+    pub kind: Option<Kind>,
+    /// At or after this time.
+    pub since: Option<Time>,
+    /// Before this time.
+    pub until: Option<Time>,
+    /// With this text in the payload.
+    pub grep: Option<String>,
+    /// How gaps are treated.
+    pub gaps: Gaps,
+}
+
+impl Filter {
+    /// Everything.
+    pub fn all() -> Self {
+        Self::default()
+    }
+
+    /// The entries of a topic, and all gaps. A text that is no topic matches nothing but gaps.
+    pub fn topic(topic: &str) -> Self {
+        match Topic::parse(topic) {
+            Ok(topic) => Self {
+                topic: Some(topic),
+                gaps: Gaps::Always,
+                ..Self::default()
+            },
+            Err(_) => Self {
+                gaps: Gaps::Only,
+                ..Self::default()
+            },
+        }
+    }
+
+    /// Whether an author's entries can pass at all.
+    pub fn admits_author(&self, author: NodeId) -> bool {
+        self.author.is_none_or(|wanted| wanted == author)
+    }
+
+    /// Whether entries between these times can pass at all.
+    pub fn admits_times(&self, first: Time, last: Time) -> bool {
+        self.since.is_none_or(|since| last >= since) && self.until.is_none_or(|until| first < until)
+    }
+
+    fn admits(&self, view: &View<'_>) -> bool {
+        if !self.admits_times(view.time, view.time) {
+            return false;
+        }
+        let is_gap = view.kind == GAP_KIND;
+        match self.gaps {
+            Gaps::Only => return is_gap,
+            Gaps::Always if is_gap => return true,
+            _ => {}
+        }
+        let grep = |text: &String| contains(view.data, text.as_bytes());
+        self.tenant
+            .as_ref()
+            .is_none_or(|tenant| tenant.as_str() == view.tenant)
+            && self
+                .topic
+                .as_ref()
+                .is_none_or(|topic| topic.as_str() == view.topic)
+            && self
+                .kind
+                .as_ref()
+                .is_none_or(|kind| kind.as_str() == view.kind)
+            && self.grep.as_ref().is_none_or(grep)
+    }
+
+    /// The entries of a change that pass, with seqs in `from..to`.
+    ///
+    /// # Errors
+    /// The change is damaged.
+    pub fn entries(&self, arrival: &Arrival, from: Seq, to: Seq) -> Result<Vec<Entry>, StoreError> {
+        let Arrival {
+            offset,
+            skew,
+            change,
+        } = arrival;
+        if !self.admits_author(change.author)
+            || !self.admits_times(change.first_time, change.last_time)
+        {
+            return Ok(Vec::new());
+        }
+        let damaged = |what: &dyn std::fmt::Display| {
+            StoreError::Damaged(format!("{}:{}: {what}", change.author, change.first_seq))
+        };
+        let chunk = change.open().map_err(|e| damaged(&e))?;
+        let mut entries = Vec::new();
+        for (at, bytes) in (0..).zip(chunk.entries()) {
+            let seq = change.first_seq.plus(at);
+            if seq < from || seq >= to {
+                continue;
+            }
+            let view = View::read(bytes).map_err(|e| damaged(&e))?;
+            if self.admits(&view) {
+                entries.push(Entry {
+                    author: change.author,
+                    seq,
+                    time: view.time,
+                    offset: offset.plus(at),
+                    change: change.hash,
+                    segment: change.segment,
+                    skew: *skew,
+                    body: view.to_draft().map_err(|e| damaged(&e))?,
+                });
+            }
+        }
+        Ok(entries)
+    }
+
+    /// All entries of a change that pass.
+    ///
+    /// # Errors
+    /// The change is damaged.
+    pub fn all_entries(&self, arrival: &Arrival) -> Result<Vec<Entry>, StoreError> {
+        self.entries(arrival, Seq(0), Seq(u64::MAX))
+    }
+}
+
+fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
+    wanted.is_empty() || bytes.windows(wanted.len()).any(|window| window == wanted)
+}

@@ -1,0 +1,207 @@
+//! The node's metrics. Each node has a registry of its own, so that several in one process don't
+//! mix.
+
+use std::time::Duration;
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+use crate::store::{Batch, EmitMark};
+use crate::words::NodeId;
+
+/// What a node counts.
+pub struct Metrics {
+    registry: Registry,
+    /// Entries of this node that were committed.
+    pub appended: Counter,
+    /// Entries of other nodes that were committed.
+    pub replicated: Counter,
+    /// Commits.
+    pub commits: Counter,
+    /// How long a commit took, its sync included.
+    pub commit_seconds: Histogram,
+    /// Events that the recorder appended.
+    pub recorded: Counter,
+    /// Events that were dropped, by the gaps' counts.
+    pub dropped: Counter,
+    /// Gaps that were written.
+    pub gaps: Counter,
+    /// Changes that wait for a parent.
+    pub pending: Gauge,
+    /// Changes that were refused: forged, out of place, or a fork.
+    pub refused: Counter,
+    /// Changes that came and were in the log already.
+    pub duplicates: Counter,
+    /// Peers with which a session stands.
+    pub peers: Gauge,
+    /// Connections that were refused or closed because of what the other side did.
+    pub violations: Counter,
+    /// Bytes of frames sent to peers, compressed.
+    pub sent_bytes: Counter,
+    /// Bytes of frames received from peers, compressed.
+    pub received_bytes: Counter,
+    /// 1 once a commit has failed: the node writes no more until it is restarted.
+    pub poisoned: Gauge,
+    /// Entries in the log.
+    pub entries: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// Metrics that stand at zero.
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("towline");
+        let mut counter = |name: &str, help: &str| {
+            let counter = Counter::default();
+            registry.register(name, help, counter.clone());
+            counter
+        };
+        let appended = counter(
+            "appended_entries",
+            "Entries of this node that were committed",
+        );
+        let replicated = counter(
+            "replicated_entries",
+            "Entries of others that were committed",
+        );
+        let commits = counter("commits", "Commits, each with one sync");
+        let recorded = counter("recorded_events", "Emitted events that were recorded");
+        let dropped = counter(
+            "dropped_events",
+            "Emitted events that were dropped, by the gaps",
+        );
+        let gaps = counter("gaps", "Gaps that were written");
+        let refused = counter("refused_changes", "Changes that were refused");
+        let duplicates = counter("duplicate_changes", "Changes that were in the log already");
+        let violations = counter("violations", "Connections closed for what the peer did");
+        let sent_bytes = counter("sent_bytes", "Bytes of frames sent to peers");
+        let received_bytes = counter("received_bytes", "Bytes of frames received from peers");
+        let mut gauge = |name: &str, help: &str| {
+            let gauge = Gauge::<i64>::default();
+            registry.register(name, help, gauge.clone());
+            gauge
+        };
+        let pending = gauge("pending_changes", "Changes that wait for a parent");
+        let peers = gauge("connected_peers", "Peers with which a session stands");
+        let poisoned = gauge("poisoned", "1 once a commit has failed");
+        let entries = gauge("entries", "Entries in the log");
+        let commit_seconds = Histogram::new(exponential_buckets(0.000_25, 2.0, 14));
+        let help = "How long a commit took, its sync included";
+        registry.register("commit_seconds", help, commit_seconds.clone());
+        Self {
+            registry,
+            appended,
+            replicated,
+            commits,
+            commit_seconds,
+            recorded,
+            dropped,
+            gaps,
+            pending,
+            refused,
+            duplicates,
+            peers,
+            violations,
+            sent_bytes,
+            received_bytes,
+            poisoned,
+            entries,
+        }
+    }
+
+    /// Counts on from what earlier lifetimes recorded.
+    pub fn resume(&self, emits: &EmitMark, entries: u64) {
+        self.recorded.inc_by(emits.recorded);
+        self.dropped.inc_by(emits.dropped);
+        self.gaps.inc_by(emits.gaps);
+        self.entries.set(entries as i64);
+    }
+
+    /// Counts a commit.
+    pub fn committed(&self, batch: &Batch, took: Duration, me: NodeId) {
+        self.commits.inc();
+        self.commit_seconds.observe(took.as_secs_f64());
+        for arrival in &batch.arrivals {
+            let count = u64::from(arrival.change.count);
+            let whose = if arrival.change.author == me {
+                &self.appended
+            } else {
+                &self.replicated
+            };
+            whose.inc_by(count);
+            self.entries.inc_by(count as i64);
+        }
+        if let Some(mark) = batch.emits {
+            self.recorded
+                .inc_by(mark.recorded.saturating_sub(self.recorded.get()));
+            self.dropped
+                .inc_by(mark.dropped.saturating_sub(self.dropped.get()));
+            self.gaps.inc_by(mark.gaps.saturating_sub(self.gaps.get()));
+        }
+    }
+
+    /// The metrics in the OpenMetrics text format.
+    pub fn open_metrics(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String can't fail.
+        let written = encode(&mut text, &self.registry);
+        debug_assert!(written.is_ok());
+        text
+    }
+
+    /// The metrics in the classic Prometheus text format, in which a counter's name carries
+    /// `_total` in its type line, too, and nothing marks the end.
+    pub fn classic(&self) -> String {
+        classic_counters(self.open_metrics().trim_end_matches("# EOF\n"))
+    }
+}
+
+/// Renames counters in HELP and TYPE lines as the classic format wants them.
+fn classic_counters(text: &str) -> String {
+    let counters: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter"))
+        .collect();
+    let rename = |line: &str| {
+        let Some((kind, rest)) = ["# HELP ", "# TYPE "]
+            .into_iter()
+            .find_map(|kind| Some((kind, line.strip_prefix(kind)?)))
+        else {
+            return line.to_owned() + "\n";
+        };
+        match rest.split_once(' ') {
+            Some((name, more)) if counters.contains(&name) => {
+                format!("{kind}{name}_total {more}\n")
+            }
+            _ => line.to_owned() + "\n",
+        }
+    };
+    text.lines().map(rename).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_classic_format_names_counters_with_total() {
+        let metrics = Metrics::new();
+        metrics.commits.inc();
+        let text = metrics.classic();
+        assert!(
+            text.contains("# TYPE towline_commits_total counter\n"),
+            "{text}"
+        );
+        assert!(text.contains("\ntowline_commits_total 1\n"), "{text}");
+        assert!(text.contains("# TYPE towline_pending_changes gauge\n"));
+        assert!(!text.contains("EOF"));
+    }
+}

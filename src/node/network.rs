@@ -1,0 +1,188 @@
+//! The network of a node: who is dialed, who is let in, and one exchange with each.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
+
+use super::config::PeerAddress;
+use super::exchange::{self, Context, Ended};
+use super::roster::{Contact, Roster};
+use crate::net::endpoint::{Connected, Endpoint, Incoming};
+use crate::words::NodeId;
+
+/// The first wait after an attempt failed.
+const BACKOFF_FIRST: Duration = Duration::from_millis(100);
+/// The longest wait between two attempts.
+const BACKOFF_MOST: Duration = Duration::from_secs(10);
+/// A session that stood for so long starts the waits anew.
+const STABLE: Duration = Duration::from_secs(30);
+/// The node with the higher id lets the other dial first, so that they don't both.
+const COURTESY: Duration = Duration::from_millis(150);
+/// How long a start waits for peers that don't answer before it appends alone.
+const REJOIN: Duration = Duration::from_secs(2);
+
+/// Starts the tasks that listen and dial. They end when `closing` says so.
+pub fn start(
+    context: &Context,
+    endpoint: &Endpoint,
+    peers: &[PeerAddress],
+    closing: &watch::Receiver<bool>,
+    tasks: &TaskTracker,
+) {
+    tasks.spawn(listen(
+        context.clone(),
+        endpoint.clone(),
+        closing.clone(),
+        tasks.clone(),
+    ));
+    for peer in peers {
+        tasks.spawn(keep_dialing(
+            context.clone(),
+            endpoint.clone(),
+            *peer,
+            closing.clone(),
+        ));
+    }
+}
+
+async fn listen(
+    context: Context,
+    endpoint: Endpoint,
+    mut closing: watch::Receiver<bool>,
+    tasks: TaskTracker,
+) {
+    loop {
+        let incoming = tokio::select! {
+            incoming = endpoint.accept() => incoming,
+            _ = closing.wait_for(|closing| *closing) => None,
+        };
+        let Some(incoming) = incoming else { return };
+        tasks.spawn(welcome(context.clone(), incoming, closing.clone()));
+    }
+}
+
+async fn welcome(context: Context, incoming: Incoming, closing: watch::Receiver<bool>) {
+    let from = incoming.address();
+    match incoming.finish().await {
+        Ok(connected) => drop(exchange::run(context, connected, closing).await),
+        Err(error) => {
+            context.metrics.violations.inc();
+            tracing::debug!(%from, %error, "refused a handshake");
+        }
+    }
+}
+
+/// Keeps a session with one peer: dials, and dials again with growing, jittered waits.
+async fn keep_dialing(
+    context: Context,
+    endpoint: Endpoint,
+    peer: PeerAddress,
+    mut closing: watch::Receiver<bool>,
+) {
+    let waits = ExponentialBuilder::default()
+        .with_min_delay(BACKOFF_FIRST)
+        .with_max_delay(BACKOFF_MOST)
+        .without_max_times()
+        .with_jitter();
+    let mut backoff = waits.build();
+    if context.me > peer.node {
+        pause(COURTESY, &mut closing).await;
+    }
+    while !*closing.borrow() {
+        wait_until_alone(&context.roster, peer.node, &mut closing).await;
+        if *closing.borrow() {
+            return;
+        }
+        let began = tokio::time::Instant::now();
+        match dial(&context, &endpoint, peer, &mut closing).await {
+            Some(connected) => {
+                let ended = exchange::run(context.clone(), connected, closing.clone()).await;
+                if !matches!(ended, Ended::Duplicate) && began.elapsed() > STABLE {
+                    backoff = waits.build();
+                }
+            }
+            None => context.roster.update(peer.node, |_| {}),
+        }
+        pause(backoff.next().unwrap_or(BACKOFF_MOST), &mut closing).await;
+    }
+}
+
+async fn dial(
+    context: &Context,
+    endpoint: &Endpoint,
+    peer: PeerAddress,
+    closing: &mut watch::Receiver<bool>,
+) -> Option<Connected> {
+    let dialed = tokio::select! {
+        dialed = endpoint.dial(peer.node, peer.address) => dialed,
+        _ = closing.wait_for(|closing| *closing) => return None,
+    };
+    match dialed {
+        Ok(connected) => Some(connected),
+        Err(error) => {
+            tracing::debug!(peer = %peer.node.short(), %error, "can't connect");
+            context.roster.update(peer.node, |entry| {
+                if entry.contact == Contact::Connecting {
+                    entry.contact = Contact::Unreachable;
+                }
+                entry.trouble = Some(error.to_string());
+            });
+            None
+        }
+    }
+}
+
+async fn pause(time: Duration, closing: &mut watch::Receiver<bool>) {
+    tokio::select! {
+        () = tokio::time::sleep(time) => {}
+        _ = closing.wait_for(|closing| *closing) => {}
+    }
+}
+
+/// Waits while a session with the peer stands.
+async fn wait_until_alone(roster: &Arc<Roster>, peer: NodeId, closing: &mut watch::Receiver<bool>) {
+    let mut bell = roster.bell();
+    while roster.is_connected(&peer) {
+        tokio::select! {
+            _ = bell.changed() => {}
+            _ = closing.wait_for(|closing| *closing) => return,
+        }
+    }
+}
+
+/// Waits until the peers that can be reached have said what they hold of this node, and all of it
+/// is held here: only then can it append without writing a seq twice.
+///
+/// A peer that doesn't answer is waited for two seconds, so a node that is alone soon appends.
+pub async fn rejoin(
+    roster: &Arc<Roster>,
+    peers: &[PeerAddress],
+    closing: &mut watch::Receiver<bool>,
+) {
+    let named: BTreeSet<NodeId> = peers.iter().map(|peer| peer.node).collect();
+    let mut bell = roster.bell();
+    let patience = tokio::time::sleep(REJOIN);
+    tokio::pin!(patience);
+    let mut patient = true;
+    loop {
+        bell.borrow_and_update();
+        let now = roster.peers();
+        let open = |node: &&NodeId| {
+            let entry = now.get(*node);
+            let settled = entry.is_some_and(|entry| entry.own_settled);
+            !settled && (patient || roster.is_connected(node))
+        };
+        if !named.iter().any(|node| open(&node)) {
+            return;
+        }
+        tokio::select! {
+            _ = bell.changed() => {}
+            () = &mut patience, if patient => patient = false,
+            _ = closing.wait_for(|closing| *closing) => return,
+        }
+    }
+}

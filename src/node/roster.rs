@@ -1,0 +1,173 @@
+//! The roster: which peers there are, and what each has said that it holds.
+//!
+//! It is the one place that sessions write and status reads; the log's state is not in it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
+
+use tokio::sync::watch;
+
+use super::config::PeerAddress;
+use crate::net::link::Closer;
+use crate::words::{NodeId, Seq, Time};
+
+/// How a peer is reached at the moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Contact {
+    /// A connection is being tried, or waited for.
+    #[default]
+    Connecting,
+    /// A session stands.
+    Connected,
+    /// The last attempt to connect failed.
+    Unreachable,
+}
+
+/// What is known of a peer.
+#[derive(Clone, Debug, Default)]
+pub struct Peer {
+    /// Where it is dialed, or where it dialed from.
+    pub address: Option<SocketAddr>,
+    /// The name that people gave it.
+    pub name: String,
+    /// How it is reached.
+    pub contact: Contact,
+    /// Why the last attempt or session ended.
+    pub trouble: Option<String>,
+    /// How far it has persisted each author, by its own word.
+    pub holds: BTreeMap<NodeId, Seq>,
+    /// When it was last heard.
+    pub last_seen: Option<Time>,
+    /// Whether all that it holds of this node is held here: then this node may append without
+    /// writing a seq twice.
+    pub own_settled: bool,
+    pub(super) session: Option<Session>,
+}
+
+/// The session that stands with a peer.
+#[derive(Clone, Debug)]
+pub(super) struct Session {
+    incarnation: u64,
+    /// Whose dialing made the connection.
+    dialed_by: NodeId,
+    number: u64,
+    closer: Closer,
+}
+
+/// Names one session of this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionNumber(u64);
+
+/// All peers. Every change rings a bell.
+pub struct Roster {
+    me: NodeId,
+    peers: Mutex<BTreeMap<NodeId, Peer>>,
+    changed: watch::Sender<u64>,
+}
+
+impl Roster {
+    /// A roster of the peers that were named.
+    pub fn new(me: NodeId, named: &[PeerAddress]) -> Self {
+        let peer = |named: &PeerAddress| {
+            (
+                named.node,
+                Peer {
+                    address: Some(named.address),
+                    ..Peer::default()
+                },
+            )
+        };
+        let peers = Mutex::new(named.iter().map(peer).collect());
+        Self {
+            me,
+            peers,
+            changed: watch::Sender::new(0),
+        }
+    }
+
+    /// Changes what is known of a peer.
+    pub fn update(&self, node: NodeId, change: impl FnOnce(&mut Peer)) {
+        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        change(peers.entry(node).or_default());
+        drop(peers);
+        self.changed.send_modify(|count| *count += 1);
+    }
+
+    /// All peers as they stand.
+    pub fn peers(&self) -> BTreeMap<NodeId, Peer> {
+        self.peers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// The peers with which a session stands.
+    pub fn connected(&self) -> Vec<NodeId> {
+        let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        let connected = peers.iter().filter(|(_, peer)| peer.session.is_some());
+        connected.map(|(node, _)| *node).collect()
+    }
+
+    /// A bell that rings at every change.
+    pub fn bell(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// Enters a session, and ends the one that it replaces. None: the one that stands is kept.
+    ///
+    /// When both sides dial at once there are two connections; both sides keep the one that the
+    /// lower id dialed. A peer that was restarted replaces the session of its former life.
+    pub fn enter(
+        &self,
+        peer: NodeId,
+        incarnation: u64,
+        dialed: bool,
+        closer: Closer,
+    ) -> Option<SessionNumber> {
+        let dialed_by = if dialed { self.me } else { peer };
+        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = peers.entry(peer).or_default();
+        let mut number = 0;
+        if let Some(old) = &entry.session {
+            let same_life = old.incarnation == incarnation;
+            if same_life && old.dialed_by != dialed_by && old.dialed_by < dialed_by {
+                return None;
+            }
+            old.closer.close("replaced by another connection");
+            number = old.number + 1;
+        }
+        entry.session = Some(Session {
+            incarnation,
+            dialed_by,
+            number,
+            closer,
+        });
+        entry.contact = Contact::Connected;
+        entry.trouble = None;
+        drop(peers);
+        self.changed.send_modify(|count| *count += 1);
+        Some(SessionNumber(number))
+    }
+
+    /// Takes a session out again, unless it was replaced.
+    pub fn leave(&self, peer: NodeId, session: SessionNumber, why: &str) {
+        self.update(peer, |entry| {
+            if entry
+                .session
+                .as_ref()
+                .is_some_and(|stands| stands.number == session.0)
+            {
+                entry.session = None;
+                entry.contact = Contact::Connecting;
+                entry.trouble = Some(why.to_owned());
+            }
+        });
+    }
+
+    /// Whether a session stands with a peer.
+    pub fn is_connected(&self, peer: &NodeId) -> bool {
+        let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        peers.get(peer).is_some_and(|entry| entry.session.is_some())
+    }
+}

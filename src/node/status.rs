@@ -1,0 +1,264 @@
+//! What a node says of itself and of its peers.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::Node;
+use super::roster::{Contact, Peer};
+use crate::core::frontier::Frontier;
+use crate::store::{EmitMark, StoreError};
+use crate::words::{ClusterId, NodeId};
+
+/// How a node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// It writes, and all peers that were named are connected.
+    Ok,
+    /// It writes; some peer is not connected.
+    Degraded,
+    /// A commit failed: it writes no more until it is restarted.
+    Poisoned,
+}
+
+/// How many peers there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Peers {
+    /// Named at the start.
+    pub configured: usize,
+    /// With a session.
+    pub connected: usize,
+}
+
+/// What a node says of itself; the JSON of `/v1/status`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Status {
+    /// Its id.
+    pub node: NodeId,
+    /// Its name for people.
+    pub name: String,
+    /// Its cluster.
+    pub cluster: ClusterId,
+    /// The version of towline.
+    pub version: &'static str,
+    /// How it is.
+    pub state: State,
+    /// Why it writes no more, if so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
+    /// How many entries its log holds.
+    pub entries: u64,
+    /// Of how many authors.
+    pub authors: usize,
+    /// The offset that the next entry takes.
+    pub offset: String,
+    /// The digest of its frontier: equal on nodes that hold the same entries.
+    pub frontier: String,
+    /// How many events were emitted, in all lifetimes.
+    pub emitted: u64,
+    /// How many of them were recorded.
+    pub recorded: u64,
+    /// How many of them were dropped, by the gaps.
+    pub dropped: u64,
+    /// How many gaps were written.
+    pub gaps: u64,
+    /// How many changes wait for a parent.
+    pub pending: i64,
+    /// Its peers.
+    pub peers: Peers,
+    /// Bytes on disk, everything counted.
+    pub bytes: u64,
+    /// When this lifetime began, RFC 3339.
+    pub started: String,
+}
+
+/// What a node knows of a node; an element of `/v1/nodes`.
+#[derive(Clone, Debug, Serialize)]
+pub struct NodeReport {
+    /// Its id.
+    pub node: NodeId,
+    /// Its name for people; may be empty.
+    pub name: String,
+    /// Whether it is the node that answers.
+    #[serde(rename = "self")]
+    pub is_self: bool,
+    /// `self`, `connected`, `connecting` or `unreachable`.
+    pub state: &'static str,
+    /// Where it listens for peers, or is dialed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// How many of its own entries are held here.
+    pub authored: u64,
+    /// How far it has persisted each author, by its own word.
+    pub holds: BTreeMap<NodeId, u64>,
+    /// How many entries that are held here it hasn't acknowledged.
+    pub lag: u64,
+    /// How far its newest entry lies ahead of this node's clock, in seconds, if over a minute.
+    pub skew_seconds: u64,
+    /// When it was last heard, RFC 3339.
+    pub last_seen: Option<String>,
+    /// Why it isn't connected, if it isn't.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
+}
+
+impl Node {
+    /// What the node says of itself.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    pub async fn status(&self) -> Result<Status, StoreError> {
+        let inner = &self.inner;
+        let (frontier, emits, offset, bytes) = self
+            .read(|reader| {
+                Ok((
+                    reader.frontier()?,
+                    reader.emits()?,
+                    reader.watermark()?,
+                    reader.bytes()?,
+                ))
+            })
+            .await?;
+        let connected = inner.roster.connected().len();
+        let trouble = inner.writer.poison().map(str::to_owned);
+        let state = match &trouble {
+            Some(_) => State::Poisoned,
+            None if connected < inner.named_peers => State::Degraded,
+            None => State::Ok,
+        };
+        let EmitMark {
+            recorded,
+            dropped,
+            gaps,
+            ..
+        } = emits;
+        Ok(Status {
+            node: inner.id,
+            name: inner.name.clone(),
+            cluster: inner.cluster,
+            version: env!("CARGO_PKG_VERSION"),
+            state,
+            trouble,
+            entries: offset.0,
+            authors: frontier.len(),
+            offset: offset.to_string(),
+            frontier: hex::encode(frontier.digest()),
+            emitted: inner.emitter.emitted().0,
+            recorded,
+            dropped,
+            gaps,
+            pending: inner.metrics.pending.get(),
+            peers: Peers {
+                configured: inner.named_peers,
+                connected,
+            },
+            bytes,
+            started: inner.started.to_string(),
+        })
+    }
+
+    /// What the node knows of every node: itself first, then its peers, then authors that it knows
+    /// only by their entries.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    pub async fn nodes(&self) -> Result<Vec<NodeReport>, StoreError> {
+        let (frontier, spans) = self
+            .read(|reader| Ok((reader.frontier()?, newest(reader)?)))
+            .await?;
+        let now = super::wall_millis();
+        let skew = |node: &NodeId| {
+            let ahead = spans
+                .get(node)
+                .map_or(0, |newest| newest.saturating_sub(now));
+            if ahead > crate::words::limits::SKEW_MILLIS {
+                ahead / 1_000
+            } else {
+                0
+            }
+        };
+        let peers = self.inner.roster.peers();
+        let mut reports = vec![self.own_report(&frontier)];
+        for (node, peer) in &peers {
+            reports.push(NodeReport {
+                skew_seconds: skew(node),
+                ..report(*node, peer, &frontier)
+            });
+        }
+        let known = |node: &NodeId| *node == self.id() || peers.contains_key(node);
+        for (author, _) in frontier.iter().filter(|(author, _)| !known(author)) {
+            let peer = Peer {
+                contact: Contact::Unreachable,
+                ..Peer::default()
+            };
+            let stranger = report(*author, &peer, &frontier);
+            reports.push(NodeReport {
+                skew_seconds: skew(author),
+                lag: 0,
+                ..stranger
+            });
+        }
+        Ok(reports)
+    }
+
+    fn own_report(&self, frontier: &Frontier) -> NodeReport {
+        NodeReport {
+            node: self.id(),
+            name: self.inner.name.clone(),
+            is_self: true,
+            state: "self",
+            address: self.address().map(|address| address.to_string()),
+            authored: frontier.next_seq(&self.id()).0,
+            holds: frontier
+                .iter()
+                .map(|(node, _)| (*node, frontier.next_seq(node).0))
+                .collect(),
+            lag: 0,
+            skew_seconds: 0,
+            last_seen: Some(crate::words::Time::from_millis(super::wall_millis()).to_string()),
+            trouble: None,
+        }
+    }
+}
+
+/// The newest time of each author, in milliseconds.
+fn newest(reader: &mut dyn crate::store::Reader) -> Result<BTreeMap<NodeId, u64>, StoreError> {
+    let mut newest = BTreeMap::new();
+    for span in reader.spans(None)? {
+        let millis = newest.entry(span.author).or_default();
+        *millis = span.last_time.millis().max(*millis);
+    }
+    Ok(newest)
+}
+
+fn report(node: NodeId, peer: &Peer, frontier: &Frontier) -> NodeReport {
+    let behind = |author: &NodeId| {
+        let held = peer.holds.get(author).copied().unwrap_or_default();
+        frontier.next_seq(author).0.saturating_sub(held.0)
+    };
+    NodeReport {
+        node,
+        name: peer.name.clone(),
+        is_self: false,
+        state: match peer.contact {
+            Contact::Connected => "connected",
+            Contact::Connecting => "connecting",
+            Contact::Unreachable => "unreachable",
+        },
+        address: peer.address.map(|address| address.to_string()),
+        authored: frontier.next_seq(&node).0,
+        holds: peer
+            .holds
+            .iter()
+            .map(|(author, seq)| (*author, seq.0))
+            .collect(),
+        lag: frontier.iter().map(|(author, _)| behind(author)).sum(),
+        skew_seconds: 0,
+        last_seen: peer.last_seen.map(|time| time.to_string()),
+        trouble: peer
+            .trouble
+            .clone()
+            .filter(|_| peer.contact != Contact::Connected),
+    }
+}

@@ -1,0 +1,304 @@
+//! Verification of a whole store, without any secret: every signature, chain, seq and encoding.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::core::change::{Change, Link, Place, encode};
+use crate::core::frontier::{Frontier, Head};
+use crate::core::merge::Direction;
+use crate::core::segment::Parent;
+use crate::store::{Reader, Span, StoreError};
+use crate::words::{ClusterId, NodeId, Offset, Seq, Time};
+
+/// How many bytes of changes are read at once.
+const READ_BYTES: usize = 4 << 20;
+
+/// The first bad place of a store.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{place}: {what}")]
+pub struct BadPlace {
+    /// Which entry, change or segment.
+    pub place: String,
+    /// What is wrong with it.
+    pub what: String,
+}
+
+/// Says why a store was not verified.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum VerifyError {
+    /// Something in it is not as its authors signed it.
+    #[error(transparent)]
+    Bad(#[from] BadPlace),
+    /// It can't be read.
+    #[error(transparent)]
+    Store(StoreError),
+}
+
+impl From<StoreError> for VerifyError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Damaged(what) => Self::Bad(BadPlace {
+                place: "the store".into(),
+                what,
+            }),
+            other => Self::Store(other),
+        }
+    }
+}
+
+/// What was verified.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Verified {
+    /// Entries.
+    pub entries: u64,
+    /// Changes.
+    pub changes: u64,
+    /// Segments.
+    pub segments: u64,
+    /// Authors.
+    pub authors: u64,
+    /// Signatures that were checked: each vouches for all changes before it.
+    pub signatures: u64,
+}
+
+/// Verifies a store from its first entry to its last. `progress` is told how many entries of how
+/// many are done.
+///
+/// # Errors
+/// The first bad place, or that the store can't be read.
+pub fn verify(
+    reader: &mut dyn Reader,
+    mut progress: impl FnMut(u64, u64),
+) -> Result<Verified, VerifyError> {
+    let cluster = reader.owner().cluster;
+    let watermark = reader.watermark()?;
+    let mut spans = reader.spans(None)?;
+    spans.sort_by_key(|span| (span.author, span.first_seq, span.segment));
+    let mut verified = Verified::default();
+    let mut ends: HashMap<(NodeId, Parent), Time> = HashMap::new();
+    let mut heads = Frontier::default();
+    let mut joined: HashSet<(NodeId, Parent)> = HashSet::new();
+    for span in &spans {
+        let mut walk = Walk {
+            cluster,
+            span: *span,
+            before: None,
+            unsigned: 0,
+        };
+        let mut at = span.first_seq;
+        while at < span.next_seq {
+            let arrivals = reader.of_segment(span.segment, at, Direction::Forward, READ_BYTES)?;
+            if arrivals.is_empty() {
+                return Err(bad(span, at, "the change is missing").into());
+            }
+            for arrival in arrivals {
+                let change = arrival.change;
+                walk.step(&change, at, &ends, &mut joined)?;
+                at = change.next_seq();
+                let end = Parent {
+                    next_seq: at,
+                    hash: change.hash,
+                };
+                ends.insert((span.author, end), change.last_time);
+                verified.entries += u64::from(change.count);
+                verified.changes += 1;
+                verified.signatures += u64::from(change.signature.is_some());
+            }
+            progress(verified.entries, watermark.0);
+        }
+        let head = walk.finish()?;
+        heads.insert(span.author, head);
+        verified.segments += 1;
+        // Only the ends of segments are named by later ones as a rule; what lies inside is kept
+        // for the author at hand only, so that memory doesn't grow with the log.
+        ends.retain(|(author, _), _| *author == span.author);
+    }
+    verified.authors = heads.len() as u64;
+    check_offsets(reader, watermark, verified.entries)?;
+    check_frontier(reader, &heads, &joined)?;
+    Ok(verified)
+}
+
+fn bad(span: &Span, seq: Seq, what: impl Into<String>) -> BadPlace {
+    BadPlace {
+        place: format!("entry {}:{seq} in segment {}", span.author, span.segment),
+        what: what.into(),
+    }
+}
+
+/// A segment that is walked from its first change to its last.
+struct Walk {
+    cluster: ClusterId,
+    span: Span,
+    before: Option<Change>,
+    /// How many changes wait for a signature that vouches for them.
+    unsigned: u64,
+}
+
+impl Walk {
+    fn step(
+        &mut self,
+        change: &Change,
+        expected: Seq,
+        ends: &HashMap<(NodeId, Parent), Time>,
+        joined: &mut HashSet<(NodeId, Parent)>,
+    ) -> Result<(), BadPlace> {
+        let bad = |what: String| bad(&self.span, change.first_seq, what);
+        if change.first_seq != expected {
+            return Err(bad(format!("the seq should be {expected}")));
+        }
+        let chunk = change.open().map_err(|e| bad(e.to_string()))?;
+        let link = chunk.link().map_err(|e| bad(e.to_string()))?;
+        let place = Place {
+            author: change.author,
+            segment: change.segment,
+            segment_seq: change.segment_seq,
+            index: change.index,
+            first_seq: change.first_seq,
+            link,
+        };
+        // Built once more from nothing but the entries and the place, it must be the same change.
+        let again = encode(&place, &chunk.shared_entries()).map_err(|e| bad(e.to_string()))?;
+        if again.hash != change.hash || again.bytes != change.bytes {
+            return Err(bad("its encoding is not the one of its entries".into()));
+        }
+        if (again.first_time, again.last_time, again.count)
+            != (change.first_time, change.last_time, change.count)
+        {
+            return Err(bad("its row and its entries differ".into()));
+        }
+        self.check_link(change, &place.link, ends, joined)
+            .map_err(bad)?;
+        if let Some(signature) = &change.signature {
+            if !change.author.is_sound()
+                || !change.author.verify(self.cluster, change.hash, signature)
+            {
+                return Err(bad("its signature is not its author's".into()));
+            }
+            self.unsigned = 0;
+        } else {
+            self.unsigned += 1;
+        }
+        self.before = Some(change.clone());
+        Ok(())
+    }
+
+    fn check_link(
+        &self,
+        change: &Change,
+        link: &Link,
+        ends: &HashMap<(NodeId, Parent), Time>,
+        joined: &mut HashSet<(NodeId, Parent)>,
+    ) -> Result<(), String> {
+        let last_time = match (link, &self.before) {
+            (Link::Previous(hash), Some(before)) => {
+                if *hash != before.hash || change.index != before.index + 1 {
+                    return Err("it doesn't follow the change before it".into());
+                }
+                Some(before.last_time)
+            }
+            (Link::Opening(opening), None) => {
+                if opening.cluster != self.cluster {
+                    return Err("it was opened for another cluster".into());
+                }
+                let mut newest = None;
+                for parent in &opening.parents {
+                    let end = (change.author, *parent);
+                    let time = ends.get(&end).ok_or("a parent of its segment is missing")?;
+                    newest = newest.max(Some(*time));
+                    joined.insert(end);
+                }
+                newest
+            }
+            _ => return Err("its segment has no opening, or two".into()),
+        };
+        match last_time {
+            Some(last) if change.first_time <= last => Err("its time doesn't rise".into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn finish(self) -> Result<Head, BadPlace> {
+        let Span {
+            segment, first_seq, ..
+        } = self.span;
+        let Some(last) = self.before else {
+            return Err(bad(&self.span, first_seq, "the segment is empty"));
+        };
+        if self.unsigned > 0 {
+            return Err(bad(
+                &self.span,
+                last.first_seq,
+                "no signature vouches for it",
+            ));
+        }
+        Ok(Head {
+            segment,
+            next_seq: last.next_seq(),
+            hash: last.hash,
+        })
+    }
+}
+
+/// The order of arrival has no hole, and holds every entry of the segments.
+fn check_offsets(
+    reader: &mut dyn Reader,
+    watermark: Offset,
+    entries: u64,
+) -> Result<(), VerifyError> {
+    let mut at = Offset(0);
+    let mut passed = 0;
+    while at < watermark {
+        let (changes, next) = reader.scan(at, 4_096)?;
+        passed += changes
+            .iter()
+            .map(|c| c.head.next_seq.0 - c.first_seq.0)
+            .sum::<u64>();
+        if changes.is_empty() || next.0 != passed {
+            let place = format!("offset {passed}");
+            return Err(BadPlace {
+                place,
+                what: "the order of arrival has a hole".into(),
+            }
+            .into());
+        }
+        at = next;
+    }
+    if passed == entries && watermark.0 == entries {
+        return Ok(());
+    }
+    let what = format!("{passed} entries by arrival, {entries} by segment");
+    Err(BadPlace {
+        place: "the order of arrival".into(),
+        what,
+    }
+    .into())
+}
+
+/// The heads that the store names are the ends of segments that no other one continues.
+fn check_frontier(
+    reader: &mut dyn Reader,
+    heads: &Frontier,
+    joined: &HashSet<(NodeId, Parent)>,
+) -> Result<(), VerifyError> {
+    let mut expected = Frontier::default();
+    for (author, heads) in heads.iter() {
+        for head in heads {
+            let end = Parent {
+                next_seq: head.next_seq,
+                hash: head.hash,
+            };
+            if !joined.contains(&(*author, end)) {
+                expected.insert(*author, *head);
+            }
+        }
+    }
+    if reader.frontier()? == expected {
+        return Ok(());
+    }
+    let what = "the heads it names are not the ends of its segments".into();
+    Err(BadPlace {
+        place: "the frontier".into(),
+        what,
+    }
+    .into())
+}

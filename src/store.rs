@@ -1,0 +1,310 @@
+//! The store: what is persisted, and how it is read back.
+//!
+//! Two stores keep the same promises, which one suite tests: [`sqlite`] and [`memory`]. A store is
+//! written by one thread through [`Store`] and read by any number of [`Reader`]s. Invariant: this
+//! layer is synchronous and never sees tokio; it decides nothing about the log.
+
+use crate::core::change::Change;
+use crate::core::frontier::{Extent, Frontier};
+use crate::core::log::{Arrival, Tip};
+use crate::core::merge::Direction;
+use crate::core::segment::Parent;
+use crate::core::session::Passed;
+use crate::words::{ChangeHash, ClusterId, EmitNumber, NodeId, Offset, SegmentId, Seq, Time};
+
+pub mod memory;
+pub mod pool;
+pub mod sqlite;
+
+#[cfg(test)]
+mod tests;
+
+/// How many idempotency keys a node remembers; the oldest are forgotten first.
+pub const IDEMPOTENCY_KEYS: u64 = 100_000;
+
+/// Whom a store belongs to. It never changes once the store is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// The node.
+    pub node: NodeId,
+    /// Its cluster.
+    pub cluster: ClusterId,
+}
+
+/// The name of one store: 8 random bytes, made with it. Offsets mean nothing in another store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreId(pub [u8; 8]);
+
+impl std::fmt::Display for StoreId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+/// Where the recorder of emitted events stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EmitMark {
+    /// All numbers below are accounted for: recorded, or stated in a gap.
+    pub next: EmitNumber,
+    /// No number at or above was given out.
+    pub reserved: EmitNumber,
+    /// How many events were recorded.
+    pub recorded: u64,
+    /// How many events were dropped, by the gaps' counts.
+    pub dropped: u64,
+    /// How many gaps were written.
+    pub gaps: u64,
+}
+
+/// What an idempotency key stands for: the entries that its first use appended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyRecord {
+    /// The key as the caller gave it.
+    pub key: String,
+    /// SHA-256 of what was appended, so that a key isn't used for two things.
+    pub digest: [u8; 32],
+    /// The seq of the first entry.
+    pub first_seq: Seq,
+    /// How many entries there were.
+    pub count: u64,
+}
+
+/// What is written in one transaction.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// Changes in order of arrival.
+    pub arrivals: Vec<Arrival>,
+    /// Where the recorder stands after it.
+    pub emits: Option<EmitMark>,
+    /// Idempotency keys that were used.
+    pub keys: Vec<KeyRecord>,
+}
+
+/// What a writer needs to know at its start. Reading it costs nothing that grows with the log.
+#[derive(Debug)]
+pub struct Resume {
+    /// The end of every branch of every author.
+    pub tips: Vec<(NodeId, Tip)>,
+    /// The offset that the next entry takes.
+    pub next_offset: Offset,
+    /// Where the recorder stood.
+    pub emits: EmitMark,
+    /// The store's name.
+    pub id: StoreId,
+}
+
+/// A segment as a run of entries for merging: what it holds, without what is in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Who wrote it.
+    pub author: NodeId,
+    /// The segment.
+    pub segment: SegmentId,
+    /// The seq of its first entry.
+    pub first_seq: Seq,
+    /// The seq after its last entry held.
+    pub next_seq: Seq,
+    /// The time of its first entry.
+    pub first_time: Time,
+    /// The time of its last entry held.
+    pub last_time: Time,
+}
+
+/// Says why a store did not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// There is no room on the disk. Nothing of the batch was written.
+    #[error("the disk is full: {0}")]
+    Full(String),
+    /// Reading or writing failed. What of a batch was written is not known until the store is
+    /// opened again.
+    #[error("the store failed: {0}")]
+    Failed(String),
+    /// What was read back is not what was written.
+    #[error("the store is damaged: {0}")]
+    Damaged(String),
+}
+
+/// Says why a store could not be opened. It was not touched.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// There is no store.
+    #[error("there is no store at {0}")]
+    Missing(String),
+    /// The file is not one of towline's.
+    #[error("{0} is not a store of towline")]
+    Foreign(String),
+    /// A newer towline wrote the file.
+    #[error("the store has version {found}, and this towline knows {known}: use a newer towline")]
+    Newer {
+        /// The version found.
+        found: i64,
+        /// The newest version known.
+        known: i64,
+    },
+    /// The store belongs to another node or cluster.
+    #[error("the store belongs to {what} {found}, not to {expected}")]
+    Owner {
+        /// «node» or «cluster».
+        what: &'static str,
+        /// Whom it belongs to.
+        found: String,
+        /// Whom it should belong to.
+        expected: String,
+    },
+    /// A setting that durability rests on could not be made.
+    #[error("SQLite keeps {pragma} at {found}, and towline needs {wanted}")]
+    Pragma {
+        /// The PRAGMA.
+        pragma: &'static str,
+        /// What SQLite says.
+        found: String,
+        /// What is needed.
+        wanted: String,
+    },
+    /// The store could not be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The writing half of a store. One thread owns it.
+pub trait Store: Send {
+    /// What a writer needs to go on.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    fn resume(&mut self) -> Result<Resume, StoreError>;
+
+    /// Writes a batch: all of it, durable when this returns, or nothing.
+    ///
+    /// # Errors
+    /// After any error it is not known what is on disk. The caller must stop writing, and open the
+    /// store again; a failed sync is never retried.
+    fn commit(&mut self, batch: &Batch) -> Result<(), StoreError>;
+
+    /// What opens readers of the same store, for as long as anybody needs them.
+    fn opener(&self) -> Opener;
+
+    /// Another reader of the same store.
+    ///
+    /// # Errors
+    /// The store can't be opened for reading.
+    fn reader(&self) -> Result<Box<dyn Reader>, StoreError> {
+        (self.opener())()
+    }
+}
+
+/// Opens a reader of one store.
+pub type Opener = Box<dyn Fn() -> Result<Box<dyn Reader>, StoreError> + Send + Sync>;
+
+/// The reading half of a store: it sees whole commits only. No call reads more than it is told to.
+///
+/// Every change that is handed out has been checked against its hash.
+pub trait Reader: Send {
+    /// The store's name.
+    fn id(&self) -> StoreId;
+
+    /// Whom the store belongs to.
+    fn owner(&self) -> Owner;
+
+    /// The offset that the next entry takes: one more than the newest entry's.
+    ///
+    /// # Errors
+    /// The store can't be read; so for every call here.
+    fn watermark(&mut self) -> Result<Offset, StoreError>;
+
+    /// All heads of all authors.
+    fn frontier(&mut self) -> Result<Frontier, StoreError>;
+
+    /// Where the recorder stands.
+    fn emits(&mut self) -> Result<EmitMark, StoreError>;
+
+    /// The segments of an author, in order of their first seq.
+    fn extents(&mut self, author: NodeId) -> Result<Vec<Extent>, StoreError>;
+
+    /// All segments, or those of one author, without what is in them.
+    fn spans(&mut self, author: Option<NodeId>) -> Result<Vec<Span>, StoreError>;
+
+    /// At most `limit` changes that end above `from`, in order of arrival, without their bytes;
+    /// and the offset after the last of them.
+    fn scan(&mut self, from: Offset, limit: usize) -> Result<(Vec<Passed>, Offset), StoreError>;
+
+    /// Changes in order of arrival: forward from the one that holds `from`, or backward from the
+    /// one that ends at or below `from`. At least one if there is one, and at most about
+    /// `max_bytes`.
+    fn arrivals(
+        &mut self,
+        from: Offset,
+        direction: Direction,
+        max_bytes: usize,
+    ) -> Result<Vec<Arrival>, StoreError>;
+
+    /// Changes of one segment in order of seq: forward from the one that holds `from`, or backward
+    /// from the one that holds the entry before `from`. At least one if there is one, and at most
+    /// about `max_bytes`.
+    fn of_segment(
+        &mut self,
+        segment: SegmentId,
+        from: Seq,
+        direction: Direction,
+        max_bytes: usize,
+    ) -> Result<Vec<Arrival>, StoreError>;
+
+    /// The first seq of the change of a segment in which the first entry at or after `time` lies,
+    /// or the segment's end.
+    fn seek_time(&mut self, segment: SegmentId, time: Time) -> Result<Seq, StoreError>;
+
+    /// The changes that hold an author's entry: one, or one for each branch that has this seq.
+    fn find(&mut self, author: NodeId, seq: Seq) -> Result<Vec<Arrival>, StoreError>;
+
+    /// The hash of the change that begins at `seq` in a segment.
+    fn change_at(&mut self, segment: SegmentId, seq: Seq)
+    -> Result<Option<ChangeHash>, StoreError>;
+
+    /// The last time of an author's change that is this parent.
+    fn parent_time(&mut self, author: NodeId, parent: &Parent) -> Result<Option<Time>, StoreError>;
+
+    /// Whether a change that ends at `next_seq` of a segment has this hash.
+    fn ends_with(
+        &mut self,
+        segment: SegmentId,
+        next_seq: Seq,
+        hash: ChangeHash,
+    ) -> Result<bool, StoreError>;
+
+    /// What an idempotency key stands for.
+    fn key(&mut self, key: &str) -> Result<Option<KeyRecord>, StoreError>;
+
+    /// Bytes on disk, everything counted; 0 in memory.
+    fn bytes(&mut self) -> Result<u64, StoreError>;
+}
+
+/// A reader answers what the log asks of its past.
+impl crate::core::log::Past for Box<dyn Reader> {
+    type Error = StoreError;
+
+    fn change_at(
+        &mut self,
+        segment: SegmentId,
+        seq: Seq,
+    ) -> Result<Option<ChangeHash>, StoreError> {
+        (**self).change_at(segment, seq)
+    }
+
+    fn parent_time(&mut self, author: NodeId, parent: &Parent) -> Result<Option<Time>, StoreError> {
+        (**self).parent_time(author, parent)
+    }
+}
+
+/// Checks a change that was read against its hash.
+///
+/// # Errors
+/// It is not what was written.
+fn whole(change: &Change) -> Result<(), StoreError> {
+    change.open().map(|_| ()).map_err(|damage| {
+        let Change {
+            author, first_seq, ..
+        } = change;
+        StoreError::Damaged(format!("the change at {author}:{first_seq}: {damage}"))
+    })
+}

@@ -1,0 +1,412 @@
+//! The reading half: one connection of its own, read only, a bounded page cache.
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
+
+use super::super::{
+    EmitMark, KeyRecord, OpenError, Owner, Reader, Span, StoreError, StoreId, whole,
+};
+use super::{emit_mark, schema, seq, time};
+use crate::core::change::Change;
+use crate::core::frontier::{Extent, Frontier, Head};
+use crate::core::log::Arrival;
+use crate::core::merge::Direction;
+use crate::core::segment::{Opening, Parent};
+use crate::core::session::Passed;
+use crate::words::{ChangeHash, NodeId, Offset, SegmentId, Seq, Signature, Time};
+
+/// All columns of a change, with its segment and author.
+const CHANGE: &str =
+    "SELECT c.offset, c.skew, a.node, s.name, s.first_seq, c.position, c.first_seq,
+    c.count, c.first_time, c.last_time, c.hash, c.signature, c.bytes
+    FROM changes c JOIN segments s ON s.id = c.segment JOIN authors a ON a.id = s.author";
+
+/// Reads a store, its own or one that no node runs on.
+pub struct SqliteReader {
+    connection: Connection,
+    path: PathBuf,
+    owner: Owner,
+    id: StoreId,
+}
+
+impl SqliteReader {
+    pub(super) fn new(path: &Path, owner: Owner, id: StoreId) -> Result<Self, StoreError> {
+        let connection = open_read_only(path)?;
+        Ok(Self {
+            connection,
+            path: path.to_owned(),
+            owner,
+            id,
+        })
+    }
+
+    /// Opens a store for reading only, whoever owns it.
+    ///
+    /// # Errors
+    /// No file, a file that isn't towline's, or one of another version.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        if !path.exists() {
+            return Err(OpenError::Missing(path.display().to_string()));
+        }
+        schema::check(path)?;
+        let connection = open_read_only(path)?;
+        let (owner, id) = schema::owner(&connection)?;
+        Ok(Self {
+            connection,
+            path: path.to_owned(),
+            owner,
+            id,
+        })
+    }
+
+    fn changes(
+        &mut self,
+        condition: &str,
+        values: impl rusqlite::Params,
+        max_bytes: usize,
+    ) -> Result<Vec<Arrival>, StoreError> {
+        let mut query = self
+            .connection
+            .prepare_cached(&format!("{CHANGE} {condition}"))?;
+        let mut rows = query.query(values)?;
+        let mut changes = Vec::new();
+        let mut bytes = 0;
+        while bytes < max_bytes
+            && let Some(row) = rows.next()?
+        {
+            let arrival = arrival(row)?;
+            whole(&arrival.change)?;
+            bytes += arrival.change.bytes.len();
+            changes.push(arrival);
+        }
+        Ok(changes)
+    }
+
+    fn segment_row(&self, segment: SegmentId) -> Result<Option<i64>, StoreError> {
+        let mut query = self
+            .connection
+            .prepare_cached("SELECT id FROM segments WHERE name = ?1")?;
+        Ok(query.query_row([segment.0], |row| row.get(0)).optional()?)
+    }
+}
+
+fn open_read_only(path: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    connection.pragma_update(None, "cache_size", -2_048)?;
+    connection.pragma_update(None, "query_only", true)?;
+    connection.set_prepared_statement_cache_capacity(32);
+    Ok(connection)
+}
+
+fn arrival(row: &Row<'_>) -> rusqlite::Result<Arrival> {
+    Ok(Arrival {
+        offset: offset(row.get(0)?),
+        skew: row.get(1)?,
+        change: Change {
+            author: NodeId(row.get(2)?),
+            segment: SegmentId(row.get(3)?),
+            segment_seq: seq(row.get(4)?),
+            index: row.get(5)?,
+            first_seq: seq(row.get(6)?),
+            count: row.get(7)?,
+            first_time: time(row.get(8)?),
+            last_time: time(row.get(9)?),
+            hash: ChangeHash(row.get(10)?),
+            signature: row.get::<_, Option<[u8; 64]>>(11)?.map(Signature),
+            bytes: Bytes::from(row.get::<_, Vec<u8>>(12)?),
+        },
+    })
+}
+
+fn offset(value: i64) -> Offset {
+    Offset(value as u64)
+}
+
+/// The largest number below 2^63, so that a number of a caller fits a column.
+fn column(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+pub(super) fn watermark(connection: &Connection) -> Result<Offset, StoreError> {
+    let query = "SELECT offset + count FROM changes ORDER BY offset DESC LIMIT 1";
+    let mut query = connection.prepare_cached(query)?;
+    let newest = query.query_row([], |row| row.get(0)).optional()?;
+    Ok(offset(newest.unwrap_or(0)))
+}
+
+pub(super) fn emits(connection: &Connection) -> Result<EmitMark, StoreError> {
+    let query = "SELECT next, reserved, recorded, dropped, gaps FROM emits";
+    Ok(connection.prepare_cached(query)?.query_row([], emit_mark)?)
+}
+
+impl Reader for SqliteReader {
+    fn id(&self) -> StoreId {
+        self.id
+    }
+
+    fn owner(&self) -> Owner {
+        self.owner
+    }
+
+    fn watermark(&mut self) -> Result<Offset, StoreError> {
+        watermark(&self.connection)
+    }
+
+    fn frontier(&mut self) -> Result<Frontier, StoreError> {
+        let mut query = self.connection.prepare_cached(
+            "SELECT a.node, s.name, s.next_seq, s.head
+             FROM segments s JOIN authors a ON a.id = s.author WHERE s.tip = 1",
+        )?;
+        let mut rows = query.query([])?;
+        let mut frontier = Frontier::default();
+        while let Some(row) = rows.next()? {
+            let (segment, hash) = (SegmentId(row.get(1)?), ChangeHash(row.get(3)?));
+            frontier.insert(
+                NodeId(row.get(0)?),
+                Head {
+                    segment,
+                    next_seq: seq(row.get(2)?),
+                    hash,
+                },
+            );
+        }
+        Ok(frontier)
+    }
+
+    fn emits(&mut self) -> Result<EmitMark, StoreError> {
+        emits(&self.connection)
+    }
+
+    fn extents(&mut self, author: NodeId) -> Result<Vec<Extent>, StoreError> {
+        let mut query = self.connection.prepare_cached(
+            "SELECT s.name, s.first_seq, s.next_seq, s.head, s.opening
+             FROM segments s JOIN authors a ON a.id = s.author
+             WHERE a.node = ?1 ORDER BY s.first_seq, s.name",
+        )?;
+        let mut rows = query.query([author.0])?;
+        let mut extents = Vec::new();
+        while let Some(row) = rows.next()? {
+            let opening = Opening::parse(row.get_ref(4)?.as_str().unwrap_or_default())
+                .map_err(|e| StoreError::Damaged(format!("a segment of {author}: {e}")))?;
+            extents.push(Extent {
+                segment: SegmentId(row.get(0)?),
+                first_seq: seq(row.get(1)?),
+                next_seq: seq(row.get(2)?),
+                hash: ChangeHash(row.get(3)?),
+                parents: opening.parents,
+            });
+        }
+        Ok(extents)
+    }
+
+    fn spans(&mut self, author: Option<NodeId>) -> Result<Vec<Span>, StoreError> {
+        let mut query = self.connection.prepare_cached(
+            "SELECT a.node, s.name, s.first_seq, s.next_seq, s.first_time, s.last_time
+             FROM segments s JOIN authors a ON a.id = s.author
+             WHERE ?1 IS NULL OR a.node = ?1",
+        )?;
+        let spans = query.query_map([author.map(|author| author.0)], |row| {
+            Ok(Span {
+                author: NodeId(row.get(0)?),
+                segment: SegmentId(row.get(1)?),
+                first_seq: seq(row.get(2)?),
+                next_seq: seq(row.get(3)?),
+                first_time: time(row.get(4)?),
+                last_time: time(row.get(5)?),
+            })
+        })?;
+        Ok(spans.collect::<Result<_, _>>()?)
+    }
+
+    fn scan(&mut self, from: Offset, limit: usize) -> Result<(Vec<Passed>, Offset), StoreError> {
+        let mut query = self.connection.prepare_cached(
+            "SELECT a.node, s.name, c.first_seq, c.count, c.hash, c.offset
+             FROM changes c JOIN segments s ON s.id = c.segment JOIN authors a ON a.id = s.author
+             WHERE c.offset >= coalesce((SELECT max(offset) FROM changes WHERE offset <= ?1), 0)
+                AND c.offset + c.count > ?1
+             ORDER BY c.offset LIMIT ?2",
+        )?;
+        let mut rows = query.query(params![column(from.0), column(limit as u64)])?;
+        let mut passed = Vec::new();
+        let mut next = from;
+        while let Some(row) = rows.next()? {
+            let (first_seq, count) = (seq(row.get(2)?), row.get::<_, u32>(3)?);
+            let head = Head {
+                segment: SegmentId(row.get(1)?),
+                next_seq: first_seq.plus(u64::from(count)),
+                hash: ChangeHash(row.get(4)?),
+            };
+            passed.push(Passed {
+                author: NodeId(row.get(0)?),
+                first_seq,
+                head,
+            });
+            next = offset(row.get(5)?).plus(u64::from(count));
+        }
+        Ok((passed, next))
+    }
+
+    fn arrivals(
+        &mut self,
+        from: Offset,
+        direction: Direction,
+        max_bytes: usize,
+    ) -> Result<Vec<Arrival>, StoreError> {
+        let condition = match direction {
+            Direction::Forward => {
+                "WHERE c.offset >= coalesce((SELECT max(offset) FROM changes WHERE offset <= ?1), 0)
+                    AND c.offset + c.count > ?1
+                 ORDER BY c.offset"
+            }
+            Direction::Backward => {
+                "WHERE c.offset < ?1 AND c.offset + c.count <= ?1 ORDER BY c.offset DESC"
+            }
+        };
+        self.changes(condition, [column(from.0)], max_bytes)
+    }
+
+    fn of_segment(
+        &mut self,
+        segment: SegmentId,
+        from: Seq,
+        direction: Direction,
+        max_bytes: usize,
+    ) -> Result<Vec<Arrival>, StoreError> {
+        let Some(row) = self.segment_row(segment)? else {
+            return Ok(Vec::new());
+        };
+        let condition = match direction {
+            Direction::Forward => {
+                "WHERE c.segment = ?1 AND c.first_seq >= coalesce((SELECT max(first_seq)
+                    FROM changes WHERE segment = ?1 AND first_seq <= ?2), 0)
+                    AND c.first_seq + c.count > ?2
+                 ORDER BY c.first_seq"
+            }
+            Direction::Backward => {
+                "WHERE c.segment = ?1 AND c.first_seq < ?2 ORDER BY c.first_seq DESC"
+            }
+        };
+        self.changes(condition, params![row, column(from.0)], max_bytes)
+    }
+
+    fn seek_time(&mut self, segment: SegmentId, time: Time) -> Result<Seq, StoreError> {
+        let mut bounds = self
+            .connection
+            .prepare_cached("SELECT id, first_seq, next_seq FROM segments WHERE name = ?1")?;
+        let found = bounds.query_row([segment.0], |row| {
+            Ok((row.get::<_, i64>(0)?, seq(row.get(1)?), seq(row.get(2)?)))
+        });
+        let Some((row, first, end)) = found.optional()? else {
+            return Ok(Seq(0));
+        };
+        // Times rise with seqs, so the change is found by halving the range of seqs.
+        let mut probe = self.connection.prepare_cached(
+            "SELECT first_seq, count, last_time FROM changes
+             WHERE segment = ?1 AND first_seq <= ?2 ORDER BY first_seq DESC LIMIT 1",
+        )?;
+        let (mut low, mut high) = (first.0, end.0);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let (start, count, last): (i64, u32, i64) = probe
+                .query_row(params![row, column(middle)], |row| {
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+                })?;
+            if super::time(last) < time {
+                low = start as u64 + u64::from(count);
+            } else {
+                high = start as u64;
+            }
+        }
+        Ok(Seq(low))
+    }
+
+    fn find(&mut self, author: NodeId, seq: Seq) -> Result<Vec<Arrival>, StoreError> {
+        let mut query = self.connection.prepare_cached(
+            "SELECT s.name FROM segments s JOIN authors a ON a.id = s.author
+             WHERE a.node = ?1 AND s.first_seq <= ?2 AND s.next_seq > ?2
+             ORDER BY s.first_seq DESC, s.name",
+        )?;
+        let names = query.query_map(params![author.0, column(seq.0)], |row| row.get(0))?;
+        let names: Vec<[u8; 16]> = names.collect::<Result<_, _>>()?;
+        drop(query);
+        let mut found = Vec::new();
+        for name in names {
+            found.extend(self.of_segment(SegmentId(name), seq, Direction::Forward, 1)?);
+        }
+        Ok(found)
+    }
+
+    fn change_at(
+        &mut self,
+        segment: SegmentId,
+        seq: Seq,
+    ) -> Result<Option<ChangeHash>, StoreError> {
+        let mut query = self.connection.prepare_cached(
+            "SELECT c.hash FROM changes c JOIN segments s ON s.id = c.segment
+             WHERE s.name = ?1 AND c.first_seq = ?2",
+        )?;
+        let hash = query.query_row(params![segment.0, column(seq.0)], |row| row.get(0));
+        Ok(hash.optional()?.map(ChangeHash))
+    }
+
+    fn parent_time(&mut self, author: NodeId, parent: &Parent) -> Result<Option<Time>, StoreError> {
+        let Some(last) = parent.next_seq.0.checked_sub(1) else {
+            return Ok(None);
+        };
+        let found = self.find(author, Seq(last))?;
+        let is_parent =
+            |a: &&Arrival| a.change.hash == parent.hash && a.change.next_seq() == parent.next_seq;
+        Ok(found
+            .iter()
+            .find(is_parent)
+            .map(|arrival| arrival.change.last_time))
+    }
+
+    fn ends_with(
+        &mut self,
+        segment: SegmentId,
+        next_seq: Seq,
+        hash: ChangeHash,
+    ) -> Result<bool, StoreError> {
+        let mut query = self.connection.prepare_cached(
+            "SELECT c.first_seq + c.count = ?2 AND c.hash = ?3
+             FROM changes c JOIN segments s ON s.id = c.segment
+             WHERE s.name = ?1 AND c.first_seq < ?2 ORDER BY c.first_seq DESC LIMIT 1",
+        )?;
+        let values = params![segment.0, column(next_seq.0), hash.0];
+        Ok(query
+            .query_row(values, |row| row.get(0))
+            .optional()?
+            .unwrap_or(false))
+    }
+
+    fn key(&mut self, key: &str) -> Result<Option<KeyRecord>, StoreError> {
+        let mut query = self.connection.prepare_cached(
+            "SELECT digest, first_seq, count FROM idempotency_keys WHERE key = ?1",
+        )?;
+        let record = query.query_row([key], |row| {
+            let count = row.get::<_, i64>(2)? as u64;
+            let first_seq = seq(row.get(1)?);
+            Ok(KeyRecord {
+                key: key.to_owned(),
+                digest: row.get(0)?,
+                first_seq,
+                count,
+            })
+        });
+        Ok(record.optional()?)
+    }
+
+    fn bytes(&mut self) -> Result<u64, StoreError> {
+        let size = |suffix: &str| {
+            let mut path = self.path.clone().into_os_string();
+            path.push(suffix);
+            std::fs::metadata(path).map_or(0, |file| file.len())
+        };
+        Ok(size("") + size("-wal") + size("-shm"))
+    }
+}

@@ -1,0 +1,129 @@
+//! The tables, the settings, and the way from one version to the next.
+
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags, params};
+
+use super::super::{OpenError, Owner, StoreError, StoreId};
+use crate::words::{ClusterId, NodeId};
+
+/// The version of the tables that this code writes, kept in `user_version`.
+pub const VERSION: i64 = 1;
+/// «twln» in ASCII, kept in `application_id`: `file` and we know whose database it is.
+const APPLICATION_ID: i64 = 0x7477_6c6e;
+
+/// What each version adds to the one before it. A step, once shipped, is never edited.
+const STEPS: [&str; VERSION as usize] = [include_str!("schema/1.sql")];
+
+/// Looks at a file without touching it: is it ours, and can we read it?
+pub(super) fn check(path: &Path) -> Result<(), OpenError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(StoreError::from)?;
+    let number = |pragma: &str| connection.pragma_query_value(None, pragma, |row| row.get(0));
+    let application: i64 = number("application_id").map_err(|error| foreign(path, &error))?;
+    let found: i64 = number("user_version").map_err(|error| foreign(path, &error))?;
+    let empty = application == 0 && found == 0 && is_empty(&connection)?;
+    if application != APPLICATION_ID && !empty {
+        return Err(OpenError::Foreign(path.display().to_string()));
+    }
+    if found > VERSION {
+        return Err(OpenError::Newer {
+            found,
+            known: VERSION,
+        });
+    }
+    Ok(())
+}
+
+fn foreign(path: &Path, error: &rusqlite::Error) -> OpenError {
+    OpenError::Foreign(format!("{} ({error})", path.display()))
+}
+
+fn is_empty(connection: &Connection) -> Result<bool, StoreError> {
+    let count = "SELECT count(*) FROM sqlite_schema";
+    Ok(connection.query_row(count, [], |row| row.get::<_, i64>(0))? == 0)
+}
+
+/// Makes the settings that durability rests on, and reads each back.
+pub(super) fn configure(connection: &Connection) -> Result<(), OpenError> {
+    let set = |pragma: &'static str, value: &str, wanted: &str| {
+        let text = |row: &rusqlite::Row<'_>| {
+            row.get_ref(0).map(|value| match value {
+                rusqlite::types::ValueRef::Integer(number) => number.to_string(),
+                other => other.as_str().unwrap_or_default().to_owned(),
+            })
+        };
+        // Some PRAGMAs answer when they are set, some don't: set, then ask.
+        connection
+            .execute_batch(&format!("PRAGMA {pragma} = {value}"))
+            .map_err(StoreError::from)?;
+        let found: String = connection
+            .pragma_query_value(None, pragma, text)
+            .map_err(StoreError::from)?;
+        let wanted = wanted.to_owned();
+        if found == wanted {
+            Ok(())
+        } else {
+            Err(OpenError::Pragma {
+                pragma,
+                found,
+                wanted,
+            })
+        }
+    };
+    connection
+        .busy_timeout(std::time::Duration::from_secs(5))
+        .map_err(StoreError::from)?;
+    if is_empty(connection)? {
+        set("page_size", "8192", "8192")?;
+    }
+    set("journal_mode", "WAL", "wal")?;
+    set("synchronous", "FULL", "2")?;
+    set("foreign_keys", "ON", "1")?;
+    set("cell_size_check", "ON", "1")?;
+    set("cache_size", "-8192", "-8192")?;
+    set("wal_autocheckpoint", "2048", "2048")?;
+    set("journal_size_limit", "67108864", "67108864")?;
+    connection.set_prepared_statement_cache_capacity(32);
+    Ok(())
+}
+
+/// Brings an older or an empty file to [`VERSION`], in one transaction.
+pub(super) fn migrate(
+    connection: &Connection,
+    owner: Owner,
+    id: StoreId,
+) -> Result<(), StoreError> {
+    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if found == VERSION {
+        return Ok(());
+    }
+    let transaction = connection.unchecked_transaction()?;
+    for step in STEPS.iter().skip(found as usize) {
+        transaction.execute_batch(step)?;
+    }
+    if found == 0 {
+        transaction.execute(
+            "INSERT INTO settings (name, value) VALUES ('node', ?1), ('cluster', ?2), ('store', ?3)",
+            params![owner.node.0, owner.cluster.0, id.0],
+        )?;
+    }
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", VERSION)?;
+    transaction.commit()?;
+    Ok(())
+}
+
+/// Whom the store belongs to, and its name.
+pub(super) fn owner(connection: &Connection) -> Result<(Owner, StoreId), StoreError> {
+    fn setting<const N: usize>(connection: &Connection, name: &str) -> Result<[u8; N], StoreError> {
+        let query = "SELECT value FROM settings WHERE name = ?1";
+        Ok(connection.query_row(query, [name], |row| row.get(0))?)
+    }
+    let node = NodeId(setting(connection, "node")?);
+    let cluster = ClusterId(setting(connection, "cluster")?);
+    Ok((
+        Owner { node, cluster },
+        StoreId(setting(connection, "store")?),
+    ))
+}
