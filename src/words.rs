@@ -3,6 +3,7 @@
 //! A value of one of these types has been parsed once, at the edge, and nothing below checks it
 //! again. Invariant: this layer does no IO and knows no other layer.
 
+pub mod code;
 pub mod entry;
 pub mod gap;
 pub mod id;
@@ -12,6 +13,7 @@ pub mod limits;
 pub mod name;
 pub mod time;
 
+pub use code::Code;
 pub use entry::{Draft, DraftError, Entry};
 pub use gap::{Gap, GapReason};
 pub use id::{

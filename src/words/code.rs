@@ -1,0 +1,344 @@
+//! The codes of all errors that people and programs see: stable, once shipped.
+
+/// What went wrong, as `error[E0101]` on the command line and as `code` in a problem document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Code {
+    /// The command line, or a parameter of a request, can't be understood.
+    Usage,
+    /// A tenant, topic, kind, attribute or content type is not well-formed, or reserved.
+    Name,
+    /// A payload or a body is over its bound.
+    TooLarge,
+    /// What was sent can't be read as entries.
+    Malformed,
+    /// There is nothing to append.
+    Nothing,
+    /// A cursor isn't one of this node.
+    Cursor,
+    /// There is no such entry, route or store.
+    NotFound,
+    /// An idempotency key was used for other entries.
+    KeyReused,
+    /// The route doesn't know the method.
+    Method,
+    /// The body has a content type that is not understood.
+    MediaType,
+    /// The request is addressed to another host.
+    Host,
+    /// Another process has the data directory.
+    Locked,
+    /// The key file can't be trusted or read.
+    Key,
+    /// The store can't be opened, or is damaged.
+    Store,
+    /// The data directory belongs to another cluster.
+    Cluster,
+    /// An address can't be listened on.
+    Address,
+    /// A peer string can't be understood.
+    Peer,
+    /// No node answers.
+    Unreachable,
+    /// The node can't write any more.
+    Poisoned,
+    /// The node is shutting down.
+    Closing,
+    /// It took too long.
+    Timeout,
+    /// The node records no more events for now.
+    EmitRefused,
+    /// Something in a store is not as its authors signed it.
+    Verification,
+    /// A file or a stream can't be read or written.
+    Io,
+}
+
+/// Everything that is to be said of a code.
+struct Facts {
+    code: &'static str,
+    title: &'static str,
+    status: u16,
+    exit: u8,
+    explanation: &'static str,
+}
+
+impl Code {
+    /// All codes, in order.
+    pub const ALL: [Self; 24] = [
+        Self::Usage,
+        Self::Name,
+        Self::TooLarge,
+        Self::Malformed,
+        Self::Nothing,
+        Self::Cursor,
+        Self::NotFound,
+        Self::KeyReused,
+        Self::Method,
+        Self::MediaType,
+        Self::Host,
+        Self::Locked,
+        Self::Key,
+        Self::Store,
+        Self::Cluster,
+        Self::Address,
+        Self::Peer,
+        Self::Unreachable,
+        Self::Poisoned,
+        Self::Closing,
+        Self::Timeout,
+        Self::EmitRefused,
+        Self::Verification,
+        Self::Io,
+    ];
+
+    /// The code itself, `E0101` say.
+    pub fn text(self) -> &'static str {
+        self.facts().code
+    }
+
+    /// What it means, in a few words.
+    pub fn title(self) -> &'static str {
+        self.facts().title
+    }
+
+    /// The status of an HTTP answer with this code.
+    pub fn status(self) -> u16 {
+        self.facts().status
+    }
+
+    /// The exit code of a command that ends with it.
+    pub fn exit(self) -> u8 {
+        self.facts().exit
+    }
+
+    /// What it means and what can be done, in full sentences.
+    pub fn explanation(self) -> &'static str {
+        self.facts().explanation
+    }
+
+    /// The code that a text names, in any case.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|code| code.text().eq_ignore_ascii_case(text))
+    }
+
+    fn facts(self) -> Facts {
+        let facts = |code, title, status, exit, explanation| Facts {
+            code,
+            title,
+            status,
+            exit,
+            explanation,
+        };
+        match self {
+            Self::Usage => facts(
+                "E0001",
+                "the request can't be understood",
+                400,
+                2,
+                "A flag, an argument or a parameter is unknown, missing or malformed. The command's \
+                 --help, or /docs of the HTTP API, says what it takes. Nothing was done.",
+            ),
+            Self::Name => facts(
+                "E0002",
+                "a name is not well-formed",
+                400,
+                2,
+                "A tenant is 1 to 64 letters, digits, '.', '_' or '-'; a topic 1 to 256 bytes of \
+                 text without control characters; a kind 1 to 128 bytes without spaces. The tenant \
+                 'towline' and kinds that begin with 'towline.' are kept for towline itself.",
+            ),
+            Self::TooLarge => facts(
+                "E0003",
+                "it is too large",
+                413,
+                2,
+                "A payload is at most 1 MiB, 64 KiB when it is emitted, and the body of a request \
+                 16 MiB. Nothing was written: split it, or keep large objects elsewhere and append \
+                 their address and digest.",
+            ),
+            Self::Malformed => facts(
+                "E0004",
+                "the entries can't be read",
+                400,
+                2,
+                "A draft is {\"topic\",\"kind\",\"data\" or \"data_base64\"} with optional tenant, \
+                 attributes and content_type; a body is one draft, an array of them, or one a line \
+                 as application/x-ndjson. Nothing of the request was written.",
+            ),
+            Self::Nothing => facts(
+                "E0005",
+                "there is nothing to append",
+                400,
+                2,
+                "The input held no entry at all.",
+            ),
+            Self::Cursor => facts(
+                "E0006",
+                "the cursor means nothing here",
+                400,
+                2,
+                "A cursor is opaque text that a reader got from this very node and store, for a \
+                 listing in the same order. Start again without a cursor, or ask the node that gave \
+                 it.",
+            ),
+            Self::NotFound => facts(
+                "E0007",
+                "it is not here",
+                404,
+                1,
+                "There is no such entry on this node (it may not have arrived yet), no such route, \
+                 or no store at that place.",
+            ),
+            Self::KeyReused => facts(
+                "E0008",
+                "the idempotency key was used for other entries",
+                409,
+                7,
+                "A key stands for the entries of its first use, so that a retry is harmless. Use a \
+                 new key for new entries.",
+            ),
+            Self::Method => facts(
+                "E0009",
+                "the route doesn't know the method",
+                405,
+                1,
+                "See /docs.",
+            ),
+            Self::MediaType => facts(
+                "E0010",
+                "the content type is not understood",
+                415,
+                1,
+                "Entries are application/json (one draft or an array) or application/x-ndjson (one \
+                 draft a line).",
+            ),
+            Self::Host => facts(
+                "E0011",
+                "the request is for another host",
+                421,
+                1,
+                "A node that listens on loopback answers requests for localhost and loopback \
+                 addresses only, so that no web site can reach it through a name of its own.",
+            ),
+            Self::Locked => facts(
+                "E0101",
+                "another process has the data directory",
+                503,
+                1,
+                "One process at a time may have a data directory. Speak to the node that runs there \
+                 (the same command with --data does), or stop it first.",
+            ),
+            Self::Key => facts(
+                "E0102",
+                "the key can't be trusted",
+                503,
+                1,
+                "The file 'key' in the data directory holds the node's secret: 64 hex digits, \
+                 readable by its owner only (chmod 600). Without it the store can't be written; \
+                 restore it from a backup, or start a new node in another directory.",
+            ),
+            Self::Store => facts(
+                "E0103",
+                "the store can't be used",
+                503,
+                1,
+                "The file log.sqlite is missing, damaged, of another program, of a newer towline, or \
+                 belongs to another node. `towline verify` names the first bad place. A node whose \
+                 store is lost gets its log back from its peers: move the store away and start it.",
+            ),
+            Self::Cluster => facts(
+                "E0104",
+                "it is another cluster",
+                409,
+                1,
+                "A data directory belongs to one cluster for ever. Use another directory.",
+            ),
+            Self::Address => facts(
+                "E0105",
+                "the address can't be listened on",
+                503,
+                1,
+                "It is taken by another process, or not an address of this machine. Port 0 picks a \
+                 free one.",
+            ),
+            Self::Peer => facts(
+                "E0106",
+                "the peer can't be understood",
+                400,
+                2,
+                "A peer is ID@ADDRESS:PORT: the 64 hex digits that `towline init` prints, and an IP \
+                 address with a port.",
+            ),
+            Self::Unreachable => facts(
+                "E0201",
+                "no node answers",
+                503,
+                5,
+                "No node runs on the data directory, or nothing answers at --node. Start one with \
+                 `towline run`.",
+            ),
+            Self::Poisoned => facts(
+                "E0202",
+                "the node can't write any more",
+                503,
+                7,
+                "A commit failed: the disk is full or broken. What was acknowledged is safe. The \
+                 node goes on reading; restart it when the cause is gone.",
+            ),
+            Self::Closing => facts(
+                "E0203",
+                "the node is shutting down",
+                503,
+                5,
+                "It takes nothing more. Try again when it runs.",
+            ),
+            Self::Timeout => facts(
+                "E0204",
+                "it took too long",
+                504,
+                6,
+                "With --ack peers=N the entries are durable on this node all the same, and on their \
+                 way to the others: a retry without an idempotency key would append them twice.",
+            ),
+            Self::EmitRefused => facts(
+                "E0205",
+                "the event was not emitted",
+                503,
+                7,
+                "The recorder's commits hang, and the emit numbers that are reserved on disk are \
+                 used up. The event took no number and nobody heard it.",
+            ),
+            Self::Verification => facts(
+                "E0301",
+                "the verification failed",
+                500,
+                3,
+                "Something in the store is not as its author signed it: the place that is named, and \
+                 maybe more after it. The other nodes hold the same log: move the store away, keep \
+                 the key, and start the node to get it back from them.",
+            ),
+            Self::Io => facts(
+                "E0401",
+                "a file or a stream can't be read or written",
+                500,
+                1,
+                "The message names it, and what the system says.",
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_is_found_by_its_text_and_by_no_other() {
+        for code in Code::ALL {
+            assert_eq!(Code::parse(&code.text().to_lowercase()), Some(code));
+        }
+        assert_eq!(Code::parse("E9999"), None);
+    }
+}
