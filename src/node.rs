@@ -17,17 +17,19 @@ use crate::net::tls::Admitted;
 use crate::store::memory::MemoryStore;
 use crate::store::pool::Pool;
 use crate::store::sqlite::SqliteStore;
-use crate::store::{OpenError, Owner, Reader, Resume, Store, StoreError, StoreId};
+use crate::store::{Owner, Reader, Resume, Store, StoreId};
 use crate::words::{ClusterId, Draft, EmitNumber, Entry, EntryId, Identity, NodeId, Seq};
 
 pub mod config;
 pub mod cursor;
 pub mod directory;
 pub mod exchange;
+pub mod export;
 pub mod filter;
 pub mod follow;
 pub mod metrics;
 pub mod network;
+pub mod offline;
 pub mod query;
 pub mod reading;
 pub mod recorder;
@@ -39,12 +41,17 @@ pub mod writer;
 pub use config::{Config, Delivery, PeerAddress, Storage};
 pub use cursor::{Cursor, CursorError, Order};
 pub use directory::{Addresses, DataDirectory, DirectoryError};
+pub use export::ExportError;
 pub use filter::{Filter, Gaps};
 pub use follow::{Follow, Followed, From};
+pub use offline::OfflineLog;
 pub use query::{Page, Query, QueryError};
 pub use recorder::{EmitError, Heard, Listener};
 pub use status::{NodeReport, Status};
+pub use verify::VerifyError;
 pub use writer::{AppendError, Receipt};
+
+pub use crate::store::{OpenError, StoreError};
 
 use directory::EmitCounter;
 use exchange::Context;
