@@ -87,7 +87,8 @@ impl Addresses {
     /// The file can't be written.
     pub fn write(&self, path: &Path) -> Result<(), DirectoryError> {
         let text = serde_json::json!(self).to_string() + "\n";
-        replace(path, text.as_bytes(), 0o644)
+        let path = std::path::absolute(path).map_err(failed("write", path))?;
+        replace(&path, text.as_bytes(), 0o644)
     }
 }
 
