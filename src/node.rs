@@ -47,7 +47,7 @@ pub use follow::{Follow, Followed, From};
 pub use offline::OfflineLog;
 pub use query::{Page, Query, QueryError};
 pub use recorder::{EmitError, Heard, Listener};
-pub use status::{NodeReport, Status};
+pub use status::{FrontierReport, NodeReport, State, Status};
 pub use verify::VerifyError;
 pub use writer::{AppendError, Receipt};
 
