@@ -43,7 +43,7 @@ type Outcome = Result<(), Stop>;
     name = "towline",
     version,
     bin_name = "towline",
-    max_term_width = 100,
+    max_term_width = 80,
     before_help = "\
 Examples:
   towline run                                  start a node; it is made when missing
@@ -52,9 +52,9 @@ Examples:
   towline tail -f                              follow the log
   towline query --since 1h --grep error        search it, with or without a running node",
     after_help = "\
-Exit codes: 0 ok, 1 error, 2 usage, 3 verification failed, 4 incomplete, 5 node unreachable,
-6 timeout, 7 refused, 130 interrupted. `towline explain CODE` explains an error.
-Every flag that names a TOWLINE_ variable may be given by it; a flag goes before it."
+Exit codes: 0 ok, 1 error, 2 usage, 3 verification failed, 4 incomplete,
+5 node unreachable, 6 timeout, 7 refused, 130 interrupted.
+`towline explain CODE` explains an error. A flag goes before its variable."
 )]
 pub struct Cli {
     #[command(flatten)]

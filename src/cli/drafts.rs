@@ -221,7 +221,8 @@ impl Drafts {
             DraftFormat::Text => self.text_draft(bytes),
             DraftFormat::Ndjson => {
                 let partial = serde_json::from_slice(bytes);
-                let partial = partial.map_err(|e| Failure::new(Code::Malformed, &what, e))?;
+                let wrong = |error| Failure::new(Code::Malformed, &what, in_line(&error));
+                let partial = partial.map_err(wrong)?;
                 Ok(self.complete(partial))
             }
         };
@@ -276,10 +277,19 @@ impl Drafts {
     }
 }
 
+/// What is wrong with the JSON of a line; the line has its number from elsewhere.
+fn in_line(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let what = text
+        .rsplit_once(" at line ")
+        .map_or(&*text, |(what, _)| what);
+    format!("{what} at column {}", error.column())
+}
+
 /// A failure that says how many entries were sent before it.
 fn after(stop: Stop, sent: u64) -> Stop {
     match (stop, sent) {
-        (Stop::Failed(failure), 0) => failure.yet("nothing before it was sent").into(),
+        (stop, 0) => stop,
         (Stop::Failed(failure), 1) => failure.yet("the entry before it stays").into(),
         (Stop::Failed(failure), _) => failure
             .yet(format_args!("the {sent} entries before it stay"))

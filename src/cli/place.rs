@@ -112,19 +112,15 @@ impl Global {
     /// # Errors
     /// No node is named, and none runs on the data directory.
     pub fn node(&self) -> Result<Client, Failure> {
-        if let Some(url) = &self.node {
-            return Client::new(url);
+        if let Some(client) = self.client()? {
+            return Ok(client);
         }
         let data = self.data()?;
-        match directory::running(&data) {
-            Some(addresses) => Client::new(&addresses.http),
-            None => Err(Failure::new(
-                Code::Unreachable,
-                "no node answers",
-                format_args!("no node runs on {}", data.display()),
-            )
-            .hint(format_args!("towline run --data {}", data.display()))),
-        }
+        let why = format_args!("no node runs on {}", data.display());
+        Err(
+            Failure::new(Code::Unreachable, Code::Unreachable.title(), why)
+                .hint(format_args!("towline run --data {}", data.display())),
+        )
     }
 
     /// The running node that is meant, or else the data directory.
@@ -132,10 +128,19 @@ impl Global {
     /// # Errors
     /// There is neither.
     pub fn place(&self) -> Result<Place, Failure> {
-        if self.node.is_some() || directory::running(&self.data()?).is_some() {
-            return Ok(Place::Node(self.node()?));
+        match self.client()? {
+            Some(client) => Ok(Place::Node(client)),
+            None => Ok(Place::Directory(self.offline()?)),
         }
-        Ok(Place::Directory(self.offline()?))
+    }
+
+    /// The node that is named, or the one that runs on the data directory.
+    fn client(&self) -> Result<Option<Client>, Failure> {
+        if let Some(url) = &self.node {
+            return Client::new(url).map(Some);
+        }
+        let running = directory::running(&self.data()?);
+        running.map(|node| Client::new(&node.http)).transpose()
     }
 
     /// The log of the data directory, read without its node.

@@ -30,7 +30,7 @@ const ENDING: Duration = Duration::from_millis(4_500);
 Examples:
   towline run                                  a node alone, on loopback
   towline run --listen 10.0.0.1:7117 --peer ID@10.0.0.2:7117
-  towline run --data /tmp/a --listen 127.0.0.1:0 --http 127.0.0.1:0 --ports-file a.json",
+  towline run --http 127.0.0.1:0 --ports-file ports.json",
     after_help = "\
 SIGTERM and SIGINT end it: what was acknowledged is on disk, what was emitted is
 recorded or stated as a gap. Flags go before TOWLINE_ variables, these before

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use super::Outcome;
 use super::client::{Client, Event, Parameters};
-use super::failure::{Failure, Stop};
+use super::failure::Failure;
 use super::filters::Filters;
 use super::output::{Format, Listing, not_an_entry};
 use super::place::Global;
@@ -67,15 +67,10 @@ impl Tail {
         }
         let mut listing = Listing::new(&mut output, "entries");
         let mut cursor = self.after.clone();
-        match self.print(&client, &mut listing, &mut cursor) {
-            Ok(()) => listing.end(cursor.as_deref()),
-            Err(Stop::Failed(failure)) => {
-                listing.flush()?;
-                let go_on = cursor.map(|cursor| format!("towline tail -f --after {cursor}"));
-                Err(go_on.into_iter().fold(failure, Failure::hint).into())
-            }
-            Err(stop) => Err(stop),
-        }
+        let printed = self.print(&client, &mut listing, &mut cursor);
+        listing.flush()?;
+        printed?;
+        listing.end(cursor.as_deref())
     }
 
     fn parameters(&self) -> Parameters {
@@ -105,9 +100,10 @@ impl Tail {
             if stream.buffer().is_empty() {
                 listing.flush()?;
             }
-            let event = Event::read(&mut stream).map_err(|error| client.lost(error))?;
-            let Some(event) = event else {
-                return Err(client.lost("the stream ended").into());
+            let event = match Event::read(&mut stream) {
+                Ok(Some(event)) => event,
+                Ok(None) => return Err(lost(client, "the stream ended", cursor).into()),
+                Err(error) => return Err(lost(client, error, cursor).into()),
             };
             match event.name.as_str() {
                 "entry" | "gap" => {
@@ -125,6 +121,15 @@ impl Tail {
                 return Ok(());
             }
         }
+    }
+}
+
+/// A lost connection, with the place after what was printed.
+fn lost(client: &Client, why: impl std::fmt::Display, cursor: &Option<String>) -> Failure {
+    let failure = client.lost(why);
+    match cursor {
+        Some(cursor) => failure.hint(format_args!("the same command with --after {cursor}")),
+        None => failure,
     }
 }
 

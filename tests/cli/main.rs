@@ -1,0 +1,7 @@
+//! The command line as a person uses it: the real program, real files, real pipes.
+
+mod errors;
+mod offline;
+mod pipes;
+mod program;
+mod running;
