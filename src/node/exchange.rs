@@ -126,6 +126,10 @@ pub async fn run(context: Context, connected: Connected, closing: watch::Receive
         Ok(exchange) => exchange,
         Err(ended) => {
             closer.close(&ended.to_string());
+            blame(&context, peer, &ended);
+            context
+                .roster
+                .update(peer, |entry| entry.trouble = Some(ended.to_string()));
             return ended;
         }
     };
@@ -150,13 +154,18 @@ pub async fn run(context: Context, connected: Connected, closing: watch::Receive
 }
 
 fn leave(context: &Context, peer: NodeId, number: SessionNumber, ended: &Ended) {
+    blame(context, peer, ended);
+    context.roster.leave(peer, number, &ended.to_string());
+}
+
+/// Says in the log why a connection ended, and counts it when the peer is to blame.
+fn blame(context: &Context, peer: NodeId, ended: &Ended) {
     if ended.is_violation() {
         context.metrics.violations.inc();
         tracing::warn!(peer = %peer.short(), why = %ended, "closed the connection");
     } else {
         tracing::info!(peer = %peer.short(), why = %ended, "disconnected");
     }
-    context.roster.leave(peer, number, &ended.to_string());
 }
 
 /// Exchanges hellos, and starts the tasks.
