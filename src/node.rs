@@ -27,6 +27,7 @@ pub mod directory;
 pub mod exchange;
 pub mod filter;
 pub mod follow;
+pub mod measure;
 pub mod metrics;
 pub mod network;
 pub mod query;

@@ -605,7 +605,7 @@ fn run_of(changes: Vec<Change>) -> Result<Option<SignedRun>, StoreError> {
         first_seq: first.first_seq,
         link: first.link().map_err(damaged)?,
     };
-    let entries = |change: &Change| Ok(change.open().map_err(damaged)?.shared_entries());
+    let entries = |change: &Change| Ok(change.chunk().map_err(damaged)?.shared_entries());
     let changes = changes
         .iter()
         .map(entries)
