@@ -106,7 +106,9 @@ impl Moment {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParseTimeError {
     /// It is neither a time nor a duration.
-    #[error("a time is RFC 3339, 2026-11-21T05:01:37Z say, or how long ago: 30m, 1h, 2d; not {0:?}")]
+    #[error(
+        "a time is RFC 3339, 2026-11-21T05:01:37Z say, or how long ago: 30m, 1h, 2d; not {0:?}"
+    )]
     Moment(String),
     /// It is no duration.
     #[error("a duration is a number and a unit, 500ms, 5s, 30m, 1h or 2d say; not {0:?}")]
