@@ -18,7 +18,7 @@ use crate::net::tls::Admitted;
 use crate::store::memory::MemoryStore;
 use crate::store::pool::Pool;
 use crate::store::sqlite::SqliteStore;
-use crate::store::{OpenError, Owner, Reader, Resume, Store, StoreError, StoreId};
+use crate::store::{OpenError, Owner, Reader, Resume, Store, StoreId};
 use crate::words::{ClusterId, Draft, EmitNumber, Entry, EntryId, Identity, NodeId, Seq};
 
 pub mod config;
@@ -45,8 +45,10 @@ pub use filter::{Filter, Gaps};
 pub use follow::{Follow, Followed, From};
 pub use query::{Page, Query, QueryError};
 pub use recorder::{EmitError, Heard, Listener};
-pub use status::{NodeReport, Status};
+pub use status::{FrontierReport, NodeReport, State, Status};
 pub use writer::{AppendError, Receipt};
+
+pub use crate::store::StoreError;
 
 use directory::EmitCounter;
 use exchange::Context;

@@ -7,12 +7,12 @@
 use std::cell::RefCell;
 use std::cmp::Ordering;
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use super::cursor::{Cursor, CursorError, Last, Order};
 use super::filter::{Filter, Gaps};
 use crate::core::merge::{Direction, Merge, Run};
 use crate::store::{Reader, Span, StoreError};
+use crate::words::time::Moment;
 use crate::words::{Entry, EntryId, NodeId, Offset, SegmentId, Seq, Time};
 
 /// How many entries a page holds when nothing is said.
@@ -36,40 +36,6 @@ pub enum QueryError {
     /// The store can't be read.
     #[error(transparent)]
     Store(#[from] StoreError),
-}
-
-/// A moment, said as a time or as how long ago.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Moment {
-    /// That time.
-    At(Time),
-    /// So long before now.
-    Ago(Duration),
-}
-
-impl From<Time> for Moment {
-    fn from(time: Time) -> Self {
-        Self::At(time)
-    }
-}
-
-impl From<Duration> for Moment {
-    fn from(ago: Duration) -> Self {
-        Self::Ago(ago)
-    }
-}
-
-impl Moment {
-    /// The first time of the moment, seen from `now` in milliseconds since 1970.
-    pub fn time(self, now_millis: u64) -> Time {
-        match self {
-            Self::At(time) => time,
-            Self::Ago(ago) => {
-                let ago = u64::try_from(ago.as_millis()).unwrap_or(u64::MAX);
-                Time::from_millis(now_millis.saturating_sub(ago))
-            }
-        }
-    }
 }
 
 /// What is asked for.
@@ -119,7 +85,7 @@ impl Query {
         self
     }
 
-    /// Only entries at or after a moment: a [`Time`], or a [`Duration`] before now.
+    /// Only entries at or after a moment: a [`Time`], or a duration before now.
     pub fn since(mut self, moment: impl Into<Moment>) -> Self {
         self.filter.since = Some(moment.into().time(super::wall_millis()));
         self

@@ -103,7 +103,33 @@ pub struct NodeReport {
     pub trouble: Option<String>,
 }
 
+/// What a node holds of every author; the JSON of `/v1/frontier`, byte for byte the same on every
+/// node that holds the same entries.
+#[derive(Clone, Debug, Serialize)]
+pub struct FrontierReport {
+    /// `authors`: the heads held, by author.
+    #[serde(flatten)]
+    pub frontier: Frontier,
+    /// 64 hex digits that are equal exactly when the frontiers are.
+    pub digest: String,
+}
+
 impl Node {
+    /// What the node holds of every author.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    pub async fn frontier(&self) -> Result<FrontierReport, StoreError> {
+        let frontier = self.read(|reader| reader.frontier()).await?;
+        let digest = hex::encode(frontier.digest());
+        Ok(FrontierReport { frontier, digest })
+    }
+
+    /// Why the node writes no more, if a commit failed.
+    pub fn poison(&self) -> Option<&str> {
+        self.inner.writer.poison()
+    }
+
     /// What the node says of itself.
     ///
     /// # Errors

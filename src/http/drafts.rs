@@ -1,0 +1,156 @@
+//! The drafts that a request's body holds: one, an array, or one a line.
+
+use std::time::Duration;
+
+use axum::body::{Body, HttpBody};
+use axum::extract::{FromRequest, Request};
+use axum::http::{HeaderMap, StatusCode, header};
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::media;
+use super::problem::Problem;
+use crate::words::json::DraftJson;
+use crate::words::{Code, Draft};
+
+/// The largest body, in bytes.
+const BODY_BYTES: usize = 16 << 20;
+/// A body must have come so long after its head.
+const BODY_PATIENCE: Duration = Duration::from_secs(30);
+/// How many KiB of bodies this process holds at once, whatever node they are for.
+static BODIES_KIB: Semaphore = Semaphore::const_new(128 << 10); // full: a request waits
+
+/// The drafts of a request, and the room that its body takes.
+pub struct Drafts {
+    /// At least one, in the order given.
+    pub drafts: Vec<Draft>,
+    /// To be held until the answer is there.
+    pub room: Option<SemaphorePermit<'static>>,
+}
+
+impl<S: Sync> FromRequest<S> for Drafts {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let form = Form::of(request.headers())?;
+        let awaits_leave = request.headers().contains_key(header::EXPECT);
+        let body = request.into_body();
+        if body.size_hint().lower() > BODY_BYTES as u64 && awaits_leave {
+            return Err(too_large());
+        }
+        // A body that doesn't say its length may be the largest.
+        let bytes = body.size_hint().upper().unwrap_or(u64::MAX);
+        let kib = (bytes.min(BODY_BYTES as u64) >> 10) as u32 + 1;
+        let room = BODIES_KIB.acquire_many(kib).await.ok();
+        let read = tokio::time::timeout(BODY_PATIENCE, read(body)).await;
+        let body = read.map_err(|_| {
+            let seconds = BODY_PATIENCE.as_secs();
+            let detail = format!("the body did not come within {seconds} s");
+            Problem::new(Code::Timeout, detail).status(StatusCode::REQUEST_TIMEOUT)
+        })??;
+        let drafts = form.drafts(&body)?;
+        if drafts.is_empty() {
+            return Err(Problem::new(Code::Nothing, "the body holds no draft"));
+        }
+        Ok(Self { drafts, room })
+    }
+}
+
+/// Reads a body. One that is too large is read to its end and let go, since most clients listen
+/// only once they have sent all.
+async fn read(body: Body) -> Result<Bytes, Problem> {
+    let mut chunks = body.into_data_stream();
+    let mut bytes = BytesMut::new();
+    let mut found = 0;
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|error| {
+            let detail = format!("the body ended early: {error}");
+            Problem::new(Code::Malformed, detail)
+        })?;
+        found += chunk.len();
+        if found <= BODY_BYTES {
+            bytes.extend_from_slice(&chunk);
+        } else {
+            bytes = BytesMut::new();
+        }
+    }
+    if found > BODY_BYTES {
+        return Err(too_large());
+    }
+    Ok(bytes.freeze())
+}
+
+fn too_large() -> Problem {
+    let detail = format!("a body is at most {BODY_BYTES} bytes");
+    Problem::new(Code::TooLarge, detail)
+}
+
+/// How a body says its drafts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// One object, or an array of them.
+    Json,
+    /// One object a line.
+    Lines,
+}
+
+impl Form {
+    /// A web site's form or script can send other types, and none at all, without asking first.
+    /// So a body that doesn't name one of ours is refused.
+    fn of(headers: &HeaderMap) -> Result<Self, Problem> {
+        let refused = |detail: String| Err(Problem::new(Code::MediaType, detail));
+        if let Some(encoding) = headers.get(header::CONTENT_ENCODING) {
+            return refused(format!(
+                "the content encoding {encoding:?} is not understood"
+            ));
+        }
+        match media::content_type(headers).as_deref() {
+            Some(media::JSON) => Ok(Self::Json),
+            Some(media::NDJSON) => Ok(Self::Lines),
+            Some(other) => refused(format!("the content type {other:?} is not understood")),
+            None => refused("the body has no content type".to_owned()),
+        }
+    }
+
+    fn drafts(self, body: &[u8]) -> Result<Vec<Draft>, Problem> {
+        let malformed = |error: serde_json::Error| Problem::new(Code::Malformed, error);
+        match self {
+            Self::Json if body.trim_ascii().is_empty() => Ok(Vec::new()),
+            Self::Json if body.trim_ascii_start().starts_with(b"[") => {
+                let all: Vec<DraftJson> = serde_json::from_slice(body).map_err(malformed)?;
+                let numbered = all.into_iter().enumerate();
+                numbered
+                    .map(|(at, json)| draft(json).map_err(|problem| problem.at(Place("draft", at))))
+                    .collect()
+            }
+            Self::Json => Ok(vec![draft(
+                serde_json::from_slice(body).map_err(malformed)?,
+            )?]),
+            Self::Lines => {
+                let lines = body.split(|byte| *byte == b'\n').enumerate();
+                lines
+                    .filter(|(_, line)| !line.trim_ascii().is_empty())
+                    .map(|(at, line)| {
+                        let json = serde_json::from_slice(line).map_err(malformed);
+                        json.and_then(draft)
+                            .map_err(|problem| problem.at(Place("line", at)))
+                    })
+                    .collect()
+            }
+        }
+    }
+}
+
+fn draft(json: DraftJson) -> Result<Draft, Problem> {
+    Ok(json.into_draft()?)
+}
+
+/// A place in a body, counted from 1 for people.
+struct Place(&'static str, usize);
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.0, self.1 + 1)
+    }
+}

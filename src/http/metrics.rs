@@ -1,0 +1,23 @@
+//! Metrics for Prometheus.
+
+use axum::extract::State;
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
+
+use super::media;
+use crate::node::Node;
+
+/// `GET /metrics`: OpenMetrics when that is asked for, else the classic text format.
+pub async fn metrics(State(node): State<Node>, headers: HeaderMap) -> Response {
+    let metrics = node.metrics();
+    let (content_type, text) = if media::accepts(&headers, media::OPEN_METRICS) {
+        let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+        (content_type, metrics.open_metrics())
+    } else {
+        (
+            "text/plain; version=0.0.4; charset=utf-8",
+            metrics.classic(),
+        )
+    };
+    ([(header::CONTENT_TYPE, content_type)], text).into_response()
+}

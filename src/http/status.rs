@@ -1,0 +1,47 @@
+//! What the node says of itself and of the others.
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::problem::Problem;
+use crate::node::{FrontierReport, Node, NodeReport, State as NodeState, Status};
+use crate::words::Code;
+
+/// `GET /v1/status`: the node itself.
+pub async fn status(State(node): State<Node>) -> Result<Json<Status>, Problem> {
+    Ok(Json(node.status().await?))
+}
+
+/// All nodes that are known here.
+#[derive(Serialize)]
+pub struct Nodes {
+    nodes: Vec<NodeReport>,
+}
+
+/// `GET /v1/nodes`: the node itself, its peers, and authors known by their entries only.
+pub async fn nodes(State(node): State<Node>) -> Result<Json<Nodes>, Problem> {
+    let nodes = node.nodes().await?;
+    Ok(Json(Nodes { nodes }))
+}
+
+/// `GET /v1/frontier`: what is held here, in the same bytes on every node that holds the same.
+pub async fn frontier(State(node): State<Node>) -> Result<Json<FrontierReport>, Problem> {
+    Ok(Json(node.frontier().await?))
+}
+
+/// `GET /livez`: the process lives.
+pub async fn alive() -> Json<Value> {
+    Json(json!({ "alive": true }))
+}
+
+/// `GET /readyz`: whether the node can persist. One that is cut off from its peers can.
+pub async fn ready(State(node): State<Node>) -> Result<Json<Value>, Problem> {
+    let Status { state, trouble, .. } = node.status().await?;
+    if state == NodeState::Poisoned {
+        let problem = Problem::new(Code::Poisoned, trouble.unwrap_or_default());
+        return Err(problem.with("ready", false).with("state", state));
+    }
+    Ok(Json(json!({ "ready": true, "state": state })))
+}
