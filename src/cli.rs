@@ -1,1 +1,117 @@
-//! The command line.
+//! The command line: one file for each command, and the few things that commands share.
+//!
+//! A command reads its flags, finds its log ([`place`]), and prints ([`output`]). Data goes to
+//! stdout, all else to stderr. Invariant: nothing here panics over a closed pipe or a node's answer.
+
+use clap::{Parser, Subcommand};
+
+mod append;
+mod arguments;
+mod client;
+mod completions;
+mod drafts;
+mod emit;
+mod explain;
+mod export;
+mod failure;
+mod filters;
+mod gaps;
+mod get;
+mod init;
+mod input;
+mod line;
+mod nodes;
+mod output;
+mod place;
+mod query;
+mod run;
+mod settings;
+mod status;
+mod tail;
+mod verify;
+
+pub use failure::{Failure, Stop};
+
+use place::Global;
+
+/// What every command returns.
+type Outcome = Result<(), Stop>;
+
+/// An always-writable event log that every node of a cluster holds in full.
+#[derive(Debug, Parser)]
+#[command(
+    name = "towline",
+    version,
+    bin_name = "towline",
+    max_term_width = 100,
+    before_help = "\
+Examples:
+  towline run                                  start a node; it is made when missing
+  towline append --topic story/42 'it began'   append an entry, durably
+  journalctl -f | towline append               every line becomes an entry
+  towline tail -f                              follow the log
+  towline query --since 1h --grep error        search it, with or without a running node",
+    after_help = "\
+Exit codes: 0 ok, 1 error, 2 usage, 3 verification failed, 4 incomplete, 5 node unreachable,
+6 timeout, 7 refused, 130 interrupted. `towline explain CODE` explains an error.
+Every flag that names a TOWLINE_ variable may be given by it; a flag goes before it."
+)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Init(init::Init),
+    Run(run::Run),
+    Append(append::Append),
+    Emit(emit::Emit),
+    Tail(tail::Tail),
+    Query(query::Query),
+    Get(get::Get),
+    Gaps(gaps::Gaps),
+    Status(status::Status),
+    Nodes(nodes::Nodes),
+    Verify(verify::Verify),
+    Export(export::Export),
+    Explain(explain::Explain),
+    Completions(completions::Completions),
+}
+
+impl Cli {
+    /// Reads the command line of this process.
+    ///
+    /// # Errors
+    /// It can't be understood; or it asks for help or the version, which is then printed.
+    pub fn from_arguments() -> Result<Self, Stop> {
+        Self::try_parse().map_err(|error| arguments::stop(&error))
+    }
+
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// Why the command failed, or that whoever read its output has gone.
+    pub fn run(self) -> Outcome {
+        let Self { global, command } = self;
+        global.start_tracing();
+        match command {
+            Command::Init(command) => command.run(&global),
+            Command::Run(command) => command.run(&global),
+            Command::Append(command) => command.run(&global),
+            Command::Emit(command) => command.run(&global),
+            Command::Tail(command) => command.run(&global),
+            Command::Query(command) => command.run(&global),
+            Command::Get(command) => command.run(&global),
+            Command::Gaps(command) => command.run(&global),
+            Command::Status(command) => command.run(&global),
+            Command::Nodes(command) => command.run(&global),
+            Command::Verify(command) => command.run(&global),
+            Command::Export(command) => command.run(&global),
+            Command::Explain(command) => command.run(&global),
+            Command::Completions(command) => command.run(&global),
+        }
+    }
+}

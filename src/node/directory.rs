@@ -80,6 +80,17 @@ pub struct Addresses {
     pub node: crate::words::NodeId,
 }
 
+impl Addresses {
+    /// Writes the addresses as JSON, so that a reader finds all of them or no file.
+    ///
+    /// # Errors
+    /// The file can't be written.
+    pub fn write(&self, path: &Path) -> Result<(), DirectoryError> {
+        let text = serde_json::json!(self).to_string() + "\n";
+        replace(path, text.as_bytes(), 0o644)
+    }
+}
+
 /// A data directory that this process has locked.
 #[derive(Debug)]
 pub struct DataDirectory {
@@ -136,9 +147,7 @@ impl DataDirectory {
     /// # Errors
     /// The file can't be written.
     pub fn announce(&self, addresses: &Addresses) -> Result<(), DirectoryError> {
-        let path = self.path.join("node.json");
-        let text = serde_json::json!(addresses).to_string() + "\n";
-        replace(&path, text.as_bytes(), 0o644)
+        addresses.write(&self.path.join("node.json"))
     }
 
     /// Takes back [`DataDirectory::announce`] and lets another process have the directory. Nothing

@@ -61,6 +61,19 @@ impl SqliteReader {
         })
     }
 
+    /// The same reader, which from now on sees no commit that is not there yet.
+    ///
+    /// The snapshot is let go with the reader; until then the write-ahead log can't be reset.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    pub fn snapshot(self) -> Result<Self, StoreError> {
+        self.connection.execute_batch("BEGIN")?;
+        // The snapshot is taken by the first reading in the transaction.
+        emits(&self.connection)?;
+        Ok(self)
+    }
+
     fn changes(
         &mut self,
         condition: &str,

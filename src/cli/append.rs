@@ -1,0 +1,191 @@
+//! `towline append`: appends entries, durably.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::Args;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::Outcome;
+use super::client::{Client, Parameters};
+use super::drafts::{Batch, Cut, Drafts};
+use super::failure::Stop;
+use super::filters::duration;
+use super::output::{Format, Output, not_an_entry};
+use super::place::Global;
+use crate::words::limits::PAYLOAD_BYTES;
+
+/// How long the peers of --ack may take when nothing is said.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Append entries, durably
+#[derive(Debug, Args)]
+#[command(
+    before_help = "\
+Examples:
+  towline append 'a first entry'
+  towline append -t story/42 -k transition --format ndjson '{\"data\":{\"to\":\"coding\"}}'
+  journalctl -f | towline append -t journal
+  towline append --key job-7 --ack peers=2 < result.txt",
+    after_help = "\
+Every entry is on the node's disk before its id is printed, one id a line; -o
+json prints receipts {\"id\",\"offset\",\"hash\"}. Lines are sent as soon as the input
+pauses, up to 1,000 at once."
+)]
+pub struct Append {
+    #[command(flatten)]
+    drafts: Drafts,
+    /// Makes a retry harmless: the same key with the same entries appends them once.
+    /// Lines are then sent in full batches, as K, K/1, K/2 and so on
+    #[arg(long, value_name = "K")]
+    key: Option<String>,
+    /// When an entry counts as appended: on the disk of this node, or of N peers as well
+    #[arg(long, value_name = "local|peers=N", default_value = "local")]
+    ack: Ack,
+    /// How long the peers of --ack may take [default: 5s]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    timeout: Option<Duration>,
+}
+
+/// When an entry counts as appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ack {
+    Local,
+    Peers(usize),
+}
+
+impl FromStr for Ack {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let peers = |count: &str| count.parse().ok().map(Self::Peers);
+        match text {
+            "local" => Some(Self::Local),
+            _ => text.strip_prefix("peers=").and_then(peers),
+        }
+        .ok_or_else(|| "it is local, or peers=N".to_owned())
+    }
+}
+
+impl fmt::Display for Ack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Local => f.write_str("local"),
+            Self::Peers(count) => write!(f, "peers={count}"),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Receipt {
+    id: String,
+}
+
+impl Append {
+    pub(super) fn run(self, global: &Global) -> Outcome {
+        let client = global.node()?;
+        let patience = self.timeout.unwrap_or(PATIENCE);
+        let parameters = match self.ack {
+            Ack::Local => Parameters::new(),
+            ack => vec![
+                ("ack", ack.to_string()),
+                ("timeout", format!("{}ms", patience.as_millis())),
+            ],
+        };
+        let cut = if self.key.is_some() {
+            Cut::Same
+        } else {
+            Cut::Prompt
+        };
+        let mut output = global.output();
+        let mut receipts = Receipts::new(&mut output);
+        let mut batches = 0_u64;
+        let sent = self.drafts.send(PAYLOAD_BYTES, cut, |batch| {
+            let key = self.key.as_ref().map(|key| match batches {
+                0 => key.clone(),
+                _ => format!("{key}/{batches}"),
+            });
+            batches += 1;
+            receipts.print(&post(&client, &parameters, batch, key, patience)?)
+        });
+        sent.and(receipts.end())
+    }
+}
+
+fn post(
+    client: &Client,
+    parameters: &Parameters,
+    batch: &Batch,
+    key: Option<String>,
+    patience: Duration,
+) -> Result<Vec<Box<RawValue>>, Stop> {
+    Ok(client.post("/v1/entries", parameters, &batch.content(key), patience)?)
+}
+
+/// Prints receipts for as long as somebody reads them: whoever pipes entries in wants them
+/// appended, even when nobody looks at the ids any more.
+struct Receipts<'o> {
+    output: &'o mut Output,
+    printed: u64,
+    reader_left: bool,
+}
+
+impl<'o> Receipts<'o> {
+    fn new(output: &'o mut Output) -> Self {
+        Self {
+            output,
+            printed: 0,
+            reader_left: false,
+        }
+    }
+
+    fn print(&mut self, receipts: &[Box<RawValue>]) -> Outcome {
+        self.unless_reader_left(|this| {
+            for receipt in receipts {
+                this.write(receipt)?;
+                this.printed += 1;
+            }
+            this.output.flush()
+        })
+    }
+
+    fn write(&mut self, receipt: &RawValue) -> Outcome {
+        match self.output.format {
+            Format::Text => {
+                let receipt: Receipt = serde_json::from_str(receipt.get()).map_err(not_an_entry)?;
+                self.output.line(receipt.id)
+            }
+            Format::Ndjson => self.output.line(receipt),
+            Format::Json => {
+                let before: &[u8] = if self.printed == 0 { b"[" } else { b",\n" };
+                self.output.bytes(before)?;
+                self.output.bytes(receipt.get().as_bytes())
+            }
+        }
+    }
+
+    /// Closes the array of -o json.
+    fn end(&mut self) -> Outcome {
+        self.unless_reader_left(|this| {
+            if this.output.format == Format::Json && this.printed > 0 {
+                this.output.line("]")?;
+            }
+            this.output.flush()
+        })
+    }
+
+    fn unless_reader_left(&mut self, write: impl FnOnce(&mut Self) -> Outcome) -> Outcome {
+        if self.reader_left {
+            return Ok(());
+        }
+        match write(self) {
+            Err(Stop::ReaderLeft) => {
+                self.reader_left = true;
+                Ok(())
+            }
+            written => written,
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! What `append` and `emit` share: the flags that describe entries, and the way from an argument
+//! or a pipe to requests of bounded size.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io::{self, IsTerminal};
+use std::os::unix::ffi::OsStrExt;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use clap::{Args, ValueEnum};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::Outcome;
+use super::client::Content;
+use super::failure::{Failure, Stop};
+use super::input::{LineError, Lines};
+use crate::words::Code;
+use crate::words::json::{DraftJson, DraftJsonError};
+
+/// How many entries a request carries.
+const BATCH_ENTRIES: u64 = 1_000;
+/// How many bytes a request carries before it is sent.
+const BATCH_BYTES: usize = 1 << 20;
+/// The longest line that is read as a draft: the largest body that a node takes.
+const DRAFT_LINE_BYTES: usize = 16 << 20;
+
+/// What is appended or emitted.
+#[derive(Debug, Args)]
+pub struct Drafts {
+    /// The text of one entry; '-' or nothing reads stdin, where each line is an entry
+    text: Option<OsString>,
+    /// The sub-log [default: log]
+    #[arg(short, long, value_name = "TOPIC")]
+    topic: Option<String>,
+    /// Whom it belongs to [default: default]
+    #[arg(long, value_name = "NAME")]
+    tenant: Option<String>,
+    /// What sort of event it is [default: line]
+    #[arg(short, long, value_name = "KIND")]
+    kind: Option<String>,
+    /// A small named text beside the payload; may be given more than once
+    #[arg(long = "attr", value_name = "KEY=VALUE", value_parser = attribute)]
+    attributes: Vec<(String, String)>,
+    /// What the text or a line is: text, kept as it is, or a JSON object
+    /// {"topic","kind","data"} in which the flags fill what is missing
+    #[arg(long, value_enum, default_value = "text", value_name = "text|ndjson")]
+    #[arg(hide_possible_values = true)]
+    format: DraftFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum DraftFormat {
+    Text,
+    Ndjson,
+}
+
+/// A draft in which names may be left out.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PartialDraft {
+    tenant: Option<String>,
+    topic: Option<String>,
+    kind: Option<String>,
+    #[serde(default)]
+    attributes: BTreeMap<String, String>,
+    content_type: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    data: Option<Box<RawValue>>,
+    data_base64: Option<String>,
+}
+
+/// A field that is there has a value, even if that is `null`.
+fn present<'de, D: serde::Deserializer<'de>>(input: D) -> Result<Option<Box<RawValue>>, D::Error> {
+    Box::<RawValue>::deserialize(input).map(Some)
+}
+
+fn attribute(text: &str) -> Result<(String, String), String> {
+    let pair = text.split_once('=').ok_or("an attribute is KEY=VALUE")?;
+    Ok((pair.0.to_owned(), pair.1.to_owned()))
+}
+
+/// Drafts on their way to a node, as NDJSON.
+#[derive(Default)]
+pub struct Batch {
+    body: Vec<u8>,
+    /// How many drafts it holds.
+    pub count: u64,
+}
+
+impl Batch {
+    fn push(&mut self, draft: &DraftJson) -> Result<(), Stop> {
+        serde_json::to_writer(&mut self.body, draft).map_err(super::output::not_an_entry)?;
+        self.body.push(b'\n');
+        self.count += 1;
+        Ok(())
+    }
+
+    fn is_full(&self) -> bool {
+        self.count >= BATCH_ENTRIES || self.body.len() >= BATCH_BYTES
+    }
+
+    /// The content of the request.
+    pub fn content(&self, key: Option<String>) -> Content<'_> {
+        Content {
+            content_type: "application/x-ndjson",
+            body: &self.body,
+            key,
+        }
+    }
+}
+
+/// Where a batch may end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// Where the input pauses, so that nothing waits.
+    Prompt,
+    /// Only where it is full, so that the same input is cut in the same way again.
+    Same,
+}
+
+impl Drafts {
+    /// Sends the text, or all lines of stdin, in batches. A payload is at most `most` bytes.
+    ///
+    /// # Errors
+    /// There is nothing to send, a line that is no entry, or what `send` returns. All lines before
+    /// it are sent, and the failure says how many of them were.
+    pub fn send(
+        self,
+        most: usize,
+        cut: Cut,
+        mut send: impl FnMut(&Batch) -> Result<(), Stop>,
+    ) -> Outcome {
+        match &self.text {
+            Some(text) if text != "-" => {
+                let bytes = text.as_bytes();
+                if bytes.is_empty() {
+                    let why = "the text is empty";
+                    return Err(Failure::new(Code::Nothing, Code::Nothing.title(), why).into());
+                }
+                let mut batch = Batch::default();
+                let draft = self.draft(bytes, most);
+                batch.push(&draft.map_err(|e| Failure::draft("the text is no entry", &e))?)?;
+                send(&batch)
+            }
+            None if io::stdin().is_terminal() => {
+                let why = "there is no TEXT, and nothing is piped in";
+                let failure = Failure::usage("there is nothing to read", why);
+                Err(failure
+                    .hint("give a TEXT, pipe lines, or name '-' to type them")
+                    .into())
+            }
+            _ => self.send_lines(most, cut, &mut send),
+        }
+    }
+
+    fn send_lines(
+        &self,
+        most: usize,
+        cut: Cut,
+        send: &mut impl FnMut(&Batch) -> Result<(), Stop>,
+    ) -> Outcome {
+        let longest = match self.format {
+            DraftFormat::Text => most,
+            DraftFormat::Ndjson => DRAFT_LINE_BYTES,
+        };
+        let mut lines = Lines::new(io::stdin().lock(), longest);
+        let (mut batch, mut sent) = (Batch::default(), 0);
+        loop {
+            let next = self.next_draft(&mut lines, most);
+            if let Ok(Some(draft)) = &next {
+                batch.push(draft)?;
+                if !batch.is_full() && (cut == Cut::Same || lines.has_line()) {
+                    continue;
+                }
+            }
+            if batch.count > 0 {
+                send(&batch).map_err(|stop| after(stop, sent))?;
+                sent += batch.count;
+                batch = Batch::default();
+            }
+            match next {
+                Ok(Some(_)) => {}
+                Ok(None) if sent > 0 => return Ok(()),
+                Ok(None) => {
+                    let why = "the input held no line";
+                    return Err(Failure::new(Code::Nothing, Code::Nothing.title(), why).into());
+                }
+                Err(failure) => return Err(after(failure.into(), sent)),
+            }
+        }
+    }
+
+    fn next_draft<R: io::Read>(
+        &self,
+        lines: &mut Lines<R>,
+        most: usize,
+    ) -> Result<Option<DraftJson>, Failure> {
+        loop {
+            let line = lines.next_line().map_err(|error| match error {
+                LineError::TooLong { number, .. } => {
+                    let what = format_args!("line {number} is too long");
+                    Failure::new(Code::TooLarge, what, error)
+                }
+                LineError::Io(_) => Failure::new(Code::Io, "stdin can't be read", error),
+            })?;
+            let Some(line) = line else { return Ok(None) };
+            if self.format == DraftFormat::Ndjson && line.trim_ascii().is_empty() {
+                continue;
+            }
+            let what = format_args!("line {} is no entry", lines.number());
+            let draft = self.draft(&line, most);
+            return draft
+                .map(Some)
+                .map_err(|error| Failure::draft(what, &error));
+        }
+    }
+
+    /// The draft that some bytes stand for; it is checked here, so that a node refuses no batch for
+    /// one bad line in it.
+    fn draft(&self, bytes: &[u8], most: usize) -> Result<DraftJson, DraftJsonError> {
+        let draft = match self.format {
+            DraftFormat::Text => self.text_draft(bytes)?,
+            DraftFormat::Ndjson => self.json_draft(bytes)?,
+        };
+        let found = draft.clone().into_draft()?.data.len();
+        if found > most {
+            let error = crate::words::DraftError::PayloadTooLarge { most, found };
+            return Err(error.into());
+        }
+        Ok(draft)
+    }
+
+    fn text_draft(&self, bytes: &[u8]) -> Result<DraftJson, DraftJsonError> {
+        let (topic, kind) = (self.topic(), self.kind());
+        let mut draft = match std::str::from_utf8(bytes) {
+            Ok(text) => DraftJson::text(topic, kind, text)?,
+            Err(_) => DraftJson {
+                content_type: None,
+                data: None,
+                data_base64: Some(STANDARD.encode(bytes)),
+                ..DraftJson::text(topic, kind, "")?
+            },
+        };
+        draft.tenant = self.tenant.clone();
+        draft.attributes = self.attributes.iter().cloned().collect();
+        Ok(draft)
+    }
+
+    fn json_draft(&self, bytes: &[u8]) -> Result<DraftJson, DraftJsonError> {
+        let partial: Result<PartialDraft, _> = serde_json::from_slice(bytes);
+        let wrong = |error: serde_json::Error| crate::words::DraftError::Json(error.to_string());
+        let partial = partial.map_err(wrong)?;
+        let mut attributes: BTreeMap<_, _> = self.attributes.iter().cloned().collect();
+        attributes.extend(partial.attributes);
+        Ok(DraftJson {
+            tenant: partial.tenant.or_else(|| self.tenant.clone()),
+            topic: partial.topic.unwrap_or_else(|| self.topic().to_owned()),
+            kind: partial.kind.unwrap_or_else(|| self.kind().to_owned()),
+            attributes,
+            content_type: partial.content_type,
+            data: partial.data,
+            data_base64: partial.data_base64,
+        })
+    }
+
+    fn topic(&self) -> &str {
+        self.topic.as_deref().unwrap_or("log")
+    }
+
+    fn kind(&self) -> &str {
+        self.kind.as_deref().unwrap_or("line")
+    }
+}
+
+/// A failure that says how many entries were sent before it.
+fn after(stop: Stop, sent: u64) -> Stop {
+    match (stop, sent) {
+        (Stop::Failed(failure), 0) => failure.yet("nothing before it was sent").into(),
+        (Stop::Failed(failure), 1) => failure.yet("the entry before it stays").into(),
+        (Stop::Failed(failure), _) => failure
+            .yet(format_args!("the {sent} entries before it stay"))
+            .into(),
+        (stop, _) => stop,
+    }
+}

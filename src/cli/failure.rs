@@ -1,0 +1,210 @@
+//! Why a command ended early, and the form in which that is said:
+//!
+//! ```text
+//! error[E0101]: what failed
+//!   why: what the program knows of the cause
+//!   try: what can be done
+//! ```
+
+use std::fmt::Display;
+use std::path::Path;
+
+use super::{line, output};
+use crate::node::directory::DirectoryError;
+use crate::node::{ExportError, NodeError, OpenError, QueryError, StoreError, VerifyError};
+use crate::words::json::DraftJsonError;
+use crate::words::{Code, DraftError};
+
+/// Why a command ended early.
+#[derive(Debug)]
+pub enum Stop {
+    /// It failed.
+    Failed(Failure),
+    /// Whoever read its output has gone, as `head` does: there is nothing left to do, or to say.
+    ReaderLeft,
+    /// All is said already, and this is the exit code.
+    Told(u8),
+}
+
+/// An error as people see it.
+#[derive(Debug)]
+pub struct Failure {
+    code: Code,
+    what: String,
+    why: String,
+    hint: Option<String>,
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl Failure {
+    /// A failure with the usual advice for its code.
+    pub fn new(code: Code, what: impl Display, why: impl Display) -> Self {
+        Self {
+            code,
+            what: what.to_string(),
+            why: why.to_string(),
+            hint: None,
+        }
+    }
+
+    /// A command line that makes no sense.
+    pub fn usage(what: impl Display, why: impl Display) -> Self {
+        Self::new(Code::Usage, what, why)
+    }
+
+    /// A file or a stream that can't be read or written.
+    pub fn file(what: impl Display, path: &Path, error: &std::io::Error) -> Self {
+        Self::new(Code::Io, what, format_args!("{}: {error}", path.display()))
+    }
+
+    /// Replaces the usual advice.
+    pub fn hint(mut self, hint: impl Display) -> Self {
+        self.hint = Some(hint.to_string());
+        self
+    }
+
+    /// Adds to the cause what is true all the same.
+    pub fn yet(mut self, what: impl Display) -> Self {
+        self.why = format!("{}; {what}", self.why);
+        self
+    }
+
+    /// A store that can't be opened.
+    pub fn open(what: impl Display, error: &OpenError) -> Self {
+        let code = match error {
+            OpenError::Missing(_) => Code::NotFound,
+            _ => Code::Store,
+        };
+        Self::new(code, what, error)
+    }
+
+    /// A store that can't be read.
+    pub fn store(what: impl Display, error: &StoreError) -> Self {
+        Self::new(Code::Store, what, error)
+    }
+
+    /// A query without an answer.
+    pub fn query(error: &QueryError) -> Self {
+        let what = "the log can't be queried";
+        match error {
+            QueryError::Cursor(error) => Self::new(Code::Cursor, Code::Cursor.title(), error),
+            QueryError::Limit(_) => Self::new(Code::Usage, what, error),
+            QueryError::Store(error) => Self::store(what, error),
+        }
+    }
+
+    /// A data directory that can't be used.
+    pub fn directory(what: impl Display, error: &DirectoryError) -> Self {
+        let code = match error {
+            DirectoryError::Locked(_) => Code::Locked,
+            DirectoryError::KeyMissing(_) | DirectoryError::KeyReadable { .. } => Code::Key,
+            DirectoryError::Malformed { path, .. } if path.ends_with("key") => Code::Key,
+            DirectoryError::OtherCluster { .. } => Code::Cluster,
+            DirectoryError::Malformed { .. } | DirectoryError::Io { .. } => Code::Io,
+        };
+        let failure = Self::new(code, what, error);
+        match error {
+            DirectoryError::KeyReadable { path, .. } => {
+                failure.hint(format_args!("chmod 600 {}", path.display()))
+            }
+            _ => failure,
+        }
+    }
+
+    /// A node that can't be started.
+    pub fn start(error: &NodeError) -> Self {
+        let what = "the node can't start";
+        let code = match error {
+            NodeError::Directory(error) => return Self::directory(what, error),
+            NodeError::Open(error) => return Self::open(what, error),
+            NodeError::Store(error) => return Self::store(what, error),
+            NodeError::Bind(_) => Code::Address,
+            NodeError::PeersWithoutNetwork => Code::Usage,
+            NodeError::Name => Code::Name,
+            NodeError::Random(_) => Code::Io,
+        };
+        Self::new(code, what, error)
+    }
+
+    /// A store in which something is not as it was signed, or that can't be verified at all.
+    pub fn verification(place: &Path, error: &VerifyError) -> Self {
+        let what = format_args!("the verification of {} failed", place.display());
+        match error {
+            VerifyError::Bad(bad) => Self::new(Code::Verification, what, bad),
+            VerifyError::Store(error) => Self::store(what, error),
+        }
+    }
+
+    /// A log that can't be exported.
+    pub fn export(error: &ExportError) -> Self {
+        let what = "the log can't be exported";
+        match error {
+            ExportError::Store(error) => Self::store(what, error),
+            ExportError::Document(error) => Self::new(Code::Store, what, error),
+        }
+    }
+
+    /// A draft that can't become an entry.
+    pub fn draft(what: impl Display, error: &DraftJsonError) -> Self {
+        let code = match error {
+            DraftJsonError::Draft(DraftError::PayloadTooLarge { .. }) => Code::TooLarge,
+            DraftJsonError::Draft(_) => Code::Name,
+            _ => Code::Malformed,
+        };
+        Self::new(code, what, error)
+    }
+
+    /// The exit code of the program.
+    pub fn exit(&self) -> u8 {
+        self.code.exit()
+    }
+
+    /// Says it on stderr, in three lines whatever the texts hold.
+    pub fn tell(&self) {
+        let usual = usual_hint(self.code);
+        let hint = self.hint.as_deref().unwrap_or(usual);
+        output::note(&format!(
+            "error[{}]: {}\n  why: {}\n  try: {}",
+            self.code.text(),
+            line::one_line(&self.what),
+            line::one_line(&self.why),
+            line::one_line(hint),
+        ));
+    }
+}
+
+/// What can usually be done about an error.
+fn usual_hint(code: Code) -> &'static str {
+    match code {
+        Code::Usage => "towline help",
+        Code::Name => "towline explain E0002, which says what names look like",
+        Code::TooLarge => "split it, or append the address and digest of what is kept elsewhere",
+        Code::Malformed => "towline explain E0004, which says what a draft looks like",
+        Code::Nothing => "towline append 'some text', or pipe lines into it",
+        Code::Cursor => "begin without a cursor",
+        Code::NotFound => "look at --data and at the id, and whether it has arrived: towline nodes",
+        Code::KeyReused => "use a new key for new entries",
+        Code::Host => "use localhost or a loopback address in --node",
+        Code::Locked => "speak to the node that runs there: the same --data does; or stop it first",
+        Code::Key => "restore the file 'key' from a backup, or use another --data directory",
+        Code::Store => "towline verify, which names the first bad place",
+        Code::Cluster => "another --data directory, or leave --cluster out",
+        Code::Address => "another address; port 0 picks a free one",
+        Code::Peer => "--peer ID@ADDRESS:PORT, with the id that `towline init` prints there",
+        Code::Unreachable => "towline run, or name a node that runs with --data or --node",
+        Code::Poisoned => "free the disk, then restart the node; towline status says what happened",
+        Code::Closing => "try again when the node runs",
+        Code::Timeout => "a longer --timeout; see towline nodes for who lags",
+        Code::EmitRefused => "towline status, and look at the disk of the node",
+        Code::Verification => {
+            "towline explain E0301, which says how to get the log back from peers"
+        }
+        Code::Method | Code::MediaType => "use a towline of the same version as the node",
+        Code::Io => "look at the path, its permissions and the room on its disk",
+    }
+}

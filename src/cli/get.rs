@@ -1,0 +1,92 @@
+//! `towline get`: one entry.
+
+use clap::Args;
+use serde_json::value::RawValue;
+
+use super::Outcome;
+use super::client::{Client, Parameters};
+use super::failure::{Failure, Stop};
+use super::line::{one_line, payload};
+use super::output::{Format, Output, not_an_entry};
+use super::place::{Global, Place, as_node};
+use crate::node::OfflineLog;
+use crate::words::json::{EntryJson, Lateness};
+use crate::words::{Code, EntryId};
+
+/// Show one entry, with or without a running node
+#[derive(Debug, Args)]
+#[command(before_help = "\
+Examples:
+  towline get ID
+  towline get ID -o json | jq .data")]
+pub struct Get {
+    /// AUTHOR:SEQ as `append` printed it, or AUTHOR:SEQ@SEGMENT
+    id: EntryId,
+}
+
+impl Get {
+    pub(super) fn run(self, global: &Global) -> Outcome {
+        let entries = match global.place()? {
+            Place::Node(client) => self.ask(&client)?,
+            Place::Directory(mut log) => self.read(&mut log)?,
+        };
+        let mut output = global.output();
+        for entry in &entries {
+            if output.format == Format::Text {
+                let entry = serde_json::from_str(entry.get()).map_err(not_an_entry)?;
+                show(&mut output, &entry)?;
+            } else {
+                output.line(entry)?;
+            }
+        }
+        output.flush()
+    }
+
+    fn ask(&self, client: &Client) -> Result<Vec<Box<RawValue>>, Stop> {
+        let EntryId {
+            author,
+            seq,
+            segment,
+        } = self.id;
+        let segment = segment.map(|segment| ("segment", segment.to_string()));
+        let parameters: Parameters = segment.into_iter().collect();
+        let entry = client.get(&format!("/v1/entries/{author}/{seq}"), &parameters)?;
+        Ok(vec![entry])
+    }
+
+    fn read(&self, log: &mut OfflineLog) -> Result<Vec<Box<RawValue>>, Stop> {
+        let entries = log.get(self.id).map_err(|error| Failure::query(&error))?;
+        if entries.is_empty() {
+            let why = format_args!("the log holds no entry {}", self.id);
+            return Err(Failure::new(Code::NotFound, Code::NotFound.title(), why).into());
+        }
+        let json = entries.iter();
+        json.map(|entry| as_node(&EntryJson::new(entry, Lateness::InOrder)))
+            .collect()
+    }
+}
+
+fn show(output: &mut Output, entry: &EntryJson) -> Outcome {
+    let mut field = |name: &str, value: &str| {
+        let value = one_line(value);
+        output.line(format_args!("{name:<12}  {value}"))
+    };
+    field("id", &entry.id)?;
+    field("time", &entry.time)?;
+    field("offset", &entry.offset.to_string())?;
+    field("tenant", &entry.tenant)?;
+    field("topic", &entry.topic)?;
+    field("kind", &entry.kind)?;
+    for (key, value) in &entry.attributes {
+        field("attribute", &format!("{key}={value}"))?;
+    }
+    if let Some(content_type) = &entry.content_type {
+        field("content type", content_type)?;
+    }
+    if entry.skew {
+        field("skew", "its time was far ahead when it arrived")?;
+    }
+    field("change", &entry.change.to_string())?;
+    field("segment", &entry.segment.to_string())?;
+    field("data", &payload(entry))
+}

@@ -1,0 +1,175 @@
+//! Where a command finds its log: at a running node, or in a data directory.
+
+use std::io;
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args};
+use tracing_subscriber::EnvFilter;
+
+use super::client::Client;
+use super::failure::{Failure, Stop};
+use super::output::{Format, Output};
+use crate::node::{OfflineLog, directory};
+use crate::words::Code;
+
+/// The flags of every command.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// The data directory [default: ~/.local/share/towline]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "TOWLINE_DATA",
+        hide_env_values = true
+    )]
+    data: Option<PathBuf>,
+    /// Speak to the node at this address instead of the one of --data
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "TOWLINE_NODE",
+        hide_env_values = true
+    )]
+    node: Option<String>,
+    /// The form of what is printed on stdout
+    #[arg(
+        short = 'o',
+        global = true,
+        value_enum,
+        default_value = "text",
+        hide_possible_values = true,
+        value_name = "text|json|ndjson",
+        env = "TOWLINE_OUTPUT",
+        hide_env_values = true
+    )]
+    form: Format,
+    /// Say nothing on stderr but errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Log more on stderr; twice for much more (or TOWLINE_LOG=FILTER)
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    verbose: u8,
+}
+
+/// Where a log is.
+pub enum Place {
+    /// A running node.
+    Node(Client),
+    /// A data directory on which no node answers.
+    Directory(OfflineLog),
+}
+
+impl Global {
+    /// Sends the log of this process to stderr.
+    pub fn start_tracing(&self) {
+        let level = match (self.quiet, self.verbose) {
+            (true, _) => "error",
+            (false, 0) => "warn",
+            (false, 1) => "towline=info,warn",
+            (false, 2) => "towline=debug,info",
+            (false, _) => "trace",
+        };
+        let named = EnvFilter::try_from_env("TOWLINE_LOG");
+        let logs = tracing_subscriber::fmt()
+            .with_env_filter(named.unwrap_or_else(|_| EnvFilter::new(level)))
+            .with_writer(io::stderr)
+            .with_ansi(false);
+        // It fails only where a subscriber is set already, and then that one is meant.
+        drop(logs.try_init());
+    }
+
+    /// The data directory.
+    ///
+    /// # Errors
+    /// None is named, and there is no home directory for one.
+    pub fn data(&self) -> Result<PathBuf, Failure> {
+        if let Some(data) = &self.data {
+            return Ok(data.clone());
+        }
+        let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        let home = || variable("HOME").map(|home| PathBuf::from(home).join(".local/share"));
+        let share = variable("XDG_DATA_HOME").map(PathBuf::from).or_else(home);
+        let share = share.ok_or_else(|| {
+            Failure::usage(
+                "there is no data directory",
+                "neither --data nor HOME is set",
+            )
+            .hint("--data DIR")
+        })?;
+        Ok(share.join("towline"))
+    }
+
+    /// The node that was named by address, if one was.
+    pub fn named_node(&self) -> Option<&str> {
+        self.node.as_deref()
+    }
+
+    /// The running node that is meant.
+    ///
+    /// # Errors
+    /// No node is named, and none runs on the data directory.
+    pub fn node(&self) -> Result<Client, Failure> {
+        if let Some(url) = &self.node {
+            return Client::new(url);
+        }
+        let data = self.data()?;
+        match directory::running(&data) {
+            Some(addresses) => Client::new(&addresses.http),
+            None => Err(Failure::new(
+                Code::Unreachable,
+                "no node answers",
+                format_args!("no node runs on {}", data.display()),
+            )
+            .hint(format_args!("towline run --data {}", data.display()))),
+        }
+    }
+
+    /// The running node that is meant, or else the data directory.
+    ///
+    /// # Errors
+    /// There is neither.
+    pub fn place(&self) -> Result<Place, Failure> {
+        if self.node.is_some() || directory::running(&self.data()?).is_some() {
+            return Ok(Place::Node(self.node()?));
+        }
+        Ok(Place::Directory(self.offline()?))
+    }
+
+    /// The log of the data directory, read without its node.
+    ///
+    /// # Errors
+    /// There is none that this towline can read.
+    pub fn offline(&self) -> Result<OfflineLog, Failure> {
+        let data = self.data()?;
+        let what = "the log can't be opened";
+        OfflineLog::open(&data).map_err(|error| Failure::open(what, &error))
+    }
+
+    /// The program's stdout.
+    pub fn output(&self) -> Output {
+        Output::new(self.form)
+    }
+
+    /// Says something that helps a person, unless it is not wanted.
+    pub fn note(&self, text: &str) {
+        if !self.quiet {
+            super::output::note(text);
+        }
+    }
+
+    /// Whether nothing but errors is wanted on stderr.
+    pub fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+}
+
+/// A value that the store gives, as the JSON that a node would give.
+///
+/// # Errors
+/// None in practice: everything that is printed can be said in JSON.
+pub fn as_node<T: serde::Serialize>(value: &T) -> Result<Box<serde_json::value::RawValue>, Stop> {
+    serde_json::value::to_raw_value(value).map_err(super::output::not_an_entry)
+}

@@ -1,0 +1,152 @@
+//! The settings file of a node: `config.toml` in its data directory, and what `--config` names.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::failure::Failure;
+use crate::node::Delivery;
+use crate::words::Kind;
+
+/// The settings file in a data directory.
+pub const FILE: &str = "config.toml";
+
+/// What a settings file says; all of it may be left out.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The node's name for people.
+    pub name: Option<String>,
+    /// Where to listen for peers.
+    pub listen: Option<String>,
+    /// Where to answer HTTP.
+    pub http: Option<String>,
+    /// Whom to connect with, as `ID@ADDRESS:PORT`.
+    pub peers: Option<Vec<String>>,
+    /// How many emitted events the ring holds.
+    pub emit_ring: Option<usize>,
+    /// What becomes of emitted events, by kind.
+    pub deliveries: Option<BTreeMap<String, DeliveryName>>,
+}
+
+/// A delivery as a settings file names it.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeliveryName {
+    /// Heard at once, and recorded.
+    RecordAndBroadcast,
+    /// Recorded only.
+    RecordOnly,
+    /// Heard at once, and never recorded.
+    BroadcastOnly,
+}
+
+impl Settings {
+    /// Reads a settings file.
+    ///
+    /// # Errors
+    /// It can't be read, or says something that is no setting.
+    pub fn read(path: &Path) -> Result<Self, Failure> {
+        let text = std::fs::read_to_string(path);
+        let text =
+            text.map_err(|error| Failure::file("the settings can't be read", path, &error))?;
+        toml::from_str(&text).map_err(|error: toml::de::Error| {
+            let start = error.span().map_or(0, |span| span.start);
+            let line = text
+                .bytes()
+                .take(start)
+                .filter(|byte| *byte == b'\n')
+                .count()
+                + 1;
+            let why = format_args!("{}, line {line}: {}", path.display(), error.message());
+            Failure::usage("the settings can't be understood", why)
+                .hint("the settings are name, listen, http, peers, emit_ring and deliveries")
+        })
+    }
+
+    /// Reads the settings of a data directory; without a file all are left out.
+    ///
+    /// # Errors
+    /// As [`Settings::read`].
+    pub fn of_directory(directory: &Path) -> Result<Self, Failure> {
+        let path = directory.join(FILE);
+        match path.symlink_metadata() {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Self::default()),
+            _ => Self::read(&path),
+        }
+    }
+
+    /// Takes from `other` what is left out here.
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            name: self.name.or(other.name),
+            listen: self.listen.or(other.listen),
+            http: self.http.or(other.http),
+            peers: self.peers.or(other.peers),
+            emit_ring: self.emit_ring.or(other.emit_ring),
+            deliveries: self.deliveries.or(other.deliveries),
+        }
+    }
+
+    /// What becomes of emitted events, by kind.
+    ///
+    /// # Errors
+    /// A name that is no kind.
+    pub fn deliveries(&self) -> Result<Vec<(Kind, Delivery)>, Failure> {
+        let named = self.deliveries.iter().flatten();
+        let parsed = named.map(|(kind, delivery)| {
+            let kind = Kind::parse(kind).map_err(|error| {
+                Failure::usage("the settings can't be understood", error)
+                    .hint("deliveries = { KIND = \"record_only\" }")
+            })?;
+            Ok((kind, Delivery::from(*delivery)))
+        });
+        parsed.collect()
+    }
+}
+
+impl From<DeliveryName> for Delivery {
+    fn from(name: DeliveryName) -> Self {
+        match name {
+            DeliveryName::RecordAndBroadcast => Self::RecordAndBroadcast,
+            DeliveryName::RecordOnly => Self::RecordOnly,
+            DeliveryName::BroadcastOnly => Self::BroadcastOnly,
+        }
+    }
+}
+
+/// The text of a new settings file that gives a node its name.
+pub fn naming(name: &str) -> String {
+    format!("name = {}\n", toml::Value::from(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_first_goes_before_the_rest() {
+        let first: Settings = toml::from_str("name = \"a\"").unwrap();
+        let rest: Settings = toml::from_str("name = \"b\"\nemit_ring = 4").unwrap();
+        let both = first.or(rest);
+        assert_eq!((both.name.as_deref(), both.emit_ring), (Some("a"), Some(4)));
+    }
+
+    #[test]
+    fn a_delivery_is_named_by_kind() {
+        let text = "deliveries = { heartbeat = \"broadcast_only\" }";
+        let settings: Settings = toml::from_str(text).unwrap();
+        let kind = Kind::parse("heartbeat").unwrap();
+        let deliveries = settings.deliveries().unwrap();
+        assert_eq!(deliveries, [(kind, Delivery::BroadcastOnly)]);
+    }
+
+    #[test]
+    fn a_name_in_a_settings_file_reads_back() {
+        let name = "a \"quoted\" name";
+        let settings: Settings = toml::from_str(&naming(name)).unwrap();
+        assert_eq!(settings.name.as_deref(), Some(name));
+    }
+}

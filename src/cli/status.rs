@@ -1,0 +1,147 @@
+//! `towline status`: how a node is.
+
+use clap::Args;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::Outcome;
+use super::client::Parameters;
+use super::failure::Failure;
+use super::line::one_line;
+use super::output::{Format, Output, not_an_entry};
+use super::place::{Global, Place, as_node};
+
+/// Say how a node is, or what is in its data directory
+#[derive(Debug, Args)]
+#[command(
+    before_help = "\
+Examples:
+  towline status
+  towline status -o json | jq -r .frontier     equal on nodes that hold the same entries",
+    after_help = "\
+Of the events that were emitted, each is recorded or dropped, or still on its
+way."
+)]
+pub struct Status {}
+
+/// What is printed of a status; a log without its node has fewer fields.
+#[derive(Deserialize)]
+struct Shown {
+    node: String,
+    #[serde(default)]
+    name: String,
+    cluster: String,
+    version: String,
+    state: String,
+    trouble: Option<String>,
+    entries: u64,
+    authors: u64,
+    frontier: String,
+    emitted: u64,
+    recorded: u64,
+    dropped: u64,
+    gaps: u64,
+    #[serde(default)]
+    pending: u64,
+    peers: Option<Peers>,
+    bytes: u64,
+    started: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Peers {
+    configured: u64,
+    connected: u64,
+}
+
+impl Status {
+    pub(super) fn run(self, global: &Global) -> Outcome {
+        let status: Box<RawValue> = match global.place()? {
+            Place::Node(client) => client.get("/v1/status", &Parameters::new())?,
+            Place::Directory(mut log) => {
+                let what = "the log can't be read";
+                let summary = log
+                    .summary()
+                    .map_err(|error| Failure::store(what, &error))?;
+                as_node(&summary)?
+            }
+        };
+        let mut output = global.output();
+        if output.format == Format::Text {
+            let shown = serde_json::from_str(status.get()).map_err(not_an_entry)?;
+            show(&mut output, &shown)?;
+        } else {
+            output.line(status)?;
+        }
+        output.flush()
+    }
+}
+
+fn show(output: &mut Output, status: &Shown) -> Outcome {
+    let mut field = |name: &str, value: &str| {
+        let value = one_line(value);
+        output.line(format_args!("{name:<9} {value}"))
+    };
+    field("node", &status.node)?;
+    if !status.name.is_empty() {
+        field("name", &status.name)?;
+    }
+    field("cluster", &status.cluster)?;
+    field("version", &status.version)?;
+    field("state", &status.state)?;
+    if let Some(trouble) = &status.trouble {
+        field("trouble", trouble)?;
+    }
+    if let Some(started) = &status.started {
+        field("started", started)?;
+    }
+    let (entries, authors) = (counted(status.entries, "entry", "entries"), status.authors);
+    field(
+        "log",
+        &format!("{entries} of {}", counted(authors, "author", "authors")),
+    )?;
+    field("frontier", &status.frontier)?;
+    field("disk", &bytes(status.bytes))?;
+    if let Some(Peers {
+        configured,
+        connected,
+    }) = status.peers
+    {
+        field(
+            "peers",
+            &format!("{connected} connected, {configured} named"),
+        )?;
+    }
+    if status.pending > 0 {
+        let changes = counted(status.pending, "change waits", "changes wait");
+        field("pending", &format!("{changes} for a parent"))?;
+    }
+    field("events", &events(status))
+}
+
+/// The sum in which every emitted event has its place.
+fn events(status: &Shown) -> String {
+    let (emitted, recorded, dropped) = (status.emitted, status.recorded, status.dropped);
+    let gaps = counted(status.gaps, "gap", "gaps");
+    let on_the_way = emitted.saturating_sub(recorded.saturating_add(dropped));
+    let sum = format!("{emitted} emitted = {recorded} recorded + {dropped} dropped ({gaps})");
+    if on_the_way > 0 {
+        format!("{sum} + {on_the_way} on their way")
+    } else {
+        sum
+    }
+}
+
+fn counted(count: u64, one: &str, many: &str) -> String {
+    let noun = if count == 1 { one } else { many };
+    format!("{count} {noun}")
+}
+
+/// A size as people say it.
+fn bytes(bytes: u64) -> String {
+    match bytes {
+        0..1_024 => format!("{bytes} B"),
+        1_024..1_048_576 => format!("{:.1} KiB", bytes as f64 / 1_024.0),
+        _ => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
+    }
+}
