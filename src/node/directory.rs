@@ -86,7 +86,8 @@ impl Addresses {
     /// # Errors
     /// The file can't be written.
     pub fn write(&self, path: &Path) -> Result<(), DirectoryError> {
-        let text = serde_json::json!(self).to_string() + "\n";
+        let text =
+            serde_json::to_string(self).expect("addresses and hex digits are always JSON") + "\n";
         replace(path, text.as_bytes(), 0o644)
     }
 }
