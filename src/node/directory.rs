@@ -88,7 +88,8 @@ impl Addresses {
     pub fn write(&self, path: &Path) -> Result<(), DirectoryError> {
         let text =
             serde_json::to_string(self).expect("addresses and hex digits are always JSON") + "\n";
-        replace(path, text.as_bytes(), 0o644)
+        let path = std::path::absolute(path).map_err(failed("write", path))?;
+        replace(&path, text.as_bytes(), 0o644)
     }
 }
 
