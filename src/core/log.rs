@@ -101,6 +101,18 @@ pub enum Refusal {
     Crowd,
 }
 
+impl Refusal {
+    /// Whether whoever sent the change should have refused it, too. A fork is seen by the node that
+    /// has the other side, and a crowd depends on the order of arrival: an honest node may relay
+    /// both.
+    pub fn blames_sender(self) -> bool {
+        match self {
+            Self::Place | Self::Time | Self::Segment => true,
+            Self::Fork | Self::Crowd => false,
+        }
+    }
+}
+
 /// What became of the changes that were applied.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Applied {

@@ -506,7 +506,11 @@ async fn settle(
             Ok(Ok(applied)) => {
                 metrics.duplicates.inc_by(applied.duplicates as u64);
                 metrics.refused.inc_by(applied.refused.len() as u64);
-                match applied.refused.first() {
+                let blamed = applied
+                    .refused
+                    .iter()
+                    .find(|(_, refusal)| refusal.blames_sender());
+                match blamed {
                     Some((author, refusal)) => Ended::Refused(*author, *refusal),
                     None => continue,
                 }
