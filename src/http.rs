@@ -83,8 +83,7 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
         })
 }
 
-/// Serves a node until it shuts down. Requests under way, streams included, then get
-/// [`connection::GRACE`] to end.
+/// Serves a node until it shuts down. Requests under way, streams included, then get 3 s to end.
 ///
 /// # Errors
 /// The listener has no address.
@@ -94,7 +93,7 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
 pub async fn serve(node: Node, listener: TcpListener) -> io::Result<()> {
     let address = listener.local_addr()?;
     if !address.ip().is_loopback() {
-        tracing::warn!(%address, "HTTP has no authentication yet: whoever gets here may read and append");
+        tracing::warn!(%address, "HTTP asks nobody who they are: all who reach it may read and append");
     }
     let router = router(node.clone(), Hosts::of(address));
     let places = Arc::new(Semaphore::new(CONNECTIONS));

@@ -12,10 +12,10 @@ use super::Outcome;
 use super::client::{Client, Parameters};
 use super::drafts::{Batch, Cut, Drafts};
 use super::failure::Stop;
-use super::filters::duration;
 use super::output::{Format, Output, not_an_entry};
 use super::place::Global;
 use crate::words::limits::PAYLOAD_BYTES;
+use crate::words::time::parse_duration;
 
 /// How long the peers of --ack may take when nothing is said.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -45,7 +45,7 @@ pub struct Append {
     #[arg(long, value_name = "local|peers=N", default_value = "local")]
     ack: Ack,
     /// How long the peers of --ack may take [default: 5s]
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     timeout: Option<Duration>,
 }
 

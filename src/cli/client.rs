@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use ureq::http::Response;
+use ureq::http::{Response, StatusCode};
 use ureq::{Agent, Body, Error};
 
 use super::failure::Failure;
@@ -159,7 +159,8 @@ impl Client {
     }
 
     fn value<T: DeserializeOwned>(&self, mut response: Response<Body>) -> Result<T, Failure> {
-        if !response.status().is_success() {
+        let chosen = response.status() == StatusCode::MULTIPLE_CHOICES;
+        if !response.status().is_success() && !chosen {
             return Err(self.refusal(&mut response));
         }
         let body = response

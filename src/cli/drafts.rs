@@ -16,8 +16,8 @@ use super::Outcome;
 use super::client::Content;
 use super::failure::{Failure, Stop};
 use super::input::{LineError, Lines};
-use crate::words::Code;
 use crate::words::json::{DraftJson, DraftJsonError};
+use crate::words::{Code, DraftError};
 
 /// How many entries a request carries.
 const BATCH_ENTRIES: u64 = 1_000;
@@ -140,8 +140,7 @@ impl Drafts {
                     return Err(Failure::new(Code::Nothing, Code::Nothing.title(), why).into());
                 }
                 let mut batch = Batch::default();
-                let draft = self.draft(bytes, most);
-                batch.push(&draft.map_err(|e| Failure::draft("the text is no entry", &e))?)?;
+                batch.push(&self.draft("the text", bytes, most)?)?;
                 send(&batch)
             }
             None if io::stdin().is_terminal() => {
@@ -209,27 +208,32 @@ impl Drafts {
             if self.format == DraftFormat::Ndjson && line.trim_ascii().is_empty() {
                 continue;
             }
-            let what = format_args!("line {} is no entry", lines.number());
-            let draft = self.draft(&line, most);
-            return draft
-                .map(Some)
-                .map_err(|error| Failure::draft(what, &error));
+            let place = format!("line {}", lines.number());
+            return self.draft(&place, &line, most).map(Some);
         }
     }
 
     /// The draft that some bytes stand for; it is checked here, so that a node refuses no batch for
     /// one bad line in it.
-    fn draft(&self, bytes: &[u8], most: usize) -> Result<DraftJson, DraftJsonError> {
+    fn draft(&self, place: &str, bytes: &[u8], most: usize) -> Result<DraftJson, Failure> {
+        let what = format!("{place} is no entry");
         let draft = match self.format {
-            DraftFormat::Text => self.text_draft(bytes)?,
-            DraftFormat::Ndjson => self.json_draft(bytes)?,
+            DraftFormat::Text => self.text_draft(bytes),
+            DraftFormat::Ndjson => {
+                let partial = serde_json::from_slice(bytes);
+                let partial = partial.map_err(|e| Failure::new(Code::Malformed, &what, e))?;
+                Ok(self.complete(partial))
+            }
         };
-        let found = draft.clone().into_draft()?.data.len();
-        if found > most {
-            let error = crate::words::DraftError::PayloadTooLarge { most, found };
-            return Err(error.into());
+        let checked = draft.and_then(|draft| Ok((draft.clone().into_draft()?.data.len(), draft)));
+        match checked {
+            Ok((found, draft)) if found <= most => Ok(draft),
+            Ok((found, _)) => {
+                let error = DraftError::PayloadTooLarge { most, found };
+                Err(Failure::draft(what, &error.into()))
+            }
+            Err(error) => Err(Failure::draft(what, &error)),
         }
-        Ok(draft)
     }
 
     fn text_draft(&self, bytes: &[u8]) -> Result<DraftJson, DraftJsonError> {
@@ -248,13 +252,11 @@ impl Drafts {
         Ok(draft)
     }
 
-    fn json_draft(&self, bytes: &[u8]) -> Result<DraftJson, DraftJsonError> {
-        let partial: Result<PartialDraft, _> = serde_json::from_slice(bytes);
-        let wrong = |error: serde_json::Error| crate::words::DraftError::Json(error.to_string());
-        let partial = partial.map_err(wrong)?;
+    /// Fills what a draft leaves out.
+    fn complete(&self, partial: PartialDraft) -> DraftJson {
         let mut attributes: BTreeMap<_, _> = self.attributes.iter().cloned().collect();
         attributes.extend(partial.attributes);
-        Ok(DraftJson {
+        DraftJson {
             tenant: partial.tenant.or_else(|| self.tenant.clone()),
             topic: partial.topic.unwrap_or_else(|| self.topic().to_owned()),
             kind: partial.kind.unwrap_or_else(|| self.kind().to_owned()),
@@ -262,7 +264,7 @@ impl Drafts {
             content_type: partial.content_type,
             data: partial.data,
             data_base64: partial.data_base64,
-        })
+        }
     }
 
     fn topic(&self) -> &str {

@@ -153,6 +153,7 @@ impl Failure {
     pub fn draft(what: impl Display, error: &DraftJsonError) -> Self {
         let code = match error {
             DraftJsonError::Draft(DraftError::PayloadTooLarge { .. }) => Code::TooLarge,
+            DraftJsonError::Draft(DraftError::Json(_)) => Code::Malformed,
             DraftJsonError::Draft(_) => Code::Name,
             _ => Code::Malformed,
         };

@@ -1,6 +1,7 @@
 //! `towline get`: one entry.
 
 use clap::Args;
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::Outcome;
@@ -22,6 +23,12 @@ Examples:
 pub struct Get {
     /// AUTHOR:SEQ as `append` printed it, or AUTHOR:SEQ@SEGMENT
     id: EntryId,
+}
+
+/// What a node answers where branches of an author share a seq.
+#[derive(Deserialize)]
+struct Branches {
+    entries: Vec<Box<RawValue>>,
 }
 
 impl Get {
@@ -48,10 +55,13 @@ impl Get {
             seq,
             segment,
         } = self.id;
-        let segment = segment.map(|segment| ("segment", segment.to_string()));
-        let parameters: Parameters = segment.into_iter().collect();
-        let entry = client.get(&format!("/v1/entries/{author}/{seq}"), &parameters)?;
-        Ok(vec![entry])
+        let segment = segment.map_or_else(String::new, |segment| format!("@{segment}"));
+        let path = format!("/v1/entries/{author}/{seq}{segment}");
+        let answer: Box<RawValue> = client.get(&path, &Parameters::new())?;
+        match serde_json::from_str::<Branches>(answer.get()) {
+            Ok(branches) => Ok(branches.entries),
+            Err(_) => Ok(vec![answer]),
+        }
     }
 
     fn read(&self, log: &mut OfflineLog) -> Result<Vec<Box<RawValue>>, Stop> {

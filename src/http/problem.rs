@@ -1,7 +1,7 @@
 //! Every error, as an RFC 9457 problem document with our code.
 
 use axum::Json;
-use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
+use axum::http::{Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -50,22 +50,31 @@ impl Problem {
     }
 }
 
+/// The members of RFC 9457, our code, and what a problem adds.
+#[derive(Serialize)]
+struct Document {
+    r#type: String,
+    title: &'static str,
+    status: u16,
+    detail: String,
+    code: &'static str,
+    #[serde(flatten)]
+    members: Map<String, Value>,
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let code = self.code.text();
-        let mut document = json!({
-            "type": format!("urn:towline:error:{code}"),
-            "title": self.code.title(),
-            "status": self.status.as_u16(),
-            "detail": self.detail,
-            "code": code,
-        });
-        if let Value::Object(document) = &mut document {
-            document.extend(self.members);
-        }
-        let content_type = HeaderValue::from_static("application/problem+json");
-        let headers = [(header::CONTENT_TYPE, content_type)];
-        (self.status, headers, Json(document)).into_response()
+        let document = Document {
+            r#type: format!("urn:towline:error:{code}"),
+            title: self.code.title(),
+            status: self.status.as_u16(),
+            detail: self.detail,
+            code,
+            members: self.members,
+        };
+        let content_type = [(header::CONTENT_TYPE, "application/problem+json")];
+        (self.status, content_type, Json(document)).into_response()
     }
 }
 

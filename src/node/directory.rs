@@ -86,8 +86,10 @@ impl Addresses {
     /// # Errors
     /// The file can't be written.
     pub fn write(&self, path: &Path) -> Result<(), DirectoryError> {
-        let text = serde_json::json!(self).to_string() + "\n";
-        replace(path, text.as_bytes(), 0o644)
+        let text =
+            serde_json::to_string(self).expect("addresses and hex digits are always JSON") + "\n";
+        let path = std::path::absolute(path).map_err(failed("write", path))?;
+        replace(&path, text.as_bytes(), 0o644)
     }
 }
 

@@ -87,7 +87,7 @@ fn every_metric_has_a_type_and_a_value() {
         let name = name.split('{').next().unwrap();
         let ends = ["", "_bucket", "_sum", "_count"];
         let is_typed = |end: &&str| {
-            name.strip_suffix(**end)
+            name.strip_suffix(*end)
                 .is_some_and(|name| typed.contains(name))
         };
         assert!(ends.iter().any(is_typed), "{line}");
