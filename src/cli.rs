@@ -7,8 +7,10 @@ use clap::{Parser, Subcommand};
 
 mod append;
 mod arguments;
+mod bench;
 mod client;
 mod completions;
+mod demo;
 mod drafts;
 mod emit;
 mod explain;
@@ -23,6 +25,7 @@ mod line;
 mod nodes;
 mod output;
 mod place;
+mod process;
 mod query;
 mod run;
 mod settings;
@@ -46,6 +49,7 @@ type Outcome = Result<(), Stop>;
     max_term_width = 80,
     before_help = "\
 Examples:
+  towline demo --chaos                         watch a cluster work, and survive
   towline run                                  start a node; it is made when missing
   towline append --topic story/42 'it began'   append an entry, durably
   journalctl -f | towline append               every line becomes an entry
@@ -65,6 +69,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(demo::Demo),
     Init(init::Init),
     Run(run::Run),
     Append(append::Append),
@@ -77,6 +82,7 @@ enum Command {
     Nodes(nodes::Nodes),
     Verify(verify::Verify),
     Export(export::Export),
+    Bench(bench::Bench),
     Explain(explain::Explain),
     Completions(completions::Completions),
 }
@@ -98,6 +104,7 @@ impl Cli {
         let Self { global, command } = self;
         global.start_tracing();
         match command {
+            Command::Demo(command) => command.run(&global),
             Command::Init(command) => command.run(&global),
             Command::Run(command) => command.run(&global),
             Command::Append(command) => command.run(&global),
@@ -110,6 +117,7 @@ impl Cli {
             Command::Nodes(command) => command.run(&global),
             Command::Verify(command) => command.run(&global),
             Command::Export(command) => command.run(&global),
+            Command::Bench(command) => command.run(&global),
             Command::Explain(command) => command.run(&global),
             Command::Completions(command) => command.run(&global),
         }

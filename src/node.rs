@@ -3,6 +3,7 @@
 //! Threads and tasks live in this layer. [`writer`] owns the log's state; everything else is a
 //! cursor over the store, or a message to the writer.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -27,6 +28,7 @@ pub mod exchange;
 pub mod export;
 pub mod filter;
 pub mod follow;
+pub mod measure;
 pub mod metrics;
 pub mod network;
 pub mod offline;
@@ -121,7 +123,8 @@ struct Inner {
     reading: Reading,
     roster: Arc<Roster>,
     metrics: Arc<Metrics>,
-    endpoint: Option<Endpoint>,
+    /// Where it listens for peers.
+    address: Option<SocketAddr>,
     /// True once appends may begin.
     joined: watch::Receiver<bool>,
     closing: watch::Sender<bool>,
@@ -135,6 +138,7 @@ struct Inner {
 /// What a shutdown waits for.
 #[derive(Default)]
 struct Ending {
+    endpoint: Option<Endpoint>,
     recorder: Option<tokio::task::JoinHandle<()>>,
     writer: Option<JoinHandle<()>>,
 }
@@ -288,7 +292,9 @@ impl Node {
             reading: Reading::new(pool),
             roster: Arc::new(Roster::new(id, &config.peers)),
             metrics,
-            endpoint,
+            address: endpoint
+                .as_ref()
+                .and_then(|endpoint| endpoint.address().ok()),
             joined: gate,
             closing,
             tasks: TaskTracker::new(),
@@ -300,9 +306,10 @@ impl Node {
         let node = Self {
             inner: Arc::new(inner),
         };
-        node.start_network(&config.peers, config.interval, joined)?;
+        node.start_network(endpoint.as_ref(), &config.peers, config.interval, joined)?;
         let recorder = Recorder::new(channel, writer, emitter, resume.emits.next);
         let mut ending = node.inner.ending.lock().await;
+        ending.endpoint = endpoint;
         ending.writer = Some(thread);
         ending.recorder = Some(tokio::spawn(record(
             recorder,
@@ -315,13 +322,14 @@ impl Node {
 
     fn start_network(
         &self,
+        endpoint: Option<&Endpoint>,
         peers: &[PeerAddress],
         interval: Duration,
         joined: watch::Sender<bool>,
     ) -> Result<(), NodeError> {
         let inner = &self.inner;
         let closing = inner.closing.subscribe();
-        let Some(endpoint) = &inner.endpoint else {
+        let Some(endpoint) = endpoint else {
             joined.send_replace(true);
             return Ok(());
         };
@@ -361,8 +369,8 @@ impl Node {
     }
 
     /// Where the node listens for peers, if it does.
-    pub fn address(&self) -> Option<std::net::SocketAddr> {
-        self.inner.endpoint.as_ref()?.address().ok()
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.inner.address
     }
 
     /// The data directory, if the node has one.
@@ -559,14 +567,14 @@ impl Node {
             return Ok(());
         };
         let closed = inner.writer.close().await;
-        if let Some(endpoint) = &inner.endpoint {
+        if let Some(endpoint) = ending.endpoint.take() {
             endpoint.close().await;
         }
         inner.tasks.close();
         inner.tasks.wait().await;
         drop(tokio::task::spawn_blocking(move || thread.join()).await);
         if let Some(directory) = &inner.directory {
-            directory.retract();
+            directory.release();
         }
         closed
     }

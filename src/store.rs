@@ -12,6 +12,7 @@ use crate::core::segment::Parent;
 use crate::core::session::Passed;
 use crate::words::{ChangeHash, ClusterId, EmitNumber, NodeId, Offset, SegmentId, Seq, Time};
 
+pub mod baseline;
 pub mod memory;
 pub mod pool;
 pub mod sqlite;

@@ -102,6 +102,11 @@ impl Global {
         Ok(share.join("towline"))
     }
 
+    /// The data directory that was named, if one was.
+    pub fn named_data(&self) -> Option<PathBuf> {
+        self.data.clone()
+    }
+
     /// The node that was named by address, if one was.
     pub fn named_node(&self) -> Option<&str> {
         self.node.as_deref()

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 
 use super::Outcome;
 use super::failure::{Failure, Stop};
 use super::place::Global;
+use super::process::{self, Told};
 use super::settings::Settings;
 use crate::http;
 use crate::node::{Addresses, Config, Node, PeerAddress};
@@ -107,9 +107,7 @@ impl Run {
         let http = address("http", settings.http.as_deref().unwrap_or(HTTP))?;
         let mut config = configure(&data, &settings)?;
         config.cluster = cluster;
-        abort_on_panic();
-        let runtime = tokio::runtime::Runtime::new()
-            .map_err(|error| Failure::new(Code::Io, "no threads can be started", error))?;
+        let runtime = process::runtime()?;
         let outcome = runtime.block_on(async {
             let running = Running::start(config, http).await?;
             running.announce(ports_file.as_deref(), global).await?;
@@ -164,31 +162,18 @@ fn address(flag: &str, text: &str) -> Result<SocketAddr, Failure> {
     })
 }
 
-/// A panic in one task would leave a node that looks alive and isn't: the process ends instead.
-/// Nothing is lost that was acknowledged.
-fn abort_on_panic() {
-    let report = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        report(panic);
-        std::process::abort();
-    }));
-}
-
 /// A node with its HTTP server.
 struct Running {
     node: Node,
     server: JoinHandle<std::io::Result<()>>,
     http: SocketAddr,
-    told: (Signal, Signal),
+    told: Told,
 }
 
 impl Running {
     /// The node comes first: whoever has its data directory is the one to serve it.
     async fn start(config: Config, http: SocketAddr) -> Result<Self, Stop> {
-        let told = (
-            told_by(SignalKind::terminate())?,
-            told_by(SignalKind::interrupt())?,
-        );
+        let told = Told::listen()?;
         let node = Node::open(config)
             .await
             .map_err(|error| Failure::start(&error))?;
@@ -242,10 +227,8 @@ impl Running {
 
     /// Serves until a signal says to end, or until the server can't go on.
     async fn until_told(mut self) -> Outcome {
-        let (terminate, interrupt) = &mut self.told;
         let served = tokio::select! {
-            _ = terminate.recv() => None,
-            _ = interrupt.recv() => None,
+            () = self.told.wait() => None,
             served = &mut self.server => Some(served),
         };
         let ending = async {
@@ -267,10 +250,6 @@ impl Running {
             Err(error) => Err(Failure::new(Code::Io, "HTTP can't be served", error).into()),
         }
     }
-}
-
-fn told_by(kind: SignalKind) -> Result<Signal, Failure> {
-    signal(kind).map_err(|error| Failure::new(Code::Io, "no signal can be heard", error))
 }
 
 async fn end(node: &Node) -> Result<(), Failure> {

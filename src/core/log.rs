@@ -101,6 +101,18 @@ pub enum Refusal {
     Crowd,
 }
 
+impl Refusal {
+    /// Whether whoever sent the change should have refused it, too. A fork is seen by the node that
+    /// has the other side, and a crowd depends on the order of arrival: an honest node may relay
+    /// both.
+    pub fn blames_sender(self) -> bool {
+        match self {
+            Self::Place | Self::Time | Self::Segment => true,
+            Self::Fork | Self::Crowd => false,
+        }
+    }
+}
+
 /// What became of the changes that were applied.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Applied {
@@ -143,6 +155,27 @@ pub struct Log {
     tips: HashMap<NodeId, Vec<Tip>>,
     next_offset: Offset,
     pending: Pending,
+    /// What was admitted since the last commit: the store can't know of it yet.
+    fresh: Fresh,
+}
+
+/// Changes that were admitted and not committed.
+#[derive(Debug, Default)]
+struct Fresh {
+    by_place: HashMap<(SegmentId, Seq), ChangeHash>,
+    ends: HashMap<(NodeId, Parent), Time>,
+}
+
+impl Fresh {
+    fn note(&mut self, change: &Change) {
+        self.by_place
+            .insert((change.segment, change.first_seq), change.hash);
+        let end = Parent {
+            next_seq: change.next_seq(),
+            hash: change.hash,
+        };
+        self.ends.insert((change.author, end), change.last_time);
+    }
 }
 
 impl Log {
@@ -167,6 +200,7 @@ impl Log {
             tips: HashMap::new(),
             next_offset,
             pending: Pending::default(),
+            fresh: Fresh::default(),
         };
         let me = log.node();
         for (author, tip) in tips {
@@ -188,6 +222,11 @@ impl Log {
     /// The offset that the next entry takes.
     pub fn next_offset(&self) -> Offset {
         self.next_offset
+    }
+
+    /// All that was appended and applied so far has been committed: the past knows of it now.
+    pub fn committed(&mut self) {
+        self.fresh = Fresh::default();
     }
 
     /// How many changes wait for a parent.
@@ -241,6 +280,9 @@ impl Log {
             offset = offset.plus(count);
             rest = later;
         }
+        arrivals
+            .iter()
+            .for_each(|arrival| self.fresh.note(&arrival.change));
         self.clock = clock;
         self.tips.insert(me, tips);
         self.open = open;
@@ -325,11 +367,8 @@ impl Log {
     ) -> Result<Applied, P::Error> {
         let mut applied = Applied::default();
         let mut todo: Vec<Change> = changes.into_iter().rev().collect();
-        // What this call admitted is not in the store yet, so the past can't know of it.
-        let mut fresh: HashMap<(SegmentId, Seq), ChangeHash> = HashMap::new();
-        let mut ends: HashMap<Parent, Time> = HashMap::new();
         while let Some(change) = todo.pop() {
-            match self.fit(&change, &fresh, &ends, past)? {
+            match self.fit(&change, past)? {
                 Fit::Known => applied.duplicates += 1,
                 Fit::Refused(refusal) => applied.refused.push((change.author, refusal)),
                 Fit::Waits(parent) => match self.pending.park(parent, change) {
@@ -338,12 +377,6 @@ impl Log {
                     Parked::Dropped => applied.dropped += 1,
                 },
                 fit @ (Fit::After(_) | Fit::Opens) => {
-                    fresh.insert((change.segment, change.first_seq), change.hash);
-                    let end = Parent {
-                        next_seq: change.next_seq(),
-                        hash: change.hash,
-                    };
-                    ends.insert(end, change.last_time);
                     todo.extend(self.pending.release(&change.hash));
                     applied.arrivals.push(self.admit(change, fit, now));
                 }
@@ -352,13 +385,7 @@ impl Log {
         Ok(applied)
     }
 
-    fn fit<P: Past>(
-        &self,
-        change: &Change,
-        fresh: &HashMap<(SegmentId, Seq), ChangeHash>,
-        ends: &HashMap<Parent, Time>,
-        past: &mut P,
-    ) -> Result<Fit, P::Error> {
+    fn fit<P: Past>(&self, change: &Change, past: &mut P) -> Result<Fit, P::Error> {
         let tips = self.tips.get(&change.author).map_or(&[][..], Vec::as_slice);
         // A chunk whose link can't be read was not built by `encode`: it can't be a `Change`.
         let Ok(link) = change.link() else {
@@ -370,7 +397,7 @@ impl Log {
             return Ok(follows(&tips[at], change).map_or_else(Fit::Refused, |()| Fit::After(at)));
         }
         let place = (change.segment, change.first_seq);
-        let standing = match fresh.get(&place) {
+        let standing = match self.fresh.by_place.get(&place) {
             Some(hash) => Some(*hash),
             None => past.change_at(change.segment, change.first_seq)?,
         };
@@ -384,7 +411,7 @@ impl Log {
         }
         match link {
             Link::Previous(hash) => Ok(Fit::Waits(hash)),
-            Link::Opening(opening) => self.fit_opening(change, &opening, tips, ends, past),
+            Link::Opening(opening) => self.fit_opening(change, &opening, tips, past),
         }
     }
 
@@ -393,7 +420,6 @@ impl Log {
         change: &Change,
         opening: &Opening,
         tips: &[Tip],
-        ends: &HashMap<Parent, Time>,
         past: &mut P,
     ) -> Result<Fit, P::Error> {
         let mut last_time = None;
@@ -402,7 +428,7 @@ impl Log {
                 |tip: &&Tip| tip.head.hash == parent.hash && tip.head.next_seq == parent.next_seq;
             let time = match tips.iter().find(is_parent).map(|tip| tip.last_time) {
                 Some(time) => Some(time),
-                None => match ends.get(parent) {
+                None => match self.fresh.ends.get(&(change.author, *parent)) {
                     Some(time) => Some(*time),
                     None => past.parent_time(change.author, parent)?,
                 },
@@ -446,6 +472,7 @@ impl Log {
                 tips.push(tip_after(None, &change));
             }
         }
+        self.fresh.note(&change);
         let offset = self.next_offset;
         self.next_offset = offset.plus(u64::from(change.count));
         Arrival {

@@ -109,7 +109,7 @@ impl Opening {
             parents: self.parents.clone(),
             nonce: hex::encode(self.nonce),
         };
-        serde_json::json!(statement).to_string()
+        serde_json::to_string(&statement).expect("numbers and hex digits are always JSON")
     }
 
     /// Reads a statement back from our own disk or from an archive.

@@ -86,7 +86,8 @@ impl Addresses {
     /// # Errors
     /// The file can't be written.
     pub fn write(&self, path: &Path) -> Result<(), DirectoryError> {
-        let text = serde_json::json!(self).to_string() + "\n";
+        let text =
+            serde_json::to_string(self).expect("addresses and hex digits are always JSON") + "\n";
         let path = std::path::absolute(path).map_err(failed("write", path))?;
         replace(&path, text.as_bytes(), 0o644)
     }
@@ -96,8 +97,8 @@ impl Addresses {
 #[derive(Debug)]
 pub struct DataDirectory {
     path: PathBuf,
-    /// Held as long as the value lives; the lock goes with it.
-    _lock: File,
+    /// Locked as long as the value lives or until it is released.
+    lock: File,
     identity: Identity,
     cluster: ClusterId,
 }
@@ -114,7 +115,7 @@ impl DataDirectory {
         let cluster = membership(path, cluster)?;
         Ok(Self {
             path: path.to_owned(),
-            _lock: lock,
+            lock,
             identity,
             cluster,
         })
@@ -151,12 +152,16 @@ impl DataDirectory {
         addresses.write(&self.path.join("node.json"))
     }
 
-    /// Takes back [`DataDirectory::announce`]; a file that is gone already is fine.
-    pub fn retract(&self) {
+    /// Takes back [`DataDirectory::announce`] and lets another process have the directory. Nothing
+    /// may be written in it afterwards.
+    pub fn release(&self) {
         if let Err(error) = fs::remove_file(self.path.join("node.json"))
             && error.kind() != io::ErrorKind::NotFound
         {
             tracing::warn!(%error, "the address file stays behind");
+        }
+        if let Err(error) = self.lock.unlock() {
+            tracing::warn!(%error, "the data directory stays locked until the process ends");
         }
     }
 }

@@ -126,6 +126,10 @@ pub async fn run(context: Context, connected: Connected, closing: watch::Receive
         Ok(exchange) => exchange,
         Err(ended) => {
             closer.close(&ended.to_string());
+            blame(&context, peer, &ended);
+            context
+                .roster
+                .update(peer, |entry| entry.trouble = Some(ended.to_string()));
             return ended;
         }
     };
@@ -150,13 +154,18 @@ pub async fn run(context: Context, connected: Connected, closing: watch::Receive
 }
 
 fn leave(context: &Context, peer: NodeId, number: SessionNumber, ended: &Ended) {
+    blame(context, peer, ended);
+    context.roster.leave(peer, number, &ended.to_string());
+}
+
+/// Says in the log why a connection ended, and counts it when the peer is to blame.
+fn blame(context: &Context, peer: NodeId, ended: &Ended) {
     if ended.is_violation() {
         context.metrics.violations.inc();
         tracing::warn!(peer = %peer.short(), why = %ended, "closed the connection");
     } else {
         tracing::info!(peer = %peer.short(), why = %ended, "disconnected");
     }
-    context.roster.leave(peer, number, &ended.to_string());
 }
 
 /// Exchanges hellos, and starts the tasks.
@@ -497,7 +506,11 @@ async fn settle(
             Ok(Ok(applied)) => {
                 metrics.duplicates.inc_by(applied.duplicates as u64);
                 metrics.refused.inc_by(applied.refused.len() as u64);
-                match applied.refused.first() {
+                let blamed = applied
+                    .refused
+                    .iter()
+                    .find(|(_, refusal)| refusal.blames_sender());
+                match blamed {
                     Some((author, refusal)) => Ended::Refused(*author, *refusal),
                     None => continue,
                 }
@@ -596,7 +609,7 @@ fn run_of(changes: Vec<Change>) -> Result<Option<SignedRun>, StoreError> {
         first_seq: first.first_seq,
         link: first.link().map_err(damaged)?,
     };
-    let entries = |change: &Change| Ok(change.open().map_err(damaged)?.shared_entries());
+    let entries = |change: &Change| Ok(change.chunk().map_err(damaged)?.shared_entries());
     let changes = changes
         .iter()
         .map(entries)

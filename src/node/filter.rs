@@ -114,7 +114,7 @@ impl Filter {
         let damaged = |what: &dyn std::fmt::Display| {
             StoreError::Damaged(format!("{}:{}: {what}", change.author, change.first_seq))
         };
-        let chunk = change.open().map_err(|e| damaged(&e))?;
+        let chunk = change.chunk().map_err(|e| damaged(&e))?;
         let mut entries = Vec::new();
         for (at, bytes) in (0..).zip(chunk.entries()) {
             let seq = change.first_seq.plus(at);

@@ -1,1 +1,487 @@
+//! One suite over both stores: each fact is tested on SQLite and in memory.
 
+use proptest::prelude::*;
+
+use super::memory::MemoryStore;
+use super::sqlite::{SqliteReader, SqliteStore};
+use super::*;
+use crate::core::log::Log;
+use crate::words::{Draft, Identity};
+
+const CLUSTER: ClusterId = ClusterId([9; 32]);
+
+fn identity(n: u8) -> Identity {
+    Identity::from_secret(&[n; 32])
+}
+
+fn owner() -> Owner {
+    Owner {
+        node: identity(1).node_id(),
+        cluster: CLUSTER,
+    }
+}
+
+/// A store under test; the directory lives as long as it.
+struct Stored {
+    store: Box<dyn Store>,
+    _directory: tempfile::TempDir,
+}
+
+fn both() -> [Stored; 2] {
+    let directory = || tempfile::tempdir().unwrap();
+    let (one, two) = (directory(), directory());
+    let sqlite = SqliteStore::open(&one.path().join("log.sqlite"), owner(), [1; 8]).unwrap();
+    let memory = MemoryStore::new(StoreId([1; 8]), owner());
+    [
+        Stored {
+            store: Box::new(sqlite),
+            _directory: one,
+        },
+        Stored {
+            store: Box::new(memory),
+            _directory: two,
+        },
+    ]
+}
+
+/// Authors whose changes are committed in one store.
+struct World {
+    logs: Vec<Log>,
+    here: Log,
+}
+
+impl World {
+    fn new(authors: u8) -> Self {
+        let log = |n: u8| Log::new(identity(n), CLUSTER, [n; 16], [], Offset(0), 0);
+        Self {
+            logs: (2..2 + authors).map(log).collect(),
+            here: log(1),
+        }
+    }
+
+    /// An author writes a change of so many entries, and it arrives here.
+    fn write(
+        &mut self,
+        author: usize,
+        entries: usize,
+        now: u64,
+        store: &mut dyn Store,
+    ) -> Vec<Arrival> {
+        let draft = |n: usize| Draft::text("t", "k", format!("{author}/{n}")).unwrap();
+        let drafts: Vec<Draft> = (0..entries).map(draft).collect();
+        let written = self.logs[author].append(&drafts, now).unwrap();
+        self.logs[author].committed();
+        let changes = written.into_iter().map(|arrival| arrival.change).collect();
+        let mut past = store.reader().unwrap();
+        let applied = self.here.apply(changes, now, &mut past).unwrap();
+        assert!(applied.refused.is_empty());
+        store
+            .commit(&Batch {
+                arrivals: applied.arrivals.clone(),
+                ..Batch::default()
+            })
+            .unwrap();
+        self.here.committed();
+        applied.arrivals
+    }
+
+    /// Two authors take turns: 2 entries, then 3, then 1, …
+    fn filled(store: &mut dyn Store) -> (Self, Vec<Arrival>) {
+        let mut world = Self::new(2);
+        let mut all = Vec::new();
+        for (turn, entries) in [2, 3, 1, 4, 2, 5, 1].into_iter().enumerate() {
+            all.extend(world.write(turn % 2, entries, 1_000 + turn as u64, store));
+        }
+        (world, all)
+    }
+}
+
+fn offsets(arrivals: &[Arrival]) -> Vec<u64> {
+    arrivals.iter().map(|arrival| arrival.offset.0).collect()
+}
+
+#[test]
+fn what_is_committed_reads_back_as_it_was() {
+    for mut stored in both() {
+        let (_, all) = World::filled(&mut *stored.store);
+        let mut reader = stored.store.reader().unwrap();
+        assert_eq!(
+            reader.arrivals(Offset(0), Direction::Forward, usize::MAX),
+            Ok(all.clone())
+        );
+        assert_eq!(reader.watermark(), Ok(Offset(18)));
+        let mut back = reader
+            .arrivals(Offset(18), Direction::Backward, usize::MAX)
+            .unwrap();
+        back.reverse();
+        assert_eq!(back, all);
+    }
+}
+
+#[test]
+fn a_read_begins_with_the_change_that_holds_the_offset() {
+    for mut stored in both() {
+        World::filled(&mut *stored.store);
+        let mut reader = stored.store.reader().unwrap();
+        let mut from = |at, direction| offsets(&reader.arrivals(Offset(at), direction, 1).unwrap());
+        // Changes begin at 0, 2, 5, 6, 10, 12 and 17.
+        assert_eq!(from(0, Direction::Forward), [0]);
+        assert_eq!(from(4, Direction::Forward), [2]);
+        assert_eq!(from(5, Direction::Forward), [5]);
+        assert_eq!(from(18, Direction::Forward), [] as [u64; 0]);
+        assert_eq!(from(18, Direction::Backward), [17]);
+        assert_eq!(from(4, Direction::Backward), [0]);
+        assert_eq!(from(1, Direction::Backward), [] as [u64; 0]);
+    }
+}
+
+#[test]
+fn a_read_takes_no_more_than_it_is_told() {
+    for mut stored in both() {
+        let (_, all) = World::filled(&mut *stored.store);
+        let mut reader = stored.store.reader().unwrap();
+        let two = all[0].change.bytes.len() + 1;
+        let read = reader.arrivals(Offset(0), Direction::Forward, two).unwrap();
+        assert_eq!(offsets(&read), [0, 2]);
+        let (passed, next) = reader.scan(Offset(1), 3).unwrap();
+        assert_eq!((passed.len(), next), (3, Offset(6)));
+    }
+}
+
+#[test]
+fn a_scan_names_what_the_changes_are() {
+    for mut stored in both() {
+        let (_, all) = World::filled(&mut *stored.store);
+        let mut reader = stored.store.reader().unwrap();
+        let (passed, next) = reader.scan(Offset(0), 100).unwrap();
+        assert_eq!(next, Offset(18));
+        for (passed, Arrival { change, .. }) in passed.iter().zip(&all) {
+            assert_eq!(
+                (passed.author, passed.first_seq),
+                (change.author, change.first_seq)
+            );
+            assert_eq!(
+                (passed.head.hash, passed.head.segment),
+                (change.hash, change.segment)
+            );
+            assert_eq!(passed.head.next_seq, change.next_seq());
+        }
+        assert_eq!(reader.scan(Offset(18), 100), Ok((Vec::new(), Offset(18))));
+    }
+}
+
+#[test]
+fn a_writer_resumes_where_it_was() {
+    for mut stored in both() {
+        let (world, _) = World::filled(&mut *stored.store);
+        let resume = stored.store.resume().unwrap();
+        assert_eq!(resume.next_offset, Offset(18));
+        let again = Log::new(
+            identity(1),
+            CLUSTER,
+            [7; 16],
+            resume.tips,
+            resume.next_offset,
+            0,
+        );
+        assert_eq!(again.frontier(), world.here.frontier());
+        assert_eq!(
+            stored.store.reader().unwrap().frontier(),
+            Ok(world.here.frontier())
+        );
+    }
+}
+
+#[test]
+fn a_segment_reads_from_any_entry_in_both_directions() {
+    for mut stored in both() {
+        let (_, all) = World::filled(&mut *stored.store);
+        let segment = all[0].change.segment; // the first author's: 2, 1, 2, 1 entries
+        let mut reader = stored.store.reader().unwrap();
+        let mut firsts = |from, direction| {
+            let read = reader
+                .of_segment(segment, Seq(from), direction, usize::MAX)
+                .unwrap();
+            read.iter()
+                .map(|arrival| arrival.change.first_seq.0)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(firsts(0, Direction::Forward), [0, 2, 3, 5]);
+        assert_eq!(firsts(4, Direction::Forward), [3, 5]);
+        assert_eq!(firsts(6, Direction::Forward), [] as [u64; 0]);
+        assert_eq!(firsts(6, Direction::Backward), [5, 3, 2, 0]);
+        assert_eq!(firsts(3, Direction::Backward), [2, 0]);
+        let unknown = reader.of_segment(SegmentId([0; 16]), Seq(0), Direction::Forward, 1);
+        assert_eq!(unknown, Ok(Vec::new()));
+    }
+}
+
+#[test]
+fn a_time_is_found_in_a_segment() {
+    for mut stored in both() {
+        let (_, all) = World::filled(&mut *stored.store);
+        let segment = all[0].change.segment; // written at 1,000, 1,002, 1,004 and 1,006 ms
+        let mut reader = stored.store.reader().unwrap();
+        let mut seek = |millis| {
+            reader
+                .seek_time(segment, Time::from_millis(millis))
+                .unwrap()
+                .0
+        };
+        assert_eq!(
+            [seek(0), seek(1_001), seek(1_002), seek(1_003)],
+            [0, 2, 2, 3]
+        );
+        assert_eq!([seek(1_006), seek(1_007)], [5, 6]);
+    }
+}
+
+#[test]
+fn an_entry_is_found_by_author_and_seq() {
+    for mut stored in both() {
+        let (_, all) = World::filled(&mut *stored.store);
+        let author = all[1].change.author;
+        let mut reader = stored.store.reader().unwrap();
+        let found = reader.find(author, Seq(4)).unwrap();
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].change.first_seq, Seq(3));
+        assert_eq!(reader.find(author, Seq(12)), Ok(Vec::new()));
+        assert_eq!(reader.find(author, Seq(u64::MAX)), Ok(Vec::new()));
+        assert_eq!(reader.find(NodeId([0; 32]), Seq(0)), Ok(Vec::new()));
+    }
+}
+
+#[test]
+fn the_past_answers_by_place_end_and_parent() {
+    for mut stored in both() {
+        let (_, all) = World::filled(&mut *stored.store);
+        let change = &all[3].change;
+        let mut reader = stored.store.reader().unwrap();
+        assert_eq!(
+            reader.change_at(change.segment, change.first_seq),
+            Ok(Some(change.hash))
+        );
+        assert_eq!(
+            reader.change_at(change.segment, change.first_seq.plus(1)),
+            Ok(None)
+        );
+        assert_eq!(
+            reader.ends_with(change.segment, change.next_seq(), change.hash),
+            Ok(true)
+        );
+        assert_eq!(
+            reader.ends_with(change.segment, change.first_seq, change.hash),
+            Ok(false)
+        );
+        let parent = Parent {
+            next_seq: change.next_seq(),
+            hash: change.hash,
+        };
+        assert_eq!(
+            reader.parent_time(change.author, &parent),
+            Ok(Some(change.last_time))
+        );
+        let other = Parent {
+            hash: ChangeHash([0; 32]),
+            ..parent
+        };
+        assert_eq!(reader.parent_time(change.author, &other), Ok(None));
+    }
+}
+
+#[test]
+fn the_recorders_mark_and_the_keys_are_part_of_the_commit() {
+    for mut stored in both() {
+        let mark = EmitMark {
+            next: EmitNumber(5),
+            reserved: EmitNumber(9),
+            recorded: 4,
+            dropped: 1,
+            gaps: 1,
+        };
+        let key = KeyRecord {
+            key: "k".into(),
+            digest: [7; 32],
+            first_seq: Seq(3),
+            count: 2,
+        };
+        let batch = Batch {
+            emits: Some(mark),
+            keys: vec![key.clone()],
+            ..Batch::default()
+        };
+        stored.store.commit(&batch).unwrap();
+        let mut reader = stored.store.reader().unwrap();
+        assert_eq!(reader.emits(), Ok(mark));
+        assert_eq!(reader.key("k"), Ok(Some(key)));
+        assert_eq!(reader.key("other"), Ok(None));
+        assert_eq!(stored.store.resume().unwrap().emits, mark);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn both_stores_answer_alike(writes in proptest::collection::vec((0..3usize, 1..9usize, 0..5u64), 1..25)) {
+        let mut readers = Vec::new();
+        let mut kept = Vec::new();
+        for mut stored in both() {
+            let mut world = World::new(3);
+            let mut now = 0;
+            for (author, entries, later) in &writes {
+                now += later;
+                world.write(*author, *entries, now, &mut *stored.store);
+            }
+            readers.push(stored.store.reader().unwrap());
+            kept.push(stored);
+        }
+        let [one, two] = &mut readers[..] else { unreachable!() };
+        prop_assert_eq!(one.frontier(), two.frontier());
+        let end = one.watermark().unwrap();
+        prop_assert_eq!(Ok(end), two.watermark());
+        for at in 0..=end.0 {
+            for direction in [Direction::Forward, Direction::Backward] {
+                prop_assert_eq!(one.arrivals(Offset(at), direction, 700), two.arrivals(Offset(at), direction, 700));
+            }
+            prop_assert_eq!(one.scan(Offset(at), 3), two.scan(Offset(at), 3));
+        }
+        let mut spans = [one.spans(None).unwrap(), two.spans(None).unwrap()];
+        spans.iter_mut().for_each(|spans| spans.sort_by_key(|span| span.segment));
+        prop_assert_eq!(&spans[0], &spans[1]);
+        for span in &spans[0] {
+            prop_assert_eq!(one.extents(span.author), two.extents(span.author));
+            for seq in span.first_seq.0..=span.next_seq.0 {
+                for direction in [Direction::Forward, Direction::Backward] {
+                    let read = one.of_segment(span.segment, Seq(seq), direction, 500);
+                    prop_assert_eq!(read, two.of_segment(span.segment, Seq(seq), direction, 500));
+                }
+                prop_assert_eq!(one.find(span.author, Seq(seq)), two.find(span.author, Seq(seq)));
+            }
+            for millis in 0..span.last_time.millis() + 2 {
+                let time = Time::from_millis(millis);
+                prop_assert_eq!(one.seek_time(span.segment, time), two.seek_time(span.segment, time));
+            }
+        }
+    }
+}
+
+// What follows is SQLite's alone.
+
+fn sqlite_file() -> (tempfile::TempDir, std::path::PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("log.sqlite");
+    (directory, path)
+}
+
+#[test]
+fn a_reopened_file_holds_what_was_committed() {
+    let (_directory, path) = sqlite_file();
+    let mut store = SqliteStore::open(&path, owner(), [1; 8]).unwrap();
+    let (_, all) = World::filled(&mut store);
+    drop(store);
+    let store = SqliteStore::open(&path, owner(), [2; 8]).unwrap();
+    let mut reader = store.reader().unwrap();
+    assert_eq!(reader.id(), StoreId([1; 8]));
+    assert_eq!(
+        reader.arrivals(Offset(0), Direction::Forward, usize::MAX),
+        Ok(all)
+    );
+}
+
+#[test]
+fn a_file_of_a_newer_version_is_refused_untouched() {
+    let (_directory, path) = sqlite_file();
+    drop(SqliteStore::open(&path, owner(), [1; 8]).unwrap());
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    connection.pragma_update(None, "user_version", 99).unwrap();
+    drop(connection);
+    let before = std::fs::read(&path).unwrap();
+    let opened = SqliteStore::open(&path, owner(), [1; 8]).map(|_| ());
+    assert_eq!(
+        opened,
+        Err(OpenError::Newer {
+            found: 99,
+            known: sqlite::VERSION
+        })
+    );
+    assert_eq!(SqliteReader::open(&path).map(|_| ()), opened);
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+}
+
+#[test]
+fn a_file_of_another_program_is_refused_untouched() {
+    let (_directory, path) = sqlite_file();
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    connection.execute_batch("CREATE TABLE theirs (x)").unwrap();
+    drop(connection);
+    let before = std::fs::read(&path).unwrap();
+    assert!(matches!(
+        SqliteStore::open(&path, owner(), [1; 8]),
+        Err(OpenError::Foreign(_))
+    ));
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+    std::fs::write(
+        &path,
+        "not a database at all, but long enough to have a header of its own",
+    )
+    .unwrap();
+    assert!(matches!(
+        SqliteStore::open(&path, owner(), [1; 8]),
+        Err(OpenError::Foreign(_))
+    ));
+}
+
+#[test]
+fn a_file_of_another_node_or_cluster_is_refused() {
+    let (_directory, path) = sqlite_file();
+    drop(SqliteStore::open(&path, owner(), [1; 8]).unwrap());
+    let node = Owner {
+        node: NodeId([5; 32]),
+        ..owner()
+    };
+    let cluster = Owner {
+        cluster: ClusterId([5; 32]),
+        ..owner()
+    };
+    for other in [node, cluster] {
+        assert!(matches!(
+            SqliteStore::open(&path, other, [1; 8]),
+            Err(OpenError::Owner { .. })
+        ));
+    }
+}
+
+#[test]
+fn a_flipped_payload_byte_is_never_served() {
+    let (_directory, path) = sqlite_file();
+    let mut store = SqliteStore::open(&path, owner(), [1; 8]).unwrap();
+    World::filled(&mut store);
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    let flip = "UPDATE changes SET bytes = CAST(replace(CAST(bytes AS TEXT), '1/2', '1/7') AS BLOB)
+        WHERE offset = 2 RETURNING instr(bytes, '1/7')";
+    let flipped: i64 = connection.query_row(flip, [], |row| row.get(0)).unwrap();
+    assert!(flipped > 0);
+    let mut reader = store.reader().unwrap();
+    let read = reader.arrivals(Offset(2), Direction::Forward, 1);
+    assert!(matches!(read, Err(StoreError::Damaged(_))), "{read:?}");
+}
+
+#[test]
+fn a_batch_that_fails_leaves_nothing_behind() {
+    let (_directory, path) = sqlite_file();
+    let mut store = SqliteStore::open(&path, owner(), [1; 8]).unwrap();
+    let (_, all) = World::filled(&mut store);
+    let mut world = World::new(3);
+    let mut elsewhere = MemoryStore::new(StoreId([2; 8]), owner());
+    let mut good = world.write(2, 1, 5_000, &mut elsewhere).remove(0);
+    good.offset = Offset(18);
+    // The second change of the batch takes a place that is taken.
+    let batch = Batch {
+        arrivals: vec![good, all[0].clone()],
+        ..Batch::default()
+    };
+    assert!(matches!(store.commit(&batch), Err(StoreError::Failed(_))));
+    let mut reader = store.reader().unwrap();
+    assert_eq!(reader.watermark(), Ok(Offset(18)));
+    assert_eq!(reader.frontier().unwrap().len(), 2);
+}

@@ -69,8 +69,8 @@ impl Gap {
     pub fn draft(&self) -> Result<Draft, NameError> {
         let tenant = Tenant::parse(TOWLINE_TENANT)?;
         let (topic, kind) = (Topic::parse(GAP_TOPIC)?, Kind::parse(GAP_KIND)?);
-        let data = serde_json::json!(self).to_string();
-        Ok(Draft::of_towline(tenant, topic, kind, data.into_bytes()))
+        let data = serde_json::to_vec(self).expect("numbers and a known word are always JSON");
+        Ok(Draft::of_towline(tenant, topic, kind, data))
     }
 }
 

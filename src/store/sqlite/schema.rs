@@ -75,7 +75,7 @@ pub(super) fn configure(connection: &Connection) -> Result<(), OpenError> {
         .busy_timeout(std::time::Duration::from_secs(5))
         .map_err(StoreError::from)?;
     if is_empty(connection)? {
-        set("page_size", "8192", "8192")?;
+        set("page_size", "4096", "4096")?;
     }
     set("journal_mode", "WAL", "wal")?;
     set("synchronous", "FULL", "2")?;

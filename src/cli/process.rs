@@ -1,0 +1,58 @@
+//! The process itself: its threads, and the signals that end it.
+
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::failure::Failure;
+use crate::words::Code;
+
+/// The threads on which nodes run. A panic on any of them ends the process: it would leave a node
+/// that looks alive and isn't. Nothing is lost that was acknowledged.
+///
+/// # Errors
+/// The system gives no threads.
+pub fn runtime() -> Result<Runtime, Failure> {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        std::process::abort();
+    }));
+    Runtime::new().map_err(|error| Failure::new(Code::Io, "no threads can be started", error))
+}
+
+/// The signals by which a process is told to end: SIGTERM and SIGINT.
+pub struct Told {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Told {
+    /// Hears the signals from now on, so that they don't end the process by themselves.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn listen() -> Result<Self, Failure> {
+        let hear = |kind| {
+            signal(kind).map_err(|error| Failure::new(Code::Io, "no signal can be heard", error))
+        };
+        let (terminate, interrupt) = (
+            hear(SignalKind::terminate())?,
+            hear(SignalKind::interrupt())?,
+        );
+        Ok(Self {
+            terminate,
+            interrupt,
+        })
+    }
+
+    /// Waits for the next signal.
+    ///
+    /// # Cancel safety
+    /// A call that is dropped loses none.
+    pub async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! The limits that benchmarks are held against: the same bytes in a plain file, and in one table.
+//!
+//! Neither does what a log does (no order, no signature, no peers, no readers): they say what the
+//! disk and SQLite would allow.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+
+use super::StoreError;
+
+/// Writes payloads to a file, with one `fdatasync` for each group.
+///
+/// # Errors
+/// The file can't be written.
+pub fn plain_file(path: &Path, payloads: &[Vec<u8>], group: usize) -> Result<Duration, StoreError> {
+    let failed = |error: std::io::Error| StoreError::Failed(error.to_string());
+    let mut file = File::create(path).map_err(failed)?;
+    let started = Instant::now();
+    for group in payloads.chunks(group) {
+        file.write_all(&group.concat()).map_err(failed)?;
+        file.sync_data().map_err(failed)?;
+    }
+    Ok(started.elapsed())
+}
+
+/// Inserts payloads as rows of one table, one transaction with `synchronous=FULL` for each group.
+/// Returns how long each group took.
+///
+/// # Errors
+/// SQLite fails.
+pub fn one_table(
+    path: &Path,
+    payloads: &[Vec<u8>],
+    group: usize,
+) -> Result<Vec<Duration>, StoreError> {
+    let mut connection = Connection::open(path)?;
+    connection.execute_batch(
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
+         CREATE TABLE entries (id INTEGER PRIMARY KEY, payload BLOB NOT NULL);",
+    )?;
+    let mut times = Vec::with_capacity(payloads.len() / group + 1);
+    for group in payloads.chunks(group) {
+        let started = Instant::now();
+        let transaction = connection.transaction()?;
+        let mut insert = transaction.prepare_cached("INSERT INTO entries (payload) VALUES (?1)")?;
+        for payload in group {
+            insert.execute([payload])?;
+        }
+        drop(insert);
+        transaction.commit()?;
+        times.push(started.elapsed());
+    }
+    Ok(times)
+}

@@ -1,0 +1,179 @@
+//! Clusters of real nodes on loopback: gossip, relaying, rejoining.
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use support::{Member, all, config, members, merged, note, texts, until_equal};
+use towline::node::{Order, Query};
+use towline::{Config, Node};
+
+async fn open(
+    directory: &tempfile::TempDir,
+    name: &str,
+    member: &Member,
+    others: &[&Member],
+) -> Node {
+    Node::open(config(&directory.path().join(name), member, others))
+        .await
+        .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_nodes_print_the_same_merged_log() {
+    let directory = tempfile::tempdir().unwrap();
+    let m = members(3);
+    let a = open(&directory, "a", &m[0], &[&m[1], &m[2]]).await;
+    let b = open(&directory, "b", &m[1], &[&m[0], &m[2]]).await;
+    let c = open(&directory, "c", &m[2], &[&m[0], &m[1]]).await;
+    for round in 0..20 {
+        for (name, node) in [("a", &a), ("b", &b), ("c", &c)] {
+            node.append(note("t", &format!("{name}{round}")))
+                .await
+                .unwrap();
+        }
+    }
+    until_equal(&[&a, &b, &c], 60).await;
+    let log = merged(&a).await;
+    assert_eq!(texts(&log).iter().collect::<BTreeSet<_>>().len(), 60);
+    for node in [&b, &c] {
+        assert_eq!(texts(&merged(node).await), texts(&log));
+    }
+    for node in [&a, &b, &c] {
+        node.shutdown().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn entries_reach_a_node_that_only_a_third_one_knows() {
+    let directory = tempfile::tempdir().unwrap();
+    let m = members(3);
+    let a = open(&directory, "a", &m[0], &[&m[1]]).await;
+    let b = open(&directory, "b", &m[1], &[&m[0], &m[2]]).await;
+    let c = open(&directory, "c", &m[2], &[&m[1]]).await;
+    a.append(note("t", "from a")).await.unwrap();
+    c.append(note("t", "from c")).await.unwrap();
+    until_equal(&[&a, &b, &c], 2).await;
+    assert_eq!(texts(&merged(&a).await), texts(&merged(&c).await));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_was_away_catches_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let m = members(2);
+    let a = open(&directory, "a", &m[0], &[&m[1]]).await;
+    let b = open(&directory, "b", &m[1], &[&m[0]]).await;
+    b.append(note("t", "before")).await.unwrap();
+    until_equal(&[&a, &b], 1).await;
+    b.shutdown().await.unwrap();
+    let drafts = (0..10_000)
+        .map(|n| note("t", &format!("line {n}")))
+        .collect();
+    a.append_all(drafts).await.unwrap();
+    let b = open(&directory, "b", &m[1], &[&m[0]]).await;
+    until_equal(&[&a, &b], 10_001).await;
+    let receipt = b.append(note("t", "after")).await.unwrap();
+    assert_eq!(receipt.id.seq.0, 1);
+    until_equal(&[&a, &b], 10_002).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_disk_was_lost_gets_its_own_entries_back_and_goes_on_above_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let m = members(2);
+    let a = open(&directory, "a", &m[0], &[&m[1]]).await;
+    let b = open(&directory, "b", &m[1], &[&m[0]]).await;
+    for n in 0..5 {
+        b.append(note("t", &format!("b{n}"))).await.unwrap();
+    }
+    until_equal(&[&a, &b], 5).await;
+    b.shutdown().await.unwrap();
+    for file in ["log.sqlite", "log.sqlite-wal", "log.sqlite-shm", "emitted"] {
+        drop(std::fs::remove_file(directory.path().join("b").join(file)));
+    }
+    let b = open(&directory, "b", &m[1], &[&m[0]]).await;
+    let receipt = b.append(note("t", "again")).await.unwrap();
+    assert_eq!(receipt.id.seq.0, 5);
+    until_equal(&[&a, &b], 6).await;
+    assert_eq!(
+        texts(&merged(&a).await),
+        ["b0", "b1", "b2", "b3", "b4", "again"]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_node_that_appended_alone_keeps_both_branches_and_joins_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let m = members(2);
+    let a = open(&directory, "a", &m[0], &[&m[1]]).await;
+    let b = open(&directory, "b", &m[1], &[&m[0]]).await;
+    b.append(note("t", "old 0")).await.unwrap();
+    b.append(note("t", "old 1")).await.unwrap();
+    until_equal(&[&a, &b], 2).await;
+    a.shutdown().await.unwrap();
+    b.shutdown().await.unwrap();
+    for file in ["log.sqlite", "log.sqlite-wal", "log.sqlite-shm"] {
+        drop(std::fs::remove_file(directory.path().join("b").join(file)));
+    }
+    let b = open(&directory, "b", &m[1], &[&m[0]]).await;
+    let alone = b.append(note("t", "alone")).await.unwrap();
+    assert_eq!(alone.id.seq.0, 0);
+    let a = open(&directory, "a", &m[0], &[&m[1]]).await;
+    until_equal(&[&a, &b], 3).await;
+    let joined = b.append(note("t", "joined")).await.unwrap();
+    assert_eq!(joined.id.seq.0, 2);
+    until_equal(&[&a, &b], 4).await;
+    assert_eq!(texts(&merged(&a).await), texts(&merged(&b).await));
+    let of_b = all(&a, Query::in_order(Order::Author)).await;
+    assert_eq!(of_b.len(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_is_refused_in_the_handshake() {
+    let directory = tempfile::tempdir().unwrap();
+    let m = members(2);
+    let a = open(&directory, "a", &m[0], &[]).await;
+    let b = open(&directory, "b", &m[1], &[&m[0]]).await;
+    a.append(note("t", "secret")).await.unwrap();
+    b.append(note("t", "hello?")).await.unwrap();
+    support::until(&[&a], |_| a.metrics().violations.get() > 0).await;
+    assert_eq!(b.status().await.unwrap().entries, 1);
+    assert_eq!(a.status().await.unwrap().entries, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_of_another_cluster_is_refused() {
+    let m = members(2);
+    let directory = tempfile::tempdir().unwrap();
+    let a = open(&directory, "a", &m[0], &[&m[1]]).await;
+    let mut other = config(&directory.path().join("b"), &m[1], &[&m[0]]);
+    other.cluster = Some(towline::words::ClusterId([8; 32]));
+    let b = Node::open(other).await.unwrap();
+    a.append(note("t", "ours")).await.unwrap();
+    support::until(&[&a, &b], |_| {
+        a.metrics().violations.get() > 0 && b.metrics().violations.get() > 0
+    })
+    .await;
+    assert_eq!(b.status().await.unwrap().entries, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_append_can_wait_for_its_peers() {
+    let directory = tempfile::tempdir().unwrap();
+    let m = members(2);
+    let a = open(&directory, "a", &m[0], &[&m[1]]).await;
+    let receipt = a.append(note("t", "x")).await.unwrap();
+    let next = receipt.id.seq.plus(1);
+    let alone = a.wait_replicated(next, 1, Duration::from_millis(20)).await;
+    assert!(alone.is_err());
+    let b = open(&directory, "b", &m[1], &[&m[0]]).await;
+    a.wait_replicated(next, 1, support::PATIENCE).await.unwrap();
+    assert_eq!(b.status().await.unwrap().entries, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_alone_appends_at_once() {
+    let node = Node::open(Config::in_memory()).await.unwrap();
+    assert_eq!(node.append(note("t", "x")).await.unwrap().id.seq.0, 0);
+}
