@@ -1,6 +1,6 @@
 //! The command line: one file for each command, and the few things that commands share.
 //!
-//! A command reads its flags, finds its log ([`place`]), and prints ([`output`]). Data goes to
+//! A command reads its flags, finds its log (`place`), and prints (`output`). Data goes to
 //! stdout, all else to stderr. Invariant: nothing here panics over a closed pipe or a node's answer.
 
 use clap::{Parser, Subcommand};
