@@ -19,10 +19,11 @@
 //! let receipt = node.append(Draft::json("story/42", "transition", &value)?).await?;
 //! node.emit(event)?; // never blocks
 //! let mut follow = node.follow(Filter::topic("story/42"), From::Start).await?;
-//! while let Some(Followed::Entry { entry, .. }) = follow.next().await? {
-//!     println!("{} {}", entry.id(), entry.body.topic); // snapshot, then live, each once
-//! #   assert_eq!(entry.id(), receipt.id);
-//! #   break;
+//! while let Some(followed) = follow.next().await? {
+//!     match followed {
+//!         Followed::Entry { entry, .. } => println!("{}", entry.id()), // each once
+//!         Followed::CaughtUp => break, // without this line: live, until the node shuts down
+//!     }
 //! }
 //! let page = node.query(Query::merged().since(hour)).await?;
 //! # assert_eq!(page.entries[0].change, receipt.hash);

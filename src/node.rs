@@ -87,6 +87,9 @@ pub enum NodeError {
     /// The name is too long or holds control characters.
     #[error("a node's name is at most 64 bytes without control characters")]
     Name,
+    /// The emit counter in the data directory can't be written.
+    #[error("the emit counter can't be written: {0}")]
+    EmitCounter(std::io::Error),
     /// The system gives no random bytes.
     #[error("no random bytes: {0}")]
     Random(String),
@@ -257,12 +260,13 @@ impl Node {
             resume.next_offset,
             wall_millis(),
         );
-        let (emitter, channel) = Emitter::new(
+        let emitting = Emitter::new(
             config.emit_ring,
             emits_from,
             config.deliveries,
             opened.counter.take(),
         );
+        let (emitter, channel) = emitting.map_err(NodeError::EmitCounter)?;
         let emitter = Arc::new(emitter);
         let pool = Pool::new(opened.store.opener());
         let endpoint = match config.listen {

@@ -126,7 +126,7 @@ impl Failure {
             NodeError::Bind(_) => Code::Address,
             NodeError::PeersWithoutNetwork => Code::Usage,
             NodeError::Name => Code::Name,
-            NodeError::Random(_) => Code::Io,
+            NodeError::Random(_) | NodeError::EmitCounter(_) => Code::Io,
         };
         Self::new(code, what, error)
     }

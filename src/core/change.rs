@@ -254,7 +254,8 @@ fn check_place(place: &Place, count: usize) -> Result<u64, EncodeError> {
         .checked_sub(place.segment_seq.0)
         .ok_or(EncodeError::Place)?;
     let first = matches!(place.link, Link::Opening(_));
-    let fits = start + count as u64 <= SEGMENT_ENTRIES
+    let fits = start < SEGMENT_ENTRIES
+        && start + count as u64 <= SEGMENT_ENTRIES
         && place.first_seq.0.checked_add(count as u64).is_some()
         && u64::from(place.index) <= start
         && first == (start == 0)

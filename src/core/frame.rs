@@ -12,7 +12,7 @@ use minicbor::{Decoder, Encoder};
 use super::change::{Link, Place, SignedRun};
 use super::frontier::Head;
 use super::segment::{Opening, Parent};
-use crate::words::limits::{AUTHORS, BRANCHES, CHANGE_ENTRIES, SEGMENT_PARENTS};
+use crate::words::limits::{AUTHORS, BRANCHES, CHANGE_ENTRIES, SEGMENT_ENTRIES, SEGMENT_PARENTS};
 use crate::words::{ChangeHash, ClusterId, NodeId, SegmentId, Seq, Signature};
 
 /// The version of the protocol that this code speaks.
@@ -242,9 +242,13 @@ fn read_run(input: &mut Decoder<'_>, frame: &Bytes) -> Result<SignedRun, FrameEr
     };
     let signature = Signature(fixed(input)?);
     let mut changes = Vec::new();
+    // A run lies within one segment, so all its changes share the bound on a segment's entries.
+    let mut room = SEGMENT_ENTRIES;
     for _ in 0..array(input, RUN_CHANGES as u64)? {
+        let count = array(input, room.min(CHANGE_ENTRIES as u64))?;
+        room -= count;
         let mut entries = Vec::new();
-        for _ in 0..array(input, CHANGE_ENTRIES as u64)? {
+        for _ in 0..count {
             entries.push(frame.slice_ref(input.bytes()?));
         }
         changes.push(entries);

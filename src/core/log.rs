@@ -269,7 +269,12 @@ impl Log {
             let (group, later) = rest.split_at(group_size(rest, place.room));
             let mut change = encode(&place.place, group)?;
             change.signature = Some(self.identity.sign(self.cluster, change.hash));
-            tips = vec![tip_after(place.after.as_ref(), &change)];
+            let tip = tip_after(place.after.as_ref(), &change);
+            match &place.place.link {
+                Link::Opening(opening) => tips.retain(|tip| !joins(opening, tip)),
+                Link::Previous(_) => tips.clear(),
+            }
+            tips.push(tip);
             open = Some(change.segment);
             let count = u64::from(change.count);
             arrivals.push(Arrival {
@@ -442,7 +447,8 @@ impl Log {
             return Ok(Fit::Refused(Refusal::Time));
         }
         let stranger = tips.is_empty() && self.tips.len() >= AUTHORS;
-        if stranger || tips.len() >= BRANCHES {
+        let branches = tips.iter().filter(|tip| !joins(opening, tip)).count() + 1;
+        if stranger || branches > BRANCHES {
             return Ok(Fit::Refused(Refusal::Crowd));
         }
         if change.bytes.len() as u64 > SEGMENT_BYTES {
@@ -463,11 +469,7 @@ impl Log {
             Fit::After(at) => tips[at] = tip_after(Some(&tips[at]), &change),
             _ => {
                 if let Ok(Link::Opening(opening)) = change.link() {
-                    let joined = |tip: &Tip| {
-                        let Head { next_seq, hash, .. } = tip.head;
-                        opening.parents.contains(&Parent { next_seq, hash })
-                    };
-                    tips.retain(|tip| !joined(tip));
+                    tips.retain(|tip| !joins(&opening, tip));
                 }
                 tips.push(tip_after(None, &change));
             }
@@ -481,6 +483,12 @@ impl Log {
             change,
         }
     }
+}
+
+/// Whether a segment continues after a tip.
+fn joins(opening: &Opening, tip: &Tip) -> bool {
+    let Head { next_seq, hash, .. } = tip.head;
+    opening.parents.contains(&Parent { next_seq, hash })
 }
 
 /// A place for this node's next change, with the room that its segment has left.

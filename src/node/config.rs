@@ -16,8 +16,7 @@ pub enum Storage {
     Directory(PathBuf),
     /// In memory, with a key made for this lifetime.
     Memory,
-    /// In a store that the caller has opened, with a key made for this lifetime. The store must
-    /// belong to the node that `secret` names.
+    /// In a store that the caller has opened, for the node that `secret` names.
     Opened {
         /// The secret key of the node.
         secret: [u8; 32],

@@ -14,10 +14,15 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::words::{ClusterId, EmitNumber, Identity};
+
+/// How often a lock is tried that another process has, and how long lies between two tries.
+const LOCK_TRIES: u32 = 10;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// Says why a data directory can't be used. Nothing in it was changed.
 #[derive(Debug, thiserror::Error)]
@@ -194,11 +199,15 @@ fn lock(directory: &Path) -> Result<File, DirectoryError> {
         .write(true)
         .mode(0o600);
     let file = options.open(&path).map_err(failed("open", &path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(fs::TryLockError::WouldBlock) => Err(DirectoryError::Locked(directory.to_owned())),
-        Err(fs::TryLockError::Error(error)) => Err(failed("lock", &path)(error)),
+    // A command that looks whether a node runs here holds the lock for a moment, too.
+    for _ in 0..LOCK_TRIES {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(fs::TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+            Err(fs::TryLockError::Error(error)) => return Err(failed("lock", &path)(error)),
+        }
     }
+    Err(DirectoryError::Locked(directory.to_owned()))
 }
 
 fn identity(directory: &Path) -> Result<Identity, DirectoryError> {
@@ -328,15 +337,13 @@ impl EmitCounter {
         let mut content = Vec::new();
         let read = Read::by_ref(&mut file).take(64).read_to_end(&mut content);
         read.map_err(failed("read", path))?;
-        let boot = fs::read("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        let boot = boot.trim_ascii_end();
+        let boot = boot_id();
         let before = match content.split_first_chunk::<8>() {
-            Some((number, id)) if !boot.is_empty() && id == boot => {
+            Some((number, id)) if !boot.is_empty() && id == &boot[..] => {
                 Some(EmitNumber(u64::from_be_bytes(*number)))
             }
             _ => None,
         };
-        file.write_all_at(boot, 8).map_err(failed("write", path))?;
         Ok(Self { file, before })
     }
 
@@ -345,13 +352,30 @@ impl EmitCounter {
         self.before
     }
 
+    /// Begins a lifetime: number and boot id are written as one.
+    ///
+    /// # Errors
+    /// They can't be written.
+    pub fn begin(&self, next: EmitNumber) -> io::Result<()> {
+        let content = [&next.0.to_be_bytes()[..], &boot_id()].concat();
+        self.file.set_len(content.len() as u64)?;
+        self.file.write_all_at(&content, 0)
+    }
+
     /// Notes that all numbers below `next` may have been given out.
     ///
     /// # Errors
-    /// The number can't be written; after a crash the gap is then wider than need be.
+    /// The number can't be written, and must not be given out: after a crash it would be given out
+    /// again, and its loss be silent.
     pub fn note(&self, next: EmitNumber) -> io::Result<()> {
         self.file.write_all_at(&next.0.to_be_bytes(), 0)
     }
+}
+
+/// What the kernel calls the time since the machine was started; empty where it doesn't say.
+fn boot_id() -> Vec<u8> {
+    let id = fs::read("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    id.trim_ascii_end().to_vec()
 }
 
 #[cfg(test)]
@@ -428,6 +452,7 @@ mod tests {
         let directory = DataDirectory::open(directory.path(), None).unwrap();
         let counter = directory.emit_counter().unwrap();
         assert_eq!(counter.before(), None);
+        counter.begin(EmitNumber(3)).unwrap();
         counter.note(EmitNumber(7)).unwrap();
         assert_eq!(
             directory.emit_counter().unwrap().before(),

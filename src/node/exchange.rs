@@ -156,6 +156,10 @@ pub async fn run(context: Context, connected: Connected, closing: watch::Receive
 fn leave(context: &Context, peer: NodeId, number: SessionNumber, ended: &Ended) {
     blame(context, peer, ended);
     context.roster.leave(peer, number, &ended.to_string());
+    context
+        .metrics
+        .peers
+        .set(context.roster.connected().len() as i64);
 }
 
 /// Says in the log why a connection ended, and counts it when the peer is to blame.
@@ -302,6 +306,7 @@ impl Exchange {
                 }
                 Event::Roster => {
                     let now = self.context.roster.connected();
+                    self.context.metrics.peers.set(now.len() as i64);
                     if now != links {
                         links.clone_from(&now);
                         self.session.handle_links(now);
@@ -505,6 +510,7 @@ async fn settle(
         let ended = match settled.await {
             Ok(Ok(applied)) => {
                 metrics.duplicates.inc_by(applied.duplicates as u64);
+                metrics.crowded_out.inc_by(applied.dropped as u64);
                 metrics.refused.inc_by(applied.refused.len() as u64);
                 let blamed = applied
                     .refused

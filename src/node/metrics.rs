@@ -35,6 +35,8 @@ pub struct Metrics {
     pub refused: Counter,
     /// Changes that came and were in the log already.
     pub duplicates: Counter,
+    /// Changes that waited for a parent and found no room; they are asked for again.
+    pub crowded_out: Counter,
     /// Peers with which a session stands.
     pub peers: Gauge,
     /// Connections that were refused or closed because of what the other side did.
@@ -81,6 +83,7 @@ impl Metrics {
         let gaps = counter("gaps", "Gaps that were written");
         let refused = counter("refused_changes", "Changes that were refused");
         let duplicates = counter("duplicate_changes", "Changes that were in the log already");
+        let crowded_out = counter("crowded_out_changes", "Changes that found no room to wait");
         let violations = counter("violations", "Connections closed for what the peer did");
         let sent_bytes = counter("sent_bytes", "Bytes of frames sent to peers");
         let received_bytes = counter("received_bytes", "Bytes of frames received from peers");
@@ -108,6 +111,7 @@ impl Metrics {
             pending,
             refused,
             duplicates,
+            crowded_out,
             peers,
             violations,
             sent_bytes,

@@ -24,6 +24,8 @@ const STABLE: Duration = Duration::from_secs(30);
 const COURTESY: Duration = Duration::from_millis(150);
 /// How long a start waits for peers that don't answer before it appends alone.
 const REJOIN: Duration = Duration::from_secs(2);
+/// How long it waits for peers that answer and claim more of this node than they send.
+const REJOIN_MOST: Duration = Duration::from_secs(60);
 
 /// Starts the tasks that listen and dial. They end when `closing` says so.
 pub fn start(
@@ -157,7 +159,9 @@ async fn wait_until_alone(roster: &Arc<Roster>, peer: NodeId, closing: &mut watc
 /// Waits until the peers that can be reached have said what they hold of this node, and all of it
 /// is held here: only then can it append without writing a seq twice.
 ///
-/// A peer that doesn't answer is waited for two seconds, so a node that is alone soon appends.
+/// A peer that doesn't answer is waited for two seconds, so a node that is alone soon appends; one
+/// that answers is given a minute. To append too early does no harm that lasts: it makes a branch,
+/// which the node's next segment joins.
 pub async fn rejoin(
     roster: &Arc<Roster>,
     peers: &[PeerAddress],
@@ -168,6 +172,7 @@ pub async fn rejoin(
     let patience = tokio::time::sleep(REJOIN);
     tokio::pin!(patience);
     let mut patient = true;
+    let end = tokio::time::Instant::now() + REJOIN_MOST;
     loop {
         bell.borrow_and_update();
         let now = roster.peers();
@@ -182,6 +187,7 @@ pub async fn rejoin(
         tokio::select! {
             _ = bell.changed() => {}
             () = &mut patience, if patient => patient = false,
+            () = tokio::time::sleep_until(end) => return,
             _ = closing.wait_for(|closing| *closing) => return,
         }
     }

@@ -67,19 +67,25 @@ struct State {
 
 impl Emitter {
     /// An emitter that gives out numbers from `first` on, and the recorder's end of its channel.
+    ///
+    /// # Errors
+    /// The emit counter can't be written.
     pub fn new(
         ring: usize,
         first: EmitNumber,
         deliveries: BTreeMap<Kind, Delivery>,
         counter: Option<EmitCounter>,
-    ) -> (Self, Receiver<Emitted>) {
+    ) -> std::io::Result<(Self, Receiver<Emitted>)> {
+        if let Some(counter) = &counter {
+            counter.begin(first)?;
+        }
         let (channel, recorder) = broadcast::channel(ring);
         let state = Mutex::new(State {
             next: first,
             channel: Some(channel),
         });
         let reserved = AtomicU64::new(first.0);
-        (
+        Ok((
             Self {
                 state,
                 reserved,
@@ -87,7 +93,7 @@ impl Emitter {
                 counter,
             },
             recorder,
-        )
+        ))
     }
 
     /// Emits an event. Never waits for the disk or for a listener.
@@ -135,7 +141,9 @@ impl Emitter {
         if let Some(counter) = &self.counter
             && let Err(error) = counter.note(end)
         {
-            tracing::warn!(%error, "the emit counter can't be written");
+            return Err(EmitError::Closed(format!(
+                "the emit counter can't be written: {error}"
+            )));
         }
         for (delivery, event) in with_delivery {
             let number = (delivery != Delivery::BroadcastOnly).then_some(state.next);
@@ -289,12 +297,19 @@ impl Recorder {
     }
 
     /// Hears what is in the ring now, as much as is appended at once.
+    ///
+    /// When the ring is empty, every number that was given out before that was heard, or is lost:
+    /// so a loss is stated even if no numbered event follows it.
     fn hear_all(&mut self) {
+        let mut sent = None;
         while self.recording.drafts.len() < RECORDED_AT_ONCE && self.bytes < CHANGE_BYTES {
             match self.channel.try_recv() {
                 Ok(emitted) => self.hear(emitted),
                 Err(TryRecvError::Lagged(_)) => {}
-                Err(TryRecvError::Empty | TryRecvError::Closed) => return,
+                Err(TryRecvError::Empty | TryRecvError::Closed) => match sent {
+                    None => sent = Some(self.emitter.emitted()),
+                    Some(sent) => return self.skip_to(sent, GapReason::Lag),
+                },
             }
         }
     }

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::watch;
@@ -64,6 +65,7 @@ pub struct Roster {
     me: NodeId,
     peers: Mutex<BTreeMap<NodeId, Peer>>,
     changed: watch::Sender<u64>,
+    sessions: AtomicU64,
 }
 
 impl Roster {
@@ -83,6 +85,7 @@ impl Roster {
             me,
             peers,
             changed: watch::Sender::new(0),
+            sessions: AtomicU64::new(0),
         }
     }
 
@@ -128,15 +131,14 @@ impl Roster {
         let dialed_by = if dialed { self.me } else { peer };
         let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = peers.entry(peer).or_default();
-        let mut number = 0;
         if let Some(old) = &entry.session {
             let same_life = old.incarnation == incarnation;
             if same_life && old.dialed_by != dialed_by && old.dialed_by < dialed_by {
                 return None;
             }
             old.closer.close("replaced by another connection");
-            number = old.number + 1;
         }
+        let number = self.sessions.fetch_add(1, Ordering::Relaxed);
         entry.session = Some(Session {
             incarnation,
             dialed_by,

@@ -52,7 +52,7 @@ pub struct Status {
     /// Of how many authors.
     pub authors: usize,
     /// The offset that the next entry takes.
-    pub offset: String,
+    pub offset: u64,
     /// The digest of its frontier: equal on nodes that hold the same entries.
     pub frontier: String,
     /// How many events were emitted, in all lifetimes.
@@ -168,7 +168,7 @@ impl Node {
             trouble,
             entries: offset.0,
             authors: frontier.len(),
-            offset: offset.to_string(),
+            offset: offset.0,
             frontier: hex::encode(frontier.digest()),
             emitted: inner.emitter.emitted().0,
             recorded,

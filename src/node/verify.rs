@@ -1,6 +1,6 @@
 //! Verification of a whole store, without any secret: every signature, chain, seq and encoding.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use crate::core::change::{Change, Link, Place, encode};
 use crate::core::frontier::{Frontier, Head};
@@ -74,7 +74,6 @@ pub fn verify(
     let mut spans = reader.spans(None)?;
     spans.sort_by_key(|span| (span.author, span.first_seq, span.segment));
     let mut verified = Verified::default();
-    let mut ends: HashMap<(NodeId, Parent), Time> = HashMap::new();
     let mut heads = Frontier::default();
     let mut joined: HashSet<(NodeId, Parent)> = HashSet::new();
     for span in &spans {
@@ -92,13 +91,9 @@ pub fn verify(
             }
             for arrival in arrivals {
                 let change = arrival.change;
-                walk.step(&change, at, &ends, &mut joined)?;
+                let parents = walk.step(&change, at, reader)?;
+                joined.extend(parents.into_iter().map(|parent| (span.author, parent)));
                 at = change.next_seq();
-                let end = Parent {
-                    next_seq: at,
-                    hash: change.hash,
-                };
-                ends.insert((span.author, end), change.last_time);
                 verified.entries += u64::from(change.count);
                 verified.changes += 1;
                 verified.signatures += u64::from(change.signature.is_some());
@@ -108,9 +103,6 @@ pub fn verify(
         let head = walk.finish()?;
         heads.insert(span.author, head);
         verified.segments += 1;
-        // Only the ends of segments are named by later ones as a rule; what lies inside is kept
-        // for the author at hand only, so that memory doesn't grow with the log.
-        ends.retain(|(author, _), _| *author == span.author);
     }
     verified.authors = heads.len() as u64;
     check_offsets(reader, watermark, verified.entries)?;
@@ -139,12 +131,11 @@ impl Walk {
         &mut self,
         change: &Change,
         expected: Seq,
-        ends: &HashMap<(NodeId, Parent), Time>,
-        joined: &mut HashSet<(NodeId, Parent)>,
-    ) -> Result<(), BadPlace> {
+        reader: &mut dyn Reader,
+    ) -> Result<Vec<Parent>, VerifyError> {
         let bad = |what: String| bad(&self.span, change.first_seq, what);
         if change.first_seq != expected {
-            return Err(bad(format!("the seq should be {expected}")));
+            return Err(bad(format!("the seq should be {expected}")).into());
         }
         let chunk = change.open().map_err(|e| bad(e.to_string()))?;
         let link = chunk.link().map_err(|e| bad(e.to_string()))?;
@@ -159,61 +150,63 @@ impl Walk {
         // Built once more from nothing but the entries and the place, it must be the same change.
         let again = encode(&place, &chunk.shared_entries()).map_err(|e| bad(e.to_string()))?;
         if again.hash != change.hash || again.bytes != change.bytes {
-            return Err(bad("its encoding is not the one of its entries".into()));
+            return Err(bad("its encoding is not the one of its entries".into()).into());
         }
         if (again.first_time, again.last_time, again.count)
             != (change.first_time, change.last_time, change.count)
         {
-            return Err(bad("its row and its entries differ".into()));
+            return Err(bad("its row and its entries differ".into()).into());
         }
-        self.check_link(change, &place.link, ends, joined)
-            .map_err(bad)?;
+        let parents = match &place.link {
+            Link::Opening(opening) => opening.parents.clone(),
+            Link::Previous(_) => Vec::new(),
+        };
+        let last_time = self.last_time_before(change, &place.link, reader)?;
+        if last_time.is_some_and(|last| change.first_time <= last) {
+            return Err(bad("its time doesn't rise".into()).into());
+        }
         if let Some(signature) = &change.signature {
             if !change.author.is_sound()
                 || !change.author.verify(self.cluster, change.hash, signature)
             {
-                return Err(bad("its signature is not its author's".into()));
+                return Err(bad("its signature is not its author's".into()).into());
             }
             self.unsigned = 0;
         } else {
             self.unsigned += 1;
         }
         self.before = Some(change.clone());
-        Ok(())
+        Ok(parents)
     }
 
-    fn check_link(
+    /// The newest time of what a change hangs on; none for an author's very first one.
+    fn last_time_before(
         &self,
         change: &Change,
         link: &Link,
-        ends: &HashMap<(NodeId, Parent), Time>,
-        joined: &mut HashSet<(NodeId, Parent)>,
-    ) -> Result<(), String> {
-        let last_time = match (link, &self.before) {
+        reader: &mut dyn Reader,
+    ) -> Result<Option<Time>, VerifyError> {
+        let bad = |what: &str| bad(&self.span, change.first_seq, what);
+        match (link, &self.before) {
             (Link::Previous(hash), Some(before)) => {
                 if *hash != before.hash || change.index != before.index + 1 {
-                    return Err("it doesn't follow the change before it".into());
+                    return Err(bad("it doesn't follow the change before it").into());
                 }
-                Some(before.last_time)
+                Ok(Some(before.last_time))
             }
             (Link::Opening(opening), None) => {
                 if opening.cluster != self.cluster {
-                    return Err("it was opened for another cluster".into());
+                    return Err(bad("it was opened for another cluster").into());
                 }
                 let mut newest = None;
                 for parent in &opening.parents {
-                    let end = (change.author, *parent);
-                    let time = ends.get(&end).ok_or("a parent of its segment is missing")?;
-                    newest = newest.max(Some(*time));
-                    joined.insert(end);
+                    let time = reader.parent_time(change.author, parent)?;
+                    let time = time.ok_or_else(|| bad("a parent of its segment is missing"))?;
+                    newest = newest.max(Some(time));
                 }
-                newest
+                Ok(newest)
             }
-            _ => return Err("its segment has no opening, or two".into()),
-        };
-        match last_time {
-            Some(last) if change.first_time <= last => Err("its time doesn't rise".into()),
-            _ => Ok(()),
+            _ => Err(bad("its segment has no opening, or two").into()),
         }
     }
 

@@ -54,14 +54,15 @@ impl SqliteStore {
     /// # Errors
     /// A file that isn't towline's, is newer, or belongs to another node: it was not touched.
     pub fn open(path: &Path, owner: Owner, fresh_id: [u8; 8]) -> Result<Self, OpenError> {
-        if path.exists() {
-            schema::check(path)?;
+        if path.exists()
+            && let Some((found, _)) = schema::check(path)?
+        {
+            check_owner(found, owner)?;
         }
         let connection = Connection::open(path).map_err(StoreError::from)?;
         schema::configure(&connection)?;
         schema::migrate(&connection, owner, StoreId(fresh_id))?;
-        let (found, id) = schema::owner(&connection)?;
-        check_owner(found, owner)?;
+        let (_, id) = schema::owner(&connection)?;
         Ok(Self {
             connection,
             path: path.to_owned(),

@@ -138,7 +138,7 @@ impl Code {
                 400,
                 2,
                 "A flag, an argument or a parameter is unknown, missing or malformed. The command's \
-                 --help, or /docs of the HTTP API, says what it takes. Nothing was done.",
+                 --help, or docs/operations.md, says what it takes. Nothing was done.",
             ),
             Self::Name => facts(
                 "E0002",

@@ -149,13 +149,10 @@ fn payload(content_type: &str, bytes: &[u8]) -> (Option<Box<RawValue>>, Option<S
             Err(_) => base64(),
         };
     }
-    if content_type.starts_with("text/") {
-        return match serde_json::value::to_raw_value(text) {
-            Ok(raw) => (Some(raw), None),
-            Err(_) => base64(),
-        };
+    match serde_json::value::to_raw_value(text) {
+        Ok(raw) => (Some(raw), None),
+        Err(_) => base64(),
     }
-    base64()
 }
 
 /// A draft as JSON.

@@ -23,12 +23,10 @@ pub const KIND_BYTES: usize = 128;
 pub const CONTENT_TYPE_BYTES: usize = 128;
 /// The longest idempotency key, in bytes.
 pub const IDEMPOTENCY_KEY_BYTES: usize = 256;
-/// An encoded entry can't be longer than this, in bytes: payload, 64 attributes, names.
-pub const ENTRY_BYTES: usize = PAYLOAD_BYTES + ATTRIBUTES * (ATTRIBUTE_VALUE_BYTES + 128) + 1_024;
-
 /// How many entries one change may hold.
 pub const CHANGE_ENTRIES: usize = 4_096;
-/// How many bytes of encoded entries one change may hold; a single larger entry is a change alone.
+/// How many bytes of encoded entries one change may hold. It is half of [`FRAME_BYTES`], so that any
+/// change fits into a frame even where it doesn't compress; the largest entry fits, too.
 pub const CHANGE_BYTES: usize = 2 << 20;
 /// How many entries one segment may hold.
 pub const SEGMENT_ENTRIES: u64 = 8_192;

@@ -50,9 +50,10 @@ impl SqliteReader {
         if !path.exists() {
             return Err(OpenError::Missing(path.display().to_string()));
         }
-        schema::check(path)?;
+        let Some((owner, id)) = schema::check(path)? else {
+            return Err(OpenError::Missing(path.display().to_string()));
+        };
         let connection = open_read_only(path)?;
-        let (owner, id) = schema::owner(&connection)?;
         Ok(Self {
             connection,
             path: path.to_owned(),

@@ -15,8 +15,9 @@ const APPLICATION_ID: i64 = 0x7477_6c6e;
 /// What each version adds to the one before it. A step, once shipped, is never edited.
 const STEPS: [&str; VERSION as usize] = [include_str!("schema/1.sql")];
 
-/// Looks at a file without touching it: is it ours, and can we read it?
-pub(super) fn check(path: &Path) -> Result<(), OpenError> {
+/// Looks at a file without touching it: is it ours, can we read it, and whose is it? An empty file
+/// is nobody's yet.
+pub(super) fn check(path: &Path) -> Result<Option<(Owner, StoreId)>, OpenError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(StoreError::from)?;
     let number = |pragma: &str| connection.pragma_query_value(None, pragma, |row| row.get(0));
@@ -32,7 +33,11 @@ pub(super) fn check(path: &Path) -> Result<(), OpenError> {
             known: VERSION,
         });
     }
-    Ok(())
+    if empty {
+        Ok(None)
+    } else {
+        Ok(Some(owner(&connection)?))
+    }
 }
 
 fn foreign(path: &Path, error: &rusqlite::Error) -> OpenError {
