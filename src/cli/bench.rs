@@ -32,10 +32,10 @@ const PARTS: [Part; 4] = [Part::Bulk, Part::Appenders, Part::Emit, Part::Replica
 #[derive(Debug, Args)]
 #[command(before_help = "\
 Examples:
-  towline bench                              about a minute, 200,000 entries of 200 bytes
-  towline bench --payload app.log            your own lines
+  towline bench                    about a minute, 200,000 entries of 200 bytes
+  towline bench --payload app.log  your own lines
   towline bench --only bulk --entries 1000000
-  towline bench -o json                      for a machine")]
+  towline bench -o json            for a machine")]
 pub struct Bench {
     /// How many entries
     #[arg(long, default_value_t = 200_000, value_parser = clap::value_parser!(u64).range(1_000..=10_000_000))]

@@ -34,10 +34,10 @@ const PACE: Duration = Duration::from_secs(1);
 #[derive(Debug, Args)]
 #[command(before_help = "\
 Examples:
-  towline demo                        three nodes, until Ctrl-C; look at the page it prints
-  towline demo --chaos                cut a node off, force a gap, restart a node, heal
-  towline demo --chaos --once         the same, then end: exit 0 only if everything adds up
-  towline demo --once --input app.log a real log, dealt out to the nodes and merged again")]
+  towline demo                         three nodes, until Ctrl-C
+  towline demo --chaos                 cut a node off, force a gap, restart, heal
+  towline demo --chaos --once          then end: exit 0 only if all adds up
+  towline demo --once --input app.log  a real log, dealt out and merged again")]
 pub struct Demo {
     /// How many nodes
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(2..=i64::from(NODES_MOST)))]

@@ -2,7 +2,9 @@
 
 use crate::program::Home;
 
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 16] = [
+    "demo",
+    "bench",
     "init",
     "run",
     "append",
