@@ -265,6 +265,13 @@ pub trait Reader: Send {
     /// The last time of an author's change that is this parent.
     fn parent_time(&mut self, author: NodeId, parent: &Parent) -> Result<Option<Time>, StoreError>;
 
+    /// The end of what is held of an author's segment, whether or not it is the end of a branch.
+    fn segment_end(
+        &mut self,
+        author: NodeId,
+        segment: SegmentId,
+    ) -> Result<Option<Tip>, StoreError>;
+
     /// Whether a change that ends at `next_seq` of a segment has this hash.
     fn ends_with(
         &mut self,
@@ -294,6 +301,14 @@ impl crate::core::log::Past for Box<dyn Reader> {
 
     fn parent_time(&mut self, author: NodeId, parent: &Parent) -> Result<Option<Time>, StoreError> {
         (**self).parent_time(author, parent)
+    }
+
+    fn segment_end(
+        &mut self,
+        author: NodeId,
+        segment: SegmentId,
+    ) -> Result<Option<Tip>, StoreError> {
+        (**self).segment_end(author, segment)
     }
 }
 

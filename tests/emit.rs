@@ -78,8 +78,8 @@ impl Store for Gated {
     }
 
     fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
-        drop(self.waiting.send(()));
-        drop(self.passes.recv()); // once the gate is dropped, all pass
+        let _ = self.waiting.send(());
+        let _ = self.passes.recv(); // once the gate is dropped, all pass
         self.store.commit(batch)
     }
 
@@ -90,6 +90,12 @@ impl Store for Gated {
 
 fn event(n: u64) -> Draft {
     note("events", &n.to_string())
+}
+
+fn emit_each(node: &Node, numbers: impl IntoIterator<Item = u64>) {
+    for n in numbers {
+        node.emit(event(n)).unwrap();
+    }
 }
 
 /// The emit numbers that a log accounts for, in its order: recorded events by their payload, gaps
@@ -169,7 +175,7 @@ async fn a_gap_stands_ahead_of_the_next_event_in_the_same_change() {
     let node = opening.await.unwrap();
     node.emit(event(0)).unwrap();
     gate.until_waiting();
-    (1..=9).for_each(|n| drop(node.emit(event(n)).unwrap()));
+    emit_each(&node, 1..=9);
     drop(gate);
     until(&[&node], |s| s[0].recorded + s[0].dropped == 10).await;
     let log = merged(&node).await;
@@ -187,7 +193,7 @@ async fn a_flood_tiles_whatever_is_dropped() {
     let emitting = {
         let node = node.clone();
         tokio::task::spawn_blocking(move || {
-            (0..50_000).for_each(|n| drop(node.emit(event(n)).unwrap()));
+            emit_each(&node, 0..50_000);
         })
     };
     emitting.await.unwrap();
@@ -227,7 +233,7 @@ async fn a_crash_leaves_an_inexact_gap_and_the_numbers_go_on_above_it() {
     gate.until_waiting();
     gate.pass();
     until(&[&node], |s| s[0].recorded == 1).await;
-    (1..5).for_each(|n| drop(node.emit(event(n)).unwrap()));
+    emit_each(&node, 1..5);
     gate.until_waiting();
     std::mem::forget(node); // never committed, never shut down: as if the process had died
     std::mem::forget(gate);
@@ -254,7 +260,7 @@ async fn a_crash_after_all_was_recorded_leaves_no_gap_in_a_data_directory() {
     let directory = tempfile::tempdir().unwrap();
     let kept = tempfile::tempdir().unwrap();
     let node = Node::open(Config::new(directory.path())).await.unwrap();
-    (0..10).for_each(|n| drop(node.emit(event(n)).unwrap()));
+    emit_each(&node, 0..10);
     until(&[&node], |s| s[0].recorded == 10).await;
     // What a killed process leaves behind: its files, without a shutdown.
     for file in std::fs::read_dir(directory.path()).unwrap() {
@@ -271,7 +277,7 @@ async fn a_crash_after_all_was_recorded_leaves_no_gap_in_a_data_directory() {
 async fn a_shutdown_writes_what_is_in_the_ring() {
     let kept = store();
     let node = open(kept.clone(), 1_024).await;
-    (0..200).for_each(|n| drop(node.emit(event(n)).unwrap()));
+    emit_each(&node, 0..200);
     node.shutdown().await.unwrap();
     assert!(matches!(node.emit(event(200)), Err(EmitError::Closed(_))));
     let node = open(kept, 64).await;
@@ -291,7 +297,7 @@ async fn a_shutdown_that_finds_the_ring_overrun_states_it_exactly() {
     let node = opening.await.unwrap();
     node.emit(event(0)).unwrap();
     gate.until_waiting();
-    (1..=50).for_each(|n| drop(node.emit(event(n)).unwrap()));
+    emit_each(&node, 1..=50);
     let ending = tokio::spawn({
         let node = node.clone();
         async move { node.shutdown().await }
@@ -334,10 +340,37 @@ async fn a_kind_decides_how_its_events_are_delivered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_loss_is_stated_even_if_no_recorded_event_follows_it() {
+    let (store, gate) = gated(store());
+    let storage = Storage::Opened {
+        secret: SECRET,
+        store: Box::new(store),
+    };
+    let noise = Kind::parse("noise").unwrap();
+    let config = Config::with_storage(storage)
+        .emit_ring(8)
+        .delivery(noise, Delivery::BroadcastOnly);
+    let opening = tokio::spawn(Node::open(config));
+    gate.until_waiting();
+    gate.pass();
+    let node = opening.await.unwrap().unwrap();
+    node.emit(event(0)).unwrap();
+    gate.until_waiting();
+    emit_each(&node, 1..4);
+    for _ in 0..20 {
+        node.emit(Draft::text("t", "noise", "x").unwrap()).unwrap();
+    }
+    drop(gate);
+    until(&[&node], |s| s[0].recorded + s[0].dropped == 4).await;
+    let gap = Gap::new(EmitNumber(1), EmitNumber(3), GapReason::Lag);
+    assert_eq!(gaps(&merged(&node).await), [gap]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_listener_that_lags_is_told_how_many_it_missed() {
     let node = open(store(), 4).await;
     let mut listener = node.listen().unwrap();
-    (0..10).for_each(|n| drop(node.emit(event(n)).unwrap()));
+    emit_each(&node, 0..10);
     assert!(matches!(listener.next().await, Some(Heard::Missed(6))));
     assert!(matches!(listener.next().await, Some(Heard::Event(_))));
 }

@@ -331,8 +331,12 @@ impl SignedRun {
         let mut place = self.place;
         let mut changes = Vec::with_capacity(self.changes.len());
         for (index, entries) in self.changes.iter().enumerate() {
-            let change =
-                encode(&place, entries).map_err(|error| VerifyError::Encode { index, error })?;
+            let refused = |error| VerifyError::Encode { index, error };
+            let change = encode(&place, entries).map_err(refused)?;
+            let rises = |last: &Change| change.first_time > last.last_time;
+            if !changes.last().is_none_or(rises) {
+                return Err(refused(EncodeError::Time(0)));
+            }
             place.index = place.index.saturating_add(1);
             place.first_seq = change.next_seq();
             place.link = Link::Previous(change.hash);

@@ -82,12 +82,20 @@ impl Document {
     }
 }
 
-/// The encoded entries in a document that [`Document::save`] wrote, in the list's order, and the
-/// document's heads in order.
+/// What a document says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contents {
+    /// The encoded entries, in the order of the list.
+    pub entries: Vec<Vec<u8>>,
+    /// The hashes of the newest changes, in order.
+    pub heads: Vec<[u8; 32]>,
+}
+
+/// Reads a document that [`Document::save`] wrote.
 ///
 /// # Errors
 /// Bytes that are no such document. Only for documents of our own: Automerge parses them.
-pub fn entries_of(saved: &[u8]) -> Result<(Vec<Vec<u8>>, Vec<[u8; 32]>), DocumentError> {
+pub fn contents(saved: &[u8]) -> Result<Contents, DocumentError> {
     let document = Automerge::load(saved)?;
     let list = document.get(automerge::ROOT, LIST)?;
     let Some((Value::Object(_), list)) = list else {
@@ -102,5 +110,5 @@ pub fn entries_of(saved: &[u8]) -> Result<(Vec<Vec<u8>>, Vec<[u8; 32]>), Documen
     }
     let mut heads: Vec<[u8; 32]> = document.get_heads().iter().map(|hash| hash.0).collect();
     heads.sort();
-    Ok((entries, heads))
+    Ok(Contents { entries, heads })
 }

@@ -48,7 +48,7 @@ pub enum Frame {
     /// Kind 4: the nodes that the speaker is connected with, and needs no relay from.
     Links(Vec<NodeId>),
     /// Kind 5: consecutive changes of one segment.
-    Run(SignedRun),
+    Run(Box<SignedRun>),
 }
 
 /// Says that bytes are no frame.
@@ -94,7 +94,7 @@ impl Frame {
             (2, 2) => Self::Digest(fixed(&mut input)?),
             (3, 2) => Self::Ack(read_heads(&mut input)?),
             (4, 2) => Self::Links(read_links(&mut input)?),
-            (5, 9) => Self::Run(read_run(&mut input, bytes)?),
+            (5, 9) => Self::Run(Box::new(read_run(&mut input, bytes)?)),
             (kind, items) => return wrong(&format!("kind {kind} with {items} items")),
         };
         if input.position() != bytes.len() {

@@ -115,8 +115,9 @@ pub struct Range {
 /// Says which entries of an author are held here and lack there.
 ///
 /// `extents` are all segments held of the author, in order of their first seq; `theirs` are the
-/// other's heads as far as they lie on changes that are held here. A head that isn't known here
-/// says only that the other is ahead, and covers nothing.
+/// other's heads as far as they lie on changes that are held here, or are [further](is_further) in
+/// a segment of them. Of another head it isn't known here what it descends from, and it covers
+/// nothing.
 pub fn missing(author: NodeId, extents: &[Extent], theirs: &[Head]) -> Vec<Range> {
     let covered = ancestry(extents, theirs);
     let lacking = |extent: &Extent| {
@@ -137,6 +138,13 @@ pub fn missing(author: NodeId, extents: &[Extent], theirs: &[Head]) -> Vec<Range
         })
     };
     extents.iter().filter_map(lacking).collect()
+}
+
+/// Whether a head lies further on in a segment than what is held of it here. It covers all of that.
+pub fn is_further(extents: &[Extent], head: &Head) -> bool {
+    extents
+        .iter()
+        .any(|e| e.segment == head.segment && e.next_seq < head.next_seq)
 }
 
 /// How far each segment is covered by the heads and all that they descend from.

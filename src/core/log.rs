@@ -65,6 +65,13 @@ pub trait Past {
     /// The last time of a change of an author that ends before `parent.next_seq`, if it is held.
     fn parent_time(&mut self, author: NodeId, parent: &Parent)
     -> Result<Option<Time>, Self::Error>;
+
+    /// The end of what is held of an author's segment, whether or not it is the end of a branch.
+    fn segment_end(
+        &mut self,
+        author: NodeId,
+        segment: SegmentId,
+    ) -> Result<Option<Tip>, Self::Error>;
 }
 
 /// Says why drafts were not appended. Nothing was written, and the log is as it was.
@@ -104,12 +111,9 @@ pub enum Refusal {
 impl Refusal {
     /// Whether whoever sent the change should have refused it, too. A fork is seen by the node that
     /// has the other side, and a crowd depends on the order of arrival: an honest node may relay
-    /// both.
+    /// both. A place may look wrong to who holds another side of a fork.
     pub fn blames_sender(self) -> bool {
-        match self {
-            Self::Place | Self::Time | Self::Segment => true,
-            Self::Fork | Self::Crowd => false,
-        }
+        matches!(self, Self::Time | Self::Segment)
     }
 }
 
@@ -132,6 +136,8 @@ pub struct Applied {
 enum Fit {
     /// After this tip, by its index in the author's tips.
     After(usize),
+    /// After the end of a segment that another one continues after: a branch more.
+    Reopens(Tip),
     /// At the start of a new segment.
     Opens,
     /// It is there already.
@@ -164,6 +170,8 @@ pub struct Log {
 struct Fresh {
     by_place: HashMap<(SegmentId, Seq), ChangeHash>,
     ends: HashMap<(NodeId, Parent), Time>,
+    /// Tips that are none any more, because a segment continues after them.
+    closed: HashMap<SegmentId, Tip>,
 }
 
 impl Fresh {
@@ -263,18 +271,18 @@ impl Log {
         let mut open = self.open;
         let mut offset = self.next_offset;
         let mut arrivals = Vec::new();
+        let mut closed = Vec::new();
         let mut rest = &entries[..];
         while !rest.is_empty() {
             let place = self.next_place(&tips, open, rest);
             let (group, later) = rest.split_at(group_size(rest, place.room));
             let mut change = encode(&place.place, group)?;
             change.signature = Some(self.identity.sign(self.cluster, change.hash));
-            let tip = tip_after(place.after.as_ref(), &change);
             match &place.place.link {
-                Link::Opening(opening) => tips.retain(|tip| !joins(opening, tip)),
-                Link::Previous(_) => tips.clear(),
+                Link::Opening(opening) => closed.extend(join(&mut tips, opening)),
+                Link::Previous(hash) => tips.retain(|tip| tip.head.hash != *hash),
             }
-            tips.push(tip);
+            tips.push(tip_after(place.after.as_ref(), &change));
             open = Some(change.segment);
             let count = u64::from(change.count);
             arrivals.push(Arrival {
@@ -288,6 +296,7 @@ impl Log {
         arrivals
             .iter()
             .for_each(|arrival| self.fresh.note(&arrival.change));
+        self.fresh.closed.extend(closed);
         self.clock = clock;
         self.tips.insert(me, tips);
         self.open = open;
@@ -381,7 +390,7 @@ impl Log {
                     Parked::Twice => applied.duplicates += 1,
                     Parked::Dropped => applied.dropped += 1,
                 },
-                fit @ (Fit::After(_) | Fit::Opens) => {
+                fit @ (Fit::After(_) | Fit::Reopens(_) | Fit::Opens) => {
                     todo.extend(self.pending.release(&change.hash));
                     applied.arrivals.push(self.admit(change, fit, now));
                 }
@@ -396,28 +405,55 @@ impl Log {
         let Ok(link) = change.link() else {
             return Ok(Fit::Refused(Refusal::Place));
         };
-        if let Link::Previous(hash) = &link
-            && let Some(at) = tips.iter().position(|tip| tip.head.hash == *hash)
-        {
-            return Ok(follows(&tips[at], change).map_or_else(Fit::Refused, |()| Fit::After(at)));
+        let tip = tips
+            .iter()
+            .position(|tip| tip.head.segment == change.segment);
+        let end = match (tip, self.fresh.closed.get(&change.segment)) {
+            (Some(at), _) => Some(tips[at].clone()),
+            (None, Some(closed)) => Some(closed.clone()),
+            (None, None) => past.segment_end(change.author, change.segment)?,
+        };
+        let Some(end) = end else {
+            return match link {
+                Link::Previous(hash) => Ok(Fit::Waits(hash)),
+                Link::Opening(opening) => self.fit_opening(change, &opening, tips, past),
+            };
+        };
+        // The hash of a later change covers its distance from the segment's start only, so that
+        // whoever relays a change can move it. That accuses nobody.
+        if change.segment_seq != end.segment_seq {
+            return Ok(Fit::Refused(Refusal::Place));
         }
+        if link == Link::Previous(end.head.hash) {
+            return Ok(match (follows(&end, change), tip) {
+                (Err(refusal), _) => Fit::Refused(refusal),
+                (Ok(()), Some(at)) => Fit::After(at),
+                (Ok(()), None) if tips.len() >= BRANCHES => Fit::Refused(Refusal::Crowd),
+                (Ok(()), None) => Fit::Reopens(end),
+            });
+        }
+        if change.first_seq < end.head.next_seq {
+            return self.fit_inside(change, past);
+        }
+        match link {
+            Link::Previous(hash) => Ok(Fit::Waits(hash)),
+            Link::Opening(_) => Ok(Fit::Refused(Refusal::Place)),
+        }
+    }
+
+    /// Where a change belongs that begins inside what is held of its segment.
+    fn fit_inside<P: Past>(&self, change: &Change, past: &mut P) -> Result<Fit, P::Error> {
         let place = (change.segment, change.first_seq);
         let standing = match self.fresh.by_place.get(&place) {
             Some(hash) => Some(*hash),
             None => past.change_at(change.segment, change.first_seq)?,
         };
-        if let Some(hash) = standing {
-            let same = hash == change.hash;
-            return Ok(if same {
-                Fit::Known
-            } else {
-                Fit::Refused(Refusal::Fork)
-            });
-        }
-        match link {
-            Link::Previous(hash) => Ok(Fit::Waits(hash)),
-            Link::Opening(opening) => self.fit_opening(change, &opening, tips, past),
-        }
+        let same = standing == Some(change.hash);
+        Ok(if same {
+            Fit::Known
+        } else {
+            Fit::Refused(Refusal::Fork)
+        })
     }
 
     fn fit_opening<P: Past>(
@@ -446,9 +482,12 @@ impl Log {
         if last_time.is_some_and(|last| change.first_time <= last) {
             return Ok(Fit::Refused(Refusal::Time));
         }
-        let stranger = tips.is_empty() && self.tips.len() >= AUTHORS;
-        let branches = tips.iter().filter(|tip| !joins(opening, tip)).count() + 1;
-        if stranger || branches > BRANCHES {
+        // A place is kept for this node itself, so that its frontier can always be said.
+        let me = self.node();
+        let kept = usize::from(change.author != me && !self.tips.contains_key(&me));
+        let stranger = tips.is_empty() && self.tips.len() + kept >= AUTHORS;
+        let others = tips.iter().filter(|tip| !joins(opening, tip)).count();
+        if stranger || others >= BRANCHES {
             return Ok(Fit::Refused(Refusal::Crowd));
         }
         if change.bytes.len() as u64 > SEGMENT_BYTES {
@@ -467,9 +506,10 @@ impl Log {
         let tips = self.tips.entry(change.author).or_default();
         match fit {
             Fit::After(at) => tips[at] = tip_after(Some(&tips[at]), &change),
+            Fit::Reopens(end) => tips.push(tip_after(Some(&end), &change)),
             _ => {
                 if let Ok(Link::Opening(opening)) = change.link() {
-                    tips.retain(|tip| !joins(&opening, tip));
+                    self.fresh.closed.extend(join(tips, &opening));
                 }
                 tips.push(tip_after(None, &change));
             }
@@ -485,18 +525,24 @@ impl Log {
     }
 }
 
-/// Whether a segment continues after a tip.
-fn joins(opening: &Opening, tip: &Tip) -> bool {
-    let Head { next_seq, hash, .. } = tip.head;
-    opening.parents.contains(&Parent { next_seq, hash })
-}
-
 /// A place for this node's next change, with the room that its segment has left.
 struct NextPlace {
     place: Place,
     /// Entries and bytes.
     room: (u64, u64),
     after: Option<Tip>,
+}
+
+/// Whether a segment continues after this tip.
+fn joins(opening: &Opening, tip: &Tip) -> bool {
+    let Head { next_seq, hash, .. } = tip.head;
+    opening.parents.contains(&Parent { next_seq, hash })
+}
+
+/// Takes out the tips that a segment continues after.
+fn join(tips: &mut Vec<Tip>, opening: &Opening) -> Vec<(SegmentId, Tip)> {
+    let joined = tips.extract_if(.., |tip| joins(opening, tip));
+    joined.map(|tip| (tip.head.segment, tip)).collect()
 }
 
 /// How many of the entries go into one change: at least one, at most what change and segment hold.

@@ -37,7 +37,9 @@ impl Pending {
     /// Parks a change until `parent` is in the log.
     pub fn park(&mut self, parent: ChangeHash, change: Change) -> Parked {
         let waiting = self.waiting.get(&parent);
-        if waiting.is_some_and(|all| all.iter().any(|other| other.hash == change.hash)) {
+        // The author and the seqs of a later change are not in its hash.
+        let name = |change: &Change| (change.hash, change.author, change.segment_seq);
+        if waiting.is_some_and(|all| all.iter().any(|other| name(other) == name(&change))) {
             return Parked::Twice;
         }
         let size = change.bytes.len();

@@ -80,7 +80,7 @@ pub enum Received {
         incarnation: u64,
     },
     /// These changes are to be verified and applied.
-    Run(SignedRun),
+    Run(Box<SignedRun>),
 }
 
 /// What the other did that no honest node does. The connection is closed.
@@ -150,7 +150,7 @@ pub struct Session {
     frontier_due: bool,
     digest_due: bool,
     ready: VecDeque<Frame>,
-    acks: BTreeMap<NodeId, Head>,
+    acks: BTreeMap<NodeId, Vec<Head>>,
     /// The other's frontier, not compared yet.
     compare: Option<Heads>,
     /// What the other lacks and is to be sent, in order.
@@ -163,6 +163,8 @@ pub struct Session {
     /// Whom the other is connected with.
     links: HashSet<NodeId>,
     own_digest: Option<[u8; 32]>,
+    /// Where what the other lacked at the last comparison and was not sent begins.
+    lacking: HashSet<(SegmentId, Seq)>,
 }
 
 impl Session {
@@ -184,6 +186,7 @@ impl Session {
             known: HashMap::new(),
             links: HashSet::new(),
             own_digest: None,
+            lacking: HashSet::new(),
         }
     }
 
@@ -268,7 +271,7 @@ impl Session {
         let digest = frontier.digest();
         self.own_digest = Some(digest);
         if std::mem::take(&mut self.frontier_due) {
-            self.digest_due = false;
+            // A digest that is due too follows: without it the other would not say its frontier.
             let heads = frontier
                 .iter()
                 .map(|(author, heads)| (*author, heads.to_vec()))
@@ -279,21 +282,35 @@ impl Session {
         }
     }
 
-    /// The answer to [`Step::Compare`]: what the other lacks, and the offset up to which that was
-    /// looked for.
-    pub fn handle_compared(&mut self, missing: Vec<Range>, watermark: Offset) {
+    /// The answer to [`Step::Compare`]: what the other lacks, the authors of whom it has heads that
+    /// lead to nothing held here, and the offset up to which that was looked for.
+    ///
+    /// Of those authors the other may have all that is held here and more: it sends first. What
+    /// still lacks there at the next comparison, when its heads are known or it had no more, is
+    /// sent then.
+    pub fn handle_compared(
+        &mut self,
+        missing: Vec<Range>,
+        ahead: &HashSet<NodeId>,
+        watermark: Offset,
+    ) {
         let first = self.cursor.is_none();
         if first {
             self.cursor = Some(watermark);
             self.grown = true;
-            self.ranges.extend(missing.iter().copied());
-        } else if self.ranges.is_empty() {
-            let stuck = |range: &&Range| {
+        }
+        if self.ranges.is_empty() {
+            let (due, later): (Vec<Range>, Vec<Range>) = missing.into_iter().partition(|range| {
                 let known = self.known.get(&range.author);
-                known.is_none_or(|known| known.next_seq() == known.at_last_frontier)
-            };
-            let stuck: Vec<Range> = missing.iter().filter(stuck).copied().collect();
-            self.ranges.extend(stuck);
+                let stands = known.is_none_or(|known| known.next_seq() == known.at_last_frontier);
+                let again = self.lacking.contains(&(range.segment, range.from));
+                again || ((first || stands) && !ahead.contains(&range.author))
+            });
+            self.ranges.extend(due);
+            self.lacking = later
+                .iter()
+                .map(|range| (range.segment, range.from))
+                .collect();
         }
         for known in self.known.values_mut() {
             known.at_last_frontier = known.next_seq();
@@ -317,7 +334,10 @@ impl Session {
                 .get(&author)
                 .is_some_and(|known| known.has(&head));
             if has || left_to_author || author == self.parties.peer {
-                self.acks.insert(author, head);
+                let acks = self.acks.entry(author).or_default();
+                acks.retain(|ack| ack.segment != head.segment && ack.next_seq > head.next_seq);
+                acks.truncate(BRANCHES - 1);
+                acks.push(head);
                 continue;
             }
             let range = Range {
@@ -350,7 +370,7 @@ impl Session {
                 ..range
             });
         }
-        self.ready.push_back(Frame::Run(run));
+        self.ready.push_back(Frame::Run(Box::new(run)));
     }
 
     /// What to do next, given room for one more frame; none means: wait until something happens.
@@ -383,11 +403,7 @@ impl Session {
             return Some(Step::Scan(cursor));
         }
         if !self.acks.is_empty() {
-            let acks = std::mem::take(&mut self.acks);
-            let heads = acks
-                .into_iter()
-                .map(|(author, head)| (author, vec![head]))
-                .collect();
+            let heads = std::mem::take(&mut self.acks).into_iter().collect();
             return Some(Step::Send(Frame::Ack(heads)));
         }
         None

@@ -11,6 +11,7 @@
 //! `drive` never waits for the other side, so two nodes that both have much to say can't wait for
 //! each other for ever.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -215,7 +216,7 @@ struct Exchange {
     session: Session,
     frames_in: mpsc::Receiver<Result<Frame, Ended>>,
     frames_out: mpsc::Sender<Frame>,
-    runs: mpsc::Sender<SignedRun>,
+    runs: mpsc::Sender<Box<SignedRun>>,
     trouble: mpsc::Receiver<Ended>,
     /// The heads of this node that the peer named first, until all of them are held here.
     own_heads: Option<Vec<Head>>,
@@ -389,7 +390,8 @@ impl Exchange {
             .reading
             .run(move |reader| compare(reader, &theirs))
             .await?;
-        self.session.handle_compared(compared.0, compared.1);
+        self.session
+            .handle_compared(compared.missing, &compared.ahead, compared.watermark);
         self.settle_own().await
     }
 
@@ -482,7 +484,7 @@ async fn send(
 
 /// Rebuilds and verifies runs, and queues their changes for the writer in the same order.
 async fn verify(
-    mut runs: mpsc::Receiver<SignedRun>,
+    mut runs: mpsc::Receiver<Box<SignedRun>>,
     context: Context,
     to_settle: mpsc::Sender<Settled>,
     report: mpsc::Sender<Ended>,
@@ -528,38 +530,84 @@ async fn settle(
     }
 }
 
-/// Compares a peer's frontier with the store: what it lacks, and up to which offset that is said.
-fn compare(reader: &mut dyn Reader, theirs: &Heads) -> Result<(Vec<Range>, Offset), StoreError> {
+/// What a comparison with a peer's frontier found.
+#[derive(Default)]
+struct Comparison {
+    /// What the peer lacks.
+    missing: Vec<Range>,
+    /// The authors of whom it has heads that lead to nothing held here.
+    ahead: HashSet<NodeId>,
+    /// The offset up to which that is said.
+    watermark: Offset,
+}
+
+/// Compares a peer's frontier with the store.
+fn compare(reader: &mut dyn Reader, theirs: &Heads) -> Result<Comparison, StoreError> {
     let watermark = reader.watermark()?;
-    let mut missing = Vec::new();
+    let mut found = Comparison {
+        watermark,
+        ..Comparison::default()
+    };
     for (author, own) in reader.frontier()?.iter() {
         let said = theirs.iter().find(|(node, _)| node == author);
         let said = said.map_or(&[][..], |(_, heads)| heads.as_slice());
-        if said == own {
-            continue;
-        }
-        let mut known = Vec::new();
-        for head in said {
-            if reader.ends_with(head.segment, head.next_seq, head.hash)? {
-                known.push(*head);
-            }
-        }
-        match (own, &known[..]) {
-            // The usual case: the peer is behind in the segment that is still written.
-            ([own], [there]) if own.segment == there.segment => missing.push(Range {
-                author: *author,
-                segment: own.segment,
-                from: there.next_seq,
-                to: own.next_seq,
-            }),
-            _ => missing.extend(frontier::missing(
-                *author,
-                &reader.extents(*author)?,
-                &known,
-            )),
+        if said != own && !compare_open_segment(reader, *author, (own, said), &mut found)? {
+            compare_author(reader, *author, said, &mut found)?;
         }
     }
-    Ok((missing, watermark))
+    Ok(found)
+}
+
+/// The usual case: both have one head, in the segment that is still written. Returns whether it is.
+fn compare_open_segment(
+    reader: &mut dyn Reader,
+    author: NodeId,
+    (own, said): (&[Head], &[Head]),
+    found: &mut Comparison,
+) -> Result<bool, StoreError> {
+    let ([own], [there]) = (own, said) else {
+        return Ok(false);
+    };
+    let segment = own.segment;
+    if segment != there.segment {
+        return Ok(false);
+    }
+    if there.next_seq > own.next_seq {
+        return Ok(true); // the peer is further, and sends
+    }
+    let known = reader.ends_with(segment, there.next_seq, there.hash)?;
+    if known {
+        found.missing.push(Range {
+            author,
+            segment,
+            from: there.next_seq,
+            to: own.next_seq,
+        });
+    }
+    Ok(known)
+}
+
+fn compare_author(
+    reader: &mut dyn Reader,
+    author: NodeId,
+    said: &[Head],
+    found: &mut Comparison,
+) -> Result<(), StoreError> {
+    let extents = reader.extents(author)?;
+    let mut known = Vec::new();
+    for head in said {
+        let leads_here = frontier::is_further(&extents, head)
+            || reader.ends_with(head.segment, head.next_seq, head.hash)?;
+        if leads_here {
+            known.push(*head);
+        } else {
+            found.ahead.insert(author);
+        }
+    }
+    found
+        .missing
+        .extend(frontier::missing(author, &extents, &known));
+    Ok(())
 }
 
 fn holds(reader: &mut dyn Reader, heads: &[Head]) -> Result<bool, StoreError> {

@@ -101,7 +101,11 @@ impl Contents {
             last_time: change.last_time,
         };
         let mut segment = match (before, link) {
-            (Some(segment), _) => Segment { tip, ..segment },
+            (Some(segment), _) => Segment {
+                tip,
+                is_tip: true,
+                ..segment
+            },
             (None, Link::Opening(opening)) => Segment {
                 author: change.author,
                 parents: opening.parents,
@@ -368,8 +372,8 @@ impl Reader for MemoryStore {
         };
         let mut changes = held
             .changes
-            .iter()
-            .filter_map(|(_, at)| contents.arrivals.get(at));
+            .values()
+            .filter_map(|at| contents.arrivals.get(at));
         let found = changes.find(|arrival| arrival.change.last_time >= time);
         Ok(found.map_or(held.tip.head.next_seq, |arrival| arrival.change.first_seq))
     }
@@ -408,6 +412,19 @@ impl Reader for MemoryStore {
             .iter()
             .find(is_parent)
             .map(|arrival| arrival.change.last_time))
+    }
+
+    fn segment_end(
+        &mut self,
+        author: NodeId,
+        segment: SegmentId,
+    ) -> Result<Option<Tip>, StoreError> {
+        let contents = self.contents.read().unwrap_or_else(PoisonError::into_inner);
+        let held = contents
+            .segments
+            .get(&segment)
+            .filter(|held| held.author == author);
+        Ok(held.map(|held| held.tip.clone()))
     }
 
     fn ends_with(

@@ -16,7 +16,7 @@ use super::{
 use crate::core::change::{Change, Link};
 use crate::core::frontier::Head;
 use crate::core::log::{Arrival, Tip};
-use crate::words::{EmitNumber, NodeId, Seq, Time};
+use crate::words::{ChangeHash, EmitNumber, NodeId, SegmentId, Seq, Time};
 
 mod reader;
 mod schema;
@@ -96,25 +96,8 @@ fn check_owner(found: Owner, expected: Owner) -> Result<(), OpenError> {
 
 impl Store for SqliteStore {
     fn resume(&mut self) -> Result<Resume, StoreError> {
-        let mut query = self.connection.prepare(
-            "SELECT a.node, s.name, s.first_seq, s.next_seq, s.changes, s.bytes, s.last_time, s.head
-             FROM segments s JOIN authors a ON a.id = s.author WHERE s.tip = 1",
-        )?;
-        let tips = query.query_map([], |row| {
-            let head = Head {
-                segment: crate::words::SegmentId(row.get(1)?),
-                next_seq: seq(row.get(3)?),
-                hash: crate::words::ChangeHash(row.get(7)?),
-            };
-            let tip = Tip {
-                head,
-                segment_seq: seq(row.get(2)?),
-                changes: row.get(4)?,
-                bytes: row.get::<_, i64>(5)? as u64,
-                last_time: time(row.get(6)?),
-            };
-            Ok((NodeId(row.get(0)?), tip))
-        })?;
+        let mut query = self.connection.prepare(&format!("{TIP} WHERE s.tip = 1"))?;
+        let tips = query.query_map([], tip)?;
         Ok(Resume {
             tips: tips.collect::<Result<_, _>>()?,
             next_offset: reader::watermark(&self.connection)?,
@@ -206,7 +189,7 @@ fn write_segment(connection: &Connection, author: i64, change: &Change) -> Resul
         return Ok(connection
             .prepare_cached(
                 "UPDATE segments SET next_seq = ?2, changes = changes + 1, bytes = bytes + ?3,
-                    last_time = ?4, head = ?5
+                    last_time = ?4, head = ?5, tip = 1
                  WHERE name = ?1 RETURNING id",
             )?
             .query_row(
@@ -278,6 +261,26 @@ fn write_key(connection: &Connection, record: &KeyRecord) -> Result<(), StoreErr
         .prepare_cached("DELETE FROM idempotency_keys WHERE id <= ?1")?
         .execute([oldest_kept])?;
     Ok(())
+}
+
+/// What is held of a segment, and whose it is.
+const TIP: &str = "SELECT a.node, s.name, s.first_seq, s.next_seq, s.changes, s.bytes, s.last_time,
+    s.head FROM segments s JOIN authors a ON a.id = s.author";
+
+fn tip(row: &rusqlite::Row<'_>) -> rusqlite::Result<(NodeId, Tip)> {
+    let head = Head {
+        segment: SegmentId(row.get(1)?),
+        next_seq: seq(row.get(3)?),
+        hash: ChangeHash(row.get(7)?),
+    };
+    let tip = Tip {
+        head,
+        segment_seq: seq(row.get(2)?),
+        changes: row.get(4)?,
+        bytes: row.get::<_, i64>(5)? as u64,
+        last_time: time(row.get(6)?),
+    };
+    Ok((NodeId(row.get(0)?), tip))
 }
 
 fn seq(value: i64) -> Seq {

@@ -204,7 +204,7 @@ impl Code {
                 "the route doesn't know the method",
                 405,
                 1,
-                "See /docs.",
+                "GET reads, POST appends or emits. docs/operations.md lists the routes.",
             ),
             Self::MediaType => facts(
                 "E0010",

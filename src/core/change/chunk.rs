@@ -21,6 +21,8 @@ use super::Link;
 use crate::core::segment::Opening;
 use crate::words::ChangeHash;
 
+/// What every Automerge chunk starts with.
+const MAGIC: [u8; 4] = [0x85, 0x6f, 0x4a, 0x83];
 /// Where in the chunk the hashed bytes start: after the magic number and the checksum.
 const HASHED_FROM: usize = 8;
 /// The column of value lengths and types.
@@ -57,8 +59,9 @@ impl<'a> Chunk<'a> {
     /// # Errors
     /// Bytes with another hash, or of another shape.
     pub fn open(bytes: &'a Bytes, hash: ChangeHash) -> Result<Self, Damaged> {
-        let hashed = bytes.get(HASHED_FROM..).ok_or(Damaged::Hash)?;
-        if Sha256::digest(hashed)[..] != hash.0 {
+        let (start, hashed) = bytes.split_at_checked(HASHED_FROM).ok_or(Damaged::Hash)?;
+        let whole = start[..4] == MAGIC && start[4..] == hash.0[..4];
+        if !whole || Sha256::digest(hashed)[..] != hash.0 {
             return Err(Damaged::Hash);
         }
         Self::trusted(bytes)

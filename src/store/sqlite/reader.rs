@@ -8,10 +8,10 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 use super::super::{
     EmitMark, KeyRecord, OpenError, Owner, Reader, Span, StoreError, StoreId, whole,
 };
-use super::{emit_mark, schema, seq, time};
+use super::{TIP, emit_mark, schema, seq, time, tip};
 use crate::core::change::Change;
 use crate::core::frontier::{Extent, Frontier, Head};
-use crate::core::log::Arrival;
+use crate::core::log::{Arrival, Tip};
 use crate::core::merge::Direction;
 use crate::core::segment::{Opening, Parent};
 use crate::core::session::Passed;
@@ -378,6 +378,21 @@ impl Reader for SqliteReader {
             .iter()
             .find(is_parent)
             .map(|arrival| arrival.change.last_time))
+    }
+
+    fn segment_end(
+        &mut self,
+        author: NodeId,
+        segment: SegmentId,
+    ) -> Result<Option<Tip>, StoreError> {
+        let condition = "WHERE s.name = ?1 AND a.node = ?2";
+        let mut query = self
+            .connection
+            .prepare_cached(&format!("{TIP} {condition}"))?;
+        let found = query
+            .query_row(params![segment.0, author.0], tip)
+            .optional()?;
+        Ok(found.map(|(_, tip)| tip))
     }
 
     fn ends_with(
