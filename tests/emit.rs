@@ -2,27 +2,12 @@
 
 mod support;
 
-use std::sync::mpsc;
-
+use support::gated::{SECRET, gated, store};
 use support::{merged, note, until};
 use towline::node::{Delivery, EmitError, Heard, Storage};
-use towline::store::memory::MemoryStore;
-use towline::store::{Batch, Opener, Owner, Resume, Store, StoreError, StoreId};
-use towline::words::{ClusterId, EmitNumber, Gap, GapReason, Identity, Kind};
+use towline::store::Store;
+use towline::words::{EmitNumber, Gap, GapReason, Kind};
 use towline::{Config, Draft, Entry, Node};
-
-const SECRET: [u8; 32] = [7; 32];
-
-fn store() -> MemoryStore {
-    let node = Identity::from_secret(&SECRET).node_id();
-    MemoryStore::new(
-        StoreId([1; 8]),
-        Owner {
-            node,
-            cluster: ClusterId([9; 32]),
-        },
-    )
-}
 
 async fn open(store: impl Store + 'static, ring: usize) -> Node {
     let storage = Storage::Opened {
@@ -32,60 +17,6 @@ async fn open(store: impl Store + 'static, ring: usize) -> Node {
     Node::open(Config::with_storage(storage).emit_ring(ring))
         .await
         .unwrap()
-}
-
-/// A store whose every commit waits until the test lets it pass: a slow disk as a test input.
-struct Gated {
-    store: MemoryStore,
-    passes: mpsc::Receiver<()>,
-    waiting: mpsc::Sender<()>,
-}
-
-/// The test's end of a [`Gated`] store.
-struct Gate {
-    pass: mpsc::Sender<()>,
-    waiting: mpsc::Receiver<()>,
-}
-
-fn gated(store: MemoryStore) -> (Gated, Gate) {
-    let (pass, passes) = mpsc::channel();
-    let (tell, waiting) = mpsc::channel();
-    (
-        Gated {
-            store,
-            passes,
-            waiting: tell,
-        },
-        Gate { pass, waiting },
-    )
-}
-
-impl Gate {
-    /// Lets one commit pass.
-    fn pass(&self) {
-        self.pass.send(()).unwrap();
-    }
-
-    /// Waits until a commit waits.
-    fn until_waiting(&self) {
-        self.waiting.recv_timeout(support::PATIENCE).unwrap();
-    }
-}
-
-impl Store for Gated {
-    fn resume(&mut self) -> Result<Resume, StoreError> {
-        self.store.resume()
-    }
-
-    fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
-        let _ = self.waiting.send(());
-        let _ = self.passes.recv(); // once the gate is dropped, all pass
-        self.store.commit(batch)
-    }
-
-    fn opener(&self) -> Opener {
-        self.store.opener()
-    }
 }
 
 fn event(n: u64) -> Draft {

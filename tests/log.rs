@@ -5,9 +5,10 @@ mod support;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use support::gated::{Failing, SECRET, gated, store};
 use support::{all, merged, note, texts};
 use towline::node::verify::verify;
-use towline::node::{AppendError, CursorError, Gaps, QueryError};
+use towline::node::{AppendError, CursorError, Gaps, QueryError, State, Storage};
 use towline::words::limits::PAYLOAD_BYTES;
 use towline::words::{EntryId, Kind, Seq, Tenant, Topic};
 use towline::{Config, Draft, Filter, Follow, Followed, From, Node, Order, Query};
@@ -254,6 +255,55 @@ async fn a_follower_of_the_last_entries_counts_only_what_passes() {
         seen.push(next_entry(&mut follow).await);
     }
     assert_eq!(seen, ["14", "16", "18"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_told_of_an_entry_before_it_is_committed() {
+    let (store, gate) = gated(store());
+    let storage = Storage::Opened {
+        secret: SECRET,
+        store: Box::new(store),
+    };
+    let opening = tokio::spawn(Node::open(Config::with_storage(storage)));
+    gate.until_waiting(); // the reservation of emit numbers
+    gate.pass();
+    let node = opening.await.unwrap().unwrap();
+    let mut follow = node.follow(Filter::all(), From::Start).await.unwrap();
+    assert_eq!(follow.next().await, Ok(Some(Followed::CaughtUp)));
+    let append = tokio::spawn({
+        let node = node.clone();
+        async move { node.append(note("t", "x")).await }
+    });
+    gate.until_waiting();
+    // The commit hangs: neither the caller nor a follower nor a query may know of the entry.
+    assert!(!append.is_finished());
+    let moment = Duration::from_millis(50);
+    assert!(tokio::time::timeout(moment, follow.next()).await.is_err());
+    assert!(merged(&node).await.is_empty());
+    assert!(!append.is_finished());
+    gate.pass();
+    append.await.unwrap().unwrap();
+    assert_eq!(next_entry(&mut follow).await, "x");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_failed_commit_the_node_writes_no_more_and_goes_on_reading() {
+    let storage = Storage::Opened {
+        secret: SECRET,
+        store: Box::new(Failing::after(2)),
+    };
+    let node = Node::open(Config::with_storage(storage)).await.unwrap();
+    node.append(note("t", "good")).await.unwrap();
+    for _ in 0..2 {
+        let refused = node.append(note("t", "bad")).await;
+        assert!(
+            matches!(refused, Err(AppendError::Poisoned(_))),
+            "{refused:?}"
+        );
+    }
+    assert!(node.emit(note("t", "bad")).is_err());
+    assert_eq!(texts(&merged(&node).await), ["good"]);
+    assert_eq!(node.status().await.unwrap().state, State::Poisoned);
 }
 
 #[tokio::test]

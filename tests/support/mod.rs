@@ -2,6 +2,8 @@
 
 #![allow(dead_code)] // each test file uses its own part of it
 
+pub mod gated;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
