@@ -398,6 +398,7 @@ impl State {
             if let Err(error) = self.store.commit(&batch) {
                 return self.stop(&error, group);
             }
+            self.log.committed();
             self.metrics
                 .committed(&batch, started.elapsed(), self.log.node());
         }

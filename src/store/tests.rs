@@ -319,6 +319,48 @@ fn the_recorders_mark_and_the_keys_are_part_of_the_commit() {
     }
 }
 
+/// The author lost its newest change and went on without it; then that change comes after all.
+#[test]
+fn a_segment_that_another_continues_after_may_go_on_as_a_branch() {
+    for mut stored in both() {
+        let store = &mut *stored.store;
+        let mut world = World::new(1);
+        let first = world.write(0, 2, 1_000, store).remove(0).change;
+        let draft = [Draft::text("t", "k", "lost and found").unwrap()];
+        let lost = world.logs[0]
+            .append(&draft, 1_001)
+            .unwrap()
+            .remove(0)
+            .change;
+        let mut restored = Log::new(identity(2), CLUSTER, [77; 16], [], Offset(0), 0);
+        let mut past = store.reader().unwrap();
+        restored.apply(vec![first.clone()], 0, &mut past).unwrap();
+        world.logs[0] = restored;
+        world.write(0, 1, 1_002, store);
+        let mut reader = store.reader().unwrap();
+        let end = reader.segment_end(first.author, first.segment).unwrap();
+        assert_eq!(end.map(|tip| tip.head.hash), Some(first.hash));
+        let stranger = reader.segment_end(identity(1).node_id(), first.segment);
+        assert_eq!(stranger, Ok(None));
+        let applied = world
+            .here
+            .apply(vec![lost.clone()], 1_002, &mut past)
+            .unwrap();
+        let arrivals = applied.arrivals;
+        assert_eq!(arrivals.len(), 1);
+        store
+            .commit(&Batch {
+                arrivals,
+                ..Batch::default()
+            })
+            .unwrap();
+        let frontier = store.reader().unwrap().frontier().unwrap();
+        assert_eq!(frontier, world.here.frontier());
+        assert_eq!(frontier.heads(&first.author).len(), 2);
+        assert_eq!(store.resume().unwrap().tips.len(), 2);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
