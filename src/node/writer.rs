@@ -8,7 +8,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 use crate::core::change::Change;
@@ -24,6 +26,8 @@ use super::wall_millis;
 const QUEUE: usize = 1_024; // full: append waits
 /// How many bytes of drafts and changes may wait for the writer, in KiB.
 const QUEUE_KIB: u32 = 64 << 10; // full: append waits
+/// How long the writer looks for the next command before it sleeps.
+const ALERT: Duration = Duration::from_micros(60);
 /// How many entries a group takes before it is committed.
 const GROUP_ENTRIES: usize = CHANGE_ENTRIES;
 /// How many bytes a group takes before it is committed.
@@ -364,7 +368,7 @@ fn answer<T>(reply: Reply<T>, result: Result<T, AppendError>) {
 
 impl State {
     fn run(&mut self, mut commands: mpsc::Receiver<Queued>) {
-        while let Some(first) = commands.blocking_recv() {
+        while let Some(first) = next(&mut commands) {
             let mut group = Group::default();
             group.take(first);
             while group.has_room()
@@ -394,7 +398,7 @@ impl State {
     fn write(&mut self, batch: Batch, answers: Answers, group: Group) {
         let empty = batch.arrivals.is_empty() && batch.emits.is_none() && batch.keys.is_empty();
         if !empty {
-            let started = std::time::Instant::now();
+            let started = Instant::now();
             if let Err(error) = self.store.commit(&batch) {
                 return self.stop(&error, group);
             }
@@ -543,6 +547,20 @@ impl State {
         }
         (mark != self.emits).then_some(mark)
     }
+}
+
+/// The next command. A caller that appends one entry after the other is back within microseconds,
+/// so a moment of looking comes before the sleep, from which it takes longer to wake.
+fn next(commands: &mut mpsc::Receiver<Queued>) -> Option<Queued> {
+    let began = Instant::now();
+    while began.elapsed() < ALERT {
+        match commands.try_recv() {
+            Ok(command) => return Some(command),
+            Err(TryRecvError::Empty) => std::hint::spin_loop(),
+            Err(TryRecvError::Disconnected) => return None,
+        }
+    }
+    commands.blocking_recv()
 }
 
 enum BuildError {

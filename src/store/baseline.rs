@@ -27,32 +27,50 @@ pub fn plain_file(path: &Path, payloads: &[Vec<u8>], group: usize) -> Result<Dur
     Ok(started.elapsed())
 }
 
-/// Inserts payloads as rows of one table, one transaction with `synchronous=FULL` for each group.
-/// Returns how long each group took.
-///
-/// # Errors
-/// SQLite fails.
-pub fn one_table(
-    path: &Path,
-    payloads: &[Vec<u8>],
-    group: usize,
-) -> Result<Vec<Duration>, StoreError> {
-    let mut connection = Connection::open(path)?;
-    connection.execute_batch(
-        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
-         CREATE TABLE entries (id INTEGER PRIMARY KEY, payload BLOB NOT NULL);",
-    )?;
-    let mut times = Vec::with_capacity(payloads.len() / group + 1);
-    for group in payloads.chunks(group) {
+/// One table of payloads, `synchronous=FULL`: what plain SQLite does with the same bytes.
+pub struct OneTable {
+    connection: Connection,
+}
+
+impl OneTable {
+    /// An empty table in a new file.
+    ///
+    /// # Errors
+    /// SQLite fails.
+    pub fn create(path: &Path) -> Result<Self, StoreError> {
+        let connection = Connection::open(path)?;
+        connection.execute_batch(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
+             CREATE TABLE entries (id INTEGER PRIMARY KEY, payload BLOB NOT NULL);",
+        )?;
+        Ok(Self { connection })
+    }
+
+    /// Inserts payloads as rows in one transaction, and returns how long that took.
+    ///
+    /// # Errors
+    /// SQLite fails.
+    pub fn commit(&mut self, payloads: &[Vec<u8>]) -> Result<Duration, StoreError> {
         let started = Instant::now();
-        let transaction = connection.transaction()?;
+        let transaction = self.connection.transaction()?;
         let mut insert = transaction.prepare_cached("INSERT INTO entries (payload) VALUES (?1)")?;
-        for payload in group {
+        for payload in payloads {
             insert.execute([payload])?;
         }
         drop(insert);
         transaction.commit()?;
-        times.push(started.elapsed());
+        Ok(started.elapsed())
     }
-    Ok(times)
+
+    /// Inserts payloads in groups, and returns how long all of it took.
+    ///
+    /// # Errors
+    /// SQLite fails.
+    pub fn commit_groups(
+        &mut self,
+        payloads: &[Vec<u8>],
+        group: usize,
+    ) -> Result<Duration, StoreError> {
+        payloads.chunks(group).map(|group| self.commit(group)).sum()
+    }
 }
