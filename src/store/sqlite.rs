@@ -16,6 +16,7 @@ use super::{
 use crate::core::change::{Change, Link};
 use crate::core::frontier::Head;
 use crate::core::log::{Arrival, Tip};
+use crate::core::segment::Opening;
 use crate::words::{ChangeHash, EmitNumber, NodeId, SegmentId, Seq, Time};
 
 mod reader;
@@ -42,9 +43,26 @@ pub struct SqliteStore {
     path: PathBuf,
     owner: Owner,
     id: StoreId,
-    /// Row ids of authors and of segments that are still written, so that an append looks up none.
-    authors: HashMap<NodeId, i64>,
+    known: KnownRows,
 }
+
+/// Rows that an append needs again and again, so that it looks up none.
+#[derive(Default)]
+struct KnownRows {
+    authors: HashMap<NodeId, i64>,
+    segments: HashMap<SegmentId, OpenSegment>,
+}
+
+/// A segment that is written.
+#[derive(Clone, Copy)]
+struct OpenSegment {
+    row: i64,
+    /// The bytes of its changes so far.
+    bytes: u64,
+}
+
+/// How many segments are known by their row; one more, and they are looked up again.
+const OPEN_SEGMENTS: usize = 10_000;
 
 impl SqliteStore {
     /// Opens the store at a path, and makes it when it is missing.
@@ -68,7 +86,7 @@ impl SqliteStore {
             path: path.to_owned(),
             owner,
             id,
-            authors: HashMap::new(),
+            known: KnownRows::default(),
         })
     }
 }
@@ -107,19 +125,11 @@ impl Store for SqliteStore {
     }
 
     fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
-        let authors = &mut self.authors;
-        let transaction = self.connection.transaction()?;
-        for arrival in &batch.arrivals {
-            write_change(&transaction, authors, arrival)?;
+        let written = write_batch(&mut self.connection, &mut self.known, batch);
+        if written.is_err() {
+            self.known = KnownRows::default(); // rows that were rolled back
         }
-        if let Some(mark) = &batch.emits {
-            write_emits(&transaction, mark)?;
-        }
-        for record in &batch.keys {
-            write_key(&transaction, record)?;
-        }
-        transaction.commit()?;
-        Ok(())
+        written
     }
 
     fn opener(&self) -> Opener {
@@ -128,9 +138,28 @@ impl Store for SqliteStore {
     }
 }
 
+fn write_batch(
+    connection: &mut Connection,
+    known: &mut KnownRows,
+    batch: &Batch,
+) -> Result<(), StoreError> {
+    let transaction = connection.transaction()?;
+    for arrival in &batch.arrivals {
+        write_change(&transaction, known, arrival)?;
+    }
+    if let Some(mark) = &batch.emits {
+        write_emits(&transaction, mark)?;
+    }
+    for record in &batch.keys {
+        write_key(&transaction, record)?;
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
 fn write_change(
     connection: &Connection,
-    authors: &mut HashMap<NodeId, i64>,
+    known: &mut KnownRows,
     arrival: &Arrival,
 ) -> Result<(), StoreError> {
     let Arrival {
@@ -138,17 +167,17 @@ fn write_change(
         skew,
         change,
     } = arrival;
-    let author = author_row(connection, authors, change.author)?;
-    let segment = write_segment(connection, author, change)?;
+    let author = author_row(connection, &mut known.authors, change.author)?;
+    let segment = write_segment(connection, &mut known.segments, author, change)?;
     connection
         .prepare_cached(
             "INSERT INTO changes (offset, segment, first_seq, position, count, first_time,
-                last_time, skew, hash, signature, bytes)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                last_time, skew, hash, signature, so_far, bytes)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
         )?
         .execute(params![
             offset.0 as i64,
-            segment,
+            segment.row,
             change.first_seq.0 as i64,
             change.index,
             change.count,
@@ -157,6 +186,7 @@ fn write_change(
             skew,
             change.hash.0,
             change.signature.map(|signature| signature.0),
+            segment.bytes as i64,
             &change.bytes[..],
         ])?;
     Ok(())
@@ -180,54 +210,82 @@ fn author_row(
     Ok(row)
 }
 
-/// Opens a segment or extends it, and returns its row id.
-fn write_segment(connection: &Connection, author: i64, change: &Change) -> Result<i64, StoreError> {
+/// Opens a segment or goes on in it, and returns its row with the bytes it then has.
+fn write_segment(
+    connection: &Connection,
+    open: &mut HashMap<SegmentId, OpenSegment>,
+    author: i64,
+    change: &Change,
+) -> Result<OpenSegment, StoreError> {
     let link = change
         .link()
         .map_err(|e| StoreError::Damaged(e.to_string()))?;
-    let Link::Opening(opening) = link else {
-        return Ok(connection
-            .prepare_cached(
-                "UPDATE segments SET next_seq = ?2, changes = changes + 1, bytes = bytes + ?3,
-                    last_time = ?4, head = ?5, tip = 1
-                 WHERE name = ?1 RETURNING id",
-            )?
-            .query_row(
-                params![
-                    change.segment.0,
-                    change.next_seq().0 as i64,
-                    change.bytes.len() as i64,
-                    change.last_time.bits() as i64,
-                    change.hash.0,
-                ],
-                |row| row.get(0),
-            )?);
+    let before = match link {
+        Link::Opening(opening) => open_segment(connection, open, author, (change, &opening))?,
+        Link::Previous(_) => match open.get(&change.segment) {
+            Some(segment) => *segment,
+            None => reopen_segment(connection, change.segment)?,
+        },
     };
+    let bytes = before.bytes + change.bytes.len() as u64;
+    let segment = OpenSegment { bytes, ..before };
+    if open.len() >= OPEN_SEGMENTS {
+        open.clear();
+    }
+    open.insert(change.segment, segment);
+    Ok(segment)
+}
+
+fn open_segment(
+    connection: &Connection,
+    open: &mut HashMap<SegmentId, OpenSegment>,
+    author: i64,
+    (change, opening): (&Change, &Opening),
+) -> Result<OpenSegment, StoreError> {
+    let mut join = connection.prepare_cached(
+        "UPDATE segments SET tip = 0 WHERE id IN
+            (SELECT id FROM held WHERE author = ?1 AND tip = 1 AND next_seq = ?2 AND head = ?3)
+         RETURNING name",
+    )?;
     for parent in &opening.parents {
-        connection
-            .prepare_cached(
-                "UPDATE segments SET tip = 0 WHERE author = ?1 AND next_seq = ?2 AND head = ?3",
-            )?
-            .execute(params![author, parent.next_seq.0 as i64, parent.hash.0])?;
+        let values = params![author, parent.next_seq.0 as i64, parent.hash.0];
+        let mut joined = join.query(values)?;
+        while let Some(row) = joined.next()? {
+            open.remove(&SegmentId(row.get(0)?));
+        }
     }
     connection
         .prepare_cached(
-            "INSERT INTO segments (name, author, opening, first_seq, next_seq, changes, bytes,
-                first_time, last_time, head, tip)
-             VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6, ?7, ?8, ?9, 1)",
+            "INSERT INTO segments (name, author, opening, first_seq, first_time, tip)
+             VALUES (?1, ?2, ?3, ?4, ?5, 1)",
         )?
         .execute(params![
             change.segment.0,
             author,
             opening.text(),
             change.first_seq.0 as i64,
-            change.next_seq().0 as i64,
-            change.bytes.len() as i64,
             change.first_time.bits() as i64,
-            change.last_time.bits() as i64,
-            change.hash.0,
         ])?;
-    Ok(connection.last_insert_rowid())
+    Ok(OpenSegment {
+        row: connection.last_insert_rowid(),
+        bytes: 0,
+    })
+}
+
+/// Looks up a segment that goes on; it is the end of a branch from now on, if it wasn't before.
+fn reopen_segment(connection: &Connection, segment: SegmentId) -> Result<OpenSegment, StoreError> {
+    let found = connection
+        .prepare_cached("SELECT id, bytes FROM held WHERE name = ?1")?
+        .query_row([segment.0], |row| {
+            Ok(OpenSegment {
+                row: row.get(0)?,
+                bytes: row.get::<_, i64>(1)? as u64,
+            })
+        })?;
+    connection
+        .prepare_cached("UPDATE segments SET tip = 1 WHERE id = ?1 AND tip = 0")?
+        .execute([found.row])?;
+    Ok(found)
 }
 
 fn write_emits(connection: &Connection, mark: &EmitMark) -> Result<(), StoreError> {
@@ -265,7 +323,7 @@ fn write_key(connection: &Connection, record: &KeyRecord) -> Result<(), StoreErr
 
 /// What is held of a segment, and whose it is.
 const TIP: &str = "SELECT a.node, s.name, s.first_seq, s.next_seq, s.changes, s.bytes, s.last_time,
-    s.head FROM segments s JOIN authors a ON a.id = s.author";
+    s.head FROM held s JOIN authors a ON a.id = s.author";
 
 fn tip(row: &rusqlite::Row<'_>) -> rusqlite::Result<(NodeId, Tip)> {
     let head = Head {

@@ -173,7 +173,7 @@ impl Reader for SqliteReader {
     fn frontier(&mut self) -> Result<Frontier, StoreError> {
         let mut query = self.connection.prepare_cached(
             "SELECT a.node, s.name, s.next_seq, s.head
-             FROM segments s JOIN authors a ON a.id = s.author WHERE s.tip = 1",
+             FROM held s JOIN authors a ON a.id = s.author WHERE s.tip = 1",
         )?;
         let mut rows = query.query([])?;
         let mut frontier = Frontier::default();
@@ -198,7 +198,7 @@ impl Reader for SqliteReader {
     fn extents(&mut self, author: NodeId) -> Result<Vec<Extent>, StoreError> {
         let mut query = self.connection.prepare_cached(
             "SELECT s.name, s.first_seq, s.next_seq, s.head, s.opening
-             FROM segments s JOIN authors a ON a.id = s.author
+             FROM held s JOIN authors a ON a.id = s.author
              WHERE a.node = ?1 ORDER BY s.first_seq, s.name",
         )?;
         let mut rows = query.query([author.0])?;
@@ -220,7 +220,7 @@ impl Reader for SqliteReader {
     fn spans(&mut self, author: Option<NodeId>) -> Result<Vec<Span>, StoreError> {
         let mut query = self.connection.prepare_cached(
             "SELECT a.node, s.name, s.first_seq, s.next_seq, s.first_time, s.last_time
-             FROM segments s JOIN authors a ON a.id = s.author
+             FROM held s JOIN authors a ON a.id = s.author
              WHERE ?1 IS NULL OR a.node = ?1",
         )?;
         let spans = query.query_map([author.map(|author| author.0)], |row| {
@@ -310,7 +310,7 @@ impl Reader for SqliteReader {
     fn seek_time(&mut self, segment: SegmentId, time: Time) -> Result<Seq, StoreError> {
         let mut bounds = self
             .connection
-            .prepare_cached("SELECT id, first_seq, next_seq FROM segments WHERE name = ?1")?;
+            .prepare_cached("SELECT id, first_seq, next_seq FROM held WHERE name = ?1")?;
         let found = bounds.query_row([segment.0], |row| {
             Ok((row.get::<_, i64>(0)?, seq(row.get(1)?), seq(row.get(2)?)))
         });
@@ -340,7 +340,7 @@ impl Reader for SqliteReader {
 
     fn find(&mut self, author: NodeId, seq: Seq) -> Result<Vec<Arrival>, StoreError> {
         let mut query = self.connection.prepare_cached(
-            "SELECT s.name FROM segments s JOIN authors a ON a.id = s.author
+            "SELECT s.name FROM held s JOIN authors a ON a.id = s.author
              WHERE a.node = ?1 AND s.first_seq <= ?2 AND s.next_seq > ?2
              ORDER BY s.first_seq DESC, s.name",
         )?;

@@ -15,12 +15,7 @@ CREATE TABLE segments (
     author     INTEGER NOT NULL REFERENCES authors (id),
     opening    TEXT NOT NULL,
     first_seq  INTEGER NOT NULL,
-    next_seq   INTEGER NOT NULL,
-    changes    INTEGER NOT NULL,
-    bytes      INTEGER NOT NULL,
     first_time INTEGER NOT NULL,
-    last_time  INTEGER NOT NULL,
-    head       BLOB NOT NULL CHECK (length(head) = 32),
     tip        INTEGER NOT NULL CHECK (tip IN (0, 1))
 ) STRICT;
 CREATE INDEX segments_of_author ON segments (author, first_seq);
@@ -37,9 +32,18 @@ CREATE TABLE changes (
     skew       INTEGER NOT NULL CHECK (skew IN (0, 1)),
     hash       BLOB NOT NULL CHECK (length(hash) = 32),
     signature  BLOB CHECK (length(signature) = 64),
+    so_far     INTEGER NOT NULL,
     bytes      BLOB NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX changes_of_segment ON changes (segment, first_seq);
+
+-- What is held of each segment: its newest change tells, so that an append writes no row of it.
+CREATE VIEW held AS
+SELECT s.id, s.name, s.author, s.opening, s.first_seq, s.first_time, s.tip,
+    c.first_seq + c.count AS next_seq, c.position + 1 AS changes, c.so_far AS bytes,
+    c.last_time, c.hash AS head
+FROM segments s JOIN changes c ON c.segment = s.id
+    AND c.first_seq = (SELECT max(first_seq) FROM changes WHERE segment = s.id);
 
 CREATE TABLE emits (
     id       INTEGER PRIMARY KEY CHECK (id = 1),
