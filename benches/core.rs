@@ -41,10 +41,7 @@ fn place() -> Place {
 fn entries(count: usize) -> Vec<Bytes> {
     let draft = |payload| Draft::bytes("bench", "bench.entry", "text/plain", payload).unwrap();
     let time = |n: u64| Time::from_millis(1_000 + n);
-    (0..)
-        .zip(sample_payloads(count))
-        .map(|(n, payload)| draft(payload).encode(time(n)))
-        .collect()
+    (0..).zip(sample_payloads(count)).map(|(n, payload)| draft(payload).encode(time(n))).collect()
 }
 
 fn change(count: usize) -> Change {
@@ -59,25 +56,14 @@ fn changes(c: &mut Criterion) {
         group.bench_with_input(BenchmarkId::new("encode", count), &entries, |b, entries| {
             b.iter(|| encode(&place(), black_box(entries)));
         });
-        group.bench_with_input(
-            BenchmarkId::new("open and view", count),
-            &change,
-            |b, change| {
-                b.iter(|| {
-                    let chunk = change.open().unwrap();
-                    chunk
-                        .entries()
-                        .map(|entry| View::read(entry).unwrap().data.len())
-                        .sum::<usize>()
-                });
-            },
-        );
+        group.bench_with_input(BenchmarkId::new("open and view", count), &change, |b, change| {
+            b.iter(|| {
+                let chunk = change.open().unwrap();
+                chunk.entries().map(|entry| View::read(entry).unwrap().data.len()).sum::<usize>()
+            });
+        });
         let signature = identity().sign(CLUSTER, change.hash);
-        let run = SignedRun {
-            place: place(),
-            changes: vec![entries.clone()],
-            signature,
-        };
+        let run = SignedRun { place: place(), changes: vec![entries.clone()], signature };
         group.bench_with_input(BenchmarkId::new("verify a run", count), &run, |b, run| {
             b.iter(|| black_box(run.clone()).verify(CLUSTER).unwrap());
         });
@@ -88,15 +74,9 @@ fn changes(c: &mut Criterion) {
 fn signatures(c: &mut Criterion) {
     let (identity, hash) = (identity(), ChangeHash([3; 32]));
     let signature = identity.sign(CLUSTER, hash);
-    c.bench_function("sign a change", |b| {
-        b.iter(|| identity.sign(CLUSTER, black_box(hash)))
-    });
+    c.bench_function("sign a change", |b| b.iter(|| identity.sign(CLUSTER, black_box(hash))));
     c.bench_function("verify a signature", |b| {
-        b.iter(|| {
-            identity
-                .node_id()
-                .verify(CLUSTER, black_box(hash), &signature)
-        });
+        b.iter(|| identity.node_id().verify(CLUSTER, black_box(hash), &signature));
     });
 }
 

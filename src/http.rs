@@ -74,13 +74,11 @@ pub enum BindError {
 /// # Errors
 /// See [`BindError`].
 pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|error| match error.kind() {
-            io::ErrorKind::AddrInUse => BindError::Taken(address),
-            io::ErrorKind::AddrNotAvailable => BindError::Elsewhere(address),
-            _ => BindError::Refused { address, error },
-        })
+    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => BindError::Taken(address),
+        io::ErrorKind::AddrNotAvailable => BindError::Elsewhere(address),
+        _ => BindError::Refused { address, error },
+    })
 }
 
 /// Serves a node until it shuts down. Requests under way, streams included, then get 3 s to end.

@@ -148,9 +148,7 @@ struct Ending {
 
 /// The wall clock, in milliseconds since 1970.
 fn wall_millis() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -176,48 +174,24 @@ impl Opened {
                 let directory = DataDirectory::open(&path, cluster)?;
                 let identity = directory.identity().clone();
                 let cluster = directory.cluster();
-                let owner = Owner {
-                    node: identity.node_id(),
-                    cluster,
-                };
+                let owner = Owner { node: identity.node_id(), cluster };
                 let store = SqliteStore::open(&directory.store(), owner, random()?)?;
                 let counter = Some(directory.emit_counter()?);
                 let (store, directory) = (Box::new(store), Some(directory));
-                Ok(Self {
-                    identity,
-                    cluster,
-                    store,
-                    directory,
-                    counter,
-                })
+                Ok(Self { identity, cluster, store, directory, counter })
             }
             Storage::Memory => {
                 let identity = Identity::from_secret(&random()?);
                 let own = ClusterId(Identity::from_secret(&random()?).node_id().0);
                 let cluster = cluster.unwrap_or(own);
-                let owner = Owner {
-                    node: identity.node_id(),
-                    cluster,
-                };
+                let owner = Owner { node: identity.node_id(), cluster };
                 let store = Box::new(MemoryStore::new(StoreId(random()?), owner));
-                Ok(Self {
-                    identity,
-                    cluster,
-                    store,
-                    directory: None,
-                    counter: None,
-                })
+                Ok(Self { identity, cluster, store, directory: None, counter: None })
             }
             Storage::Opened { secret, store } => {
                 let identity = Identity::from_secret(&secret);
                 let cluster = store.reader()?.owner().cluster;
-                Ok(Self {
-                    identity,
-                    cluster,
-                    store,
-                    directory: None,
-                    counter: None,
-                })
+                Ok(Self { identity, cluster, store, directory: None, counter: None })
             }
         }
     }
@@ -260,22 +234,15 @@ impl Node {
             resume.next_offset,
             wall_millis(),
         );
-        let emitting = Emitter::new(
-            config.emit_ring,
-            emits_from,
-            config.deliveries,
-            opened.counter.take(),
-        );
+        let emitting =
+            Emitter::new(config.emit_ring, emits_from, config.deliveries, opened.counter.take());
         let (emitter, channel) = emitting.map_err(NodeError::EmitCounter)?;
         let emitter = Arc::new(emitter);
         let pool = Pool::new(opened.store.opener());
         let endpoint = match config.listen {
             Some(address) => {
                 let admitted = Admitted::default();
-                config
-                    .peers
-                    .iter()
-                    .for_each(|peer| admitted.insert(peer.node));
+                config.peers.iter().for_each(|peer| admitted.insert(peer.node));
                 Some(Endpoint::bind(address, opened.identity.clone(), admitted)?)
             }
             None => None,
@@ -296,9 +263,7 @@ impl Node {
             reading: Reading::new(pool),
             roster: Arc::new(Roster::new(id, &config.peers)),
             metrics,
-            address: endpoint
-                .as_ref()
-                .and_then(|endpoint| endpoint.address().ok()),
+            address: endpoint.as_ref().and_then(|endpoint| endpoint.address().ok()),
             joined: gate,
             closing,
             tasks: TaskTracker::new(),
@@ -307,19 +272,14 @@ impl Node {
             started: crate::words::Time::from_millis(wall_millis()),
             named_peers: config.peers.len(),
         };
-        let node = Self {
-            inner: Arc::new(inner),
-        };
+        let node = Self { inner: Arc::new(inner) };
         node.start_network(endpoint.as_ref(), &config.peers, config.interval, joined)?;
         let recorder = Recorder::new(channel, writer, emitter, resume.emits.next);
         let mut ending = node.inner.ending.lock().await;
         ending.endpoint = endpoint;
         ending.writer = Some(thread);
-        ending.recorder = Some(tokio::spawn(record(
-            recorder,
-            emits_from,
-            node.inner.joined.clone(),
-        )));
+        ending.recorder =
+            Some(tokio::spawn(record(recorder, emits_from, node.inner.joined.clone())));
         drop(ending);
         Ok(node)
     }
@@ -428,10 +388,7 @@ impl Node {
             digest.update((encoded.len() as u64).to_be_bytes());
             digest.update(&encoded);
         }
-        let key = IdempotencyKey {
-            key: key.to_owned(),
-            digest: digest.finalize().into(),
-        };
+        let key = IdempotencyKey { key: key.to_owned(), digest: digest.finalize().into() };
         self.inner.writer.append(drafts, Some(key)).await
     }
 
@@ -450,8 +407,7 @@ impl Node {
     /// # Errors
     /// The event was not emitted at all; see [`EmitError`].
     pub fn emit(&self, event: Draft) -> Result<Option<EmitNumber>, EmitError> {
-        self.emit_all(vec![event])
-            .map(|(first, count)| (count > 0).then_some(first))
+        self.emit_all(vec![event]).map(|(first, count)| (count > 0).then_some(first))
     }
 
     /// Emits events with consecutive numbers; returns the first, and how many are numbered.
@@ -486,10 +442,7 @@ impl Node {
     /// # Errors
     /// See [`QueryError`].
     pub async fn query(&self, query: Query) -> Result<Page, QueryError> {
-        self.inner
-            .reading
-            .run(move |reader| query::page(reader, &query))
-            .await
+        self.inner.reading.run(move |reader| query::page(reader, &query)).await
     }
 
     /// One entry; two or more where branches of its author share the seq.
@@ -497,9 +450,7 @@ impl Node {
     /// # Errors
     /// The store can't be read.
     pub async fn get(&self, id: EntryId) -> Result<Vec<Entry>, QueryError> {
-        self.read(move |reader| query::find(reader, id))
-            .await
-            .map_err(QueryError::from)
+        self.read(move |reader| query::find(reader, id)).await.map_err(QueryError::from)
     }
 
     /// Runs a reading of the store on a thread that may block.
@@ -535,23 +486,13 @@ impl Node {
         let enough = async { while have() < wanted && bell.changed().await.is_ok() {} };
         match tokio::time::timeout(patience, enough).await {
             Ok(()) => Ok(()),
-            Err(_) => Err(ReplicationError::Timeout {
-                found: have(),
-                wanted,
-                waited: patience,
-            }),
+            Err(_) => Err(ReplicationError::Timeout { found: have(), wanted, waited: patience }),
         }
     }
 
     /// Resolves once [`Node::shutdown`] has begun: whoever serves the node ends then.
     pub async fn closing(&self) {
-        drop(
-            self.inner
-                .closing
-                .subscribe()
-                .wait_for(|closing| *closing)
-                .await,
-        );
+        drop(self.inner.closing.subscribe().wait_for(|closing| *closing).await);
     }
 
     /// Ends the node: takes nothing more, writes what is in the ring, tells the peers, and lets

@@ -318,9 +318,7 @@ impl crate::core::log::Past for Box<dyn Reader> {
 /// It is not what was written.
 fn whole(change: &Change) -> Result<(), StoreError> {
     change.open().map(|_| ()).map_err(|damage| {
-        let Change {
-            author, first_seq, ..
-        } = change;
+        let Change { author, first_seq, .. } = change;
         StoreError::Damaged(format!("the change at {author}:{first_seq}: {damage}"))
     })
 }

@@ -15,9 +15,7 @@ async fn open(
     member: &Member,
     others: &[&Member],
 ) -> Node {
-    Node::open(config(&directory.path().join(name), member, others))
-        .await
-        .unwrap()
+    Node::open(config(&directory.path().join(name), member, others)).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -29,9 +27,7 @@ async fn three_nodes_print_the_same_merged_log() {
     let c = open(&directory, "c", &m[2], &[&m[0], &m[1]]).await;
     for round in 0..20 {
         for (name, node) in [("a", &a), ("b", &b), ("c", &c)] {
-            node.append(note("t", &format!("{name}{round}")))
-                .await
-                .unwrap();
+            node.append(note("t", &format!("{name}{round}"))).await.unwrap();
         }
     }
     until_equal(&[&a, &b, &c], 60).await;
@@ -67,9 +63,7 @@ async fn a_node_that_was_away_catches_up() {
     b.append(note("t", "before")).await.unwrap();
     until_equal(&[&a, &b], 1).await;
     b.shutdown().await.unwrap();
-    let drafts = (0..10_000)
-        .map(|n| note("t", &format!("line {n}")))
-        .collect();
+    let drafts = (0..10_000).map(|n| note("t", &format!("line {n}"))).collect();
     a.append_all(drafts).await.unwrap();
     let b = open(&directory, "b", &m[1], &[&m[0]]).await;
     until_equal(&[&a, &b], 10_001).await;
@@ -96,10 +90,7 @@ async fn a_node_whose_disk_was_lost_gets_its_own_entries_back_and_goes_on_above_
     let receipt = b.append(note("t", "again")).await.unwrap();
     assert_eq!(receipt.id.seq.0, 5);
     until_equal(&[&a, &b], 6).await;
-    assert_eq!(
-        texts(&merged(&a).await),
-        ["b0", "b1", "b2", "b3", "b4", "again"]
-    );
+    assert_eq!(texts(&merged(&a).await), ["b0", "b1", "b2", "b3", "b4", "again"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

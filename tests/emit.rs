@@ -10,13 +10,8 @@ use towline::words::{EmitNumber, Gap, GapReason, Kind};
 use towline::{Config, Draft, Entry, Node};
 
 async fn open(store: impl Store + 'static, ring: usize) -> Node {
-    let storage = Storage::Opened {
-        secret: SECRET,
-        store: Box::new(store),
-    };
-    Node::open(Config::with_storage(storage).emit_ring(ring))
-        .await
-        .unwrap()
+    let storage = Storage::Opened { secret: SECRET, store: Box::new(store) };
+    Node::open(Config::with_storage(storage).emit_ring(ring)).await.unwrap()
 }
 
 fn event(n: u64) -> Draft {
@@ -91,10 +86,7 @@ async fn a_paused_recorder_leaves_one_gap_with_the_exact_range() {
     let gap = Gap::new(EmitNumber(1), EmitNumber(84), GapReason::Lag);
     assert_eq!(gaps(&log), [gap]);
     let status = node.status().await.unwrap();
-    assert_eq!(
-        (status.emitted, status.recorded, status.dropped, status.gaps),
-        (101, 17, 84, 1)
-    );
+    assert_eq!((status.emitted, status.recorded, status.dropped, status.gaps), (101, 17, 84, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -110,10 +102,7 @@ async fn a_gap_stands_ahead_of_the_next_event_in_the_same_change() {
     drop(gate);
     until(&[&node], |s| s[0].recorded + s[0].dropped == 10).await;
     let log = merged(&node).await;
-    let at = log
-        .iter()
-        .position(|entry| Gap::from_entry(entry).is_some())
-        .unwrap();
+    let at = log.iter().position(|entry| Gap::from_entry(entry).is_some()).unwrap();
     assert_eq!(log[at].change, log[at + 1].change);
     assert_eq!(accounted(&log[at..=at + 1]), [(1, 5), (6, 6)]);
 }
@@ -138,9 +127,7 @@ async fn emitters_at_the_same_time_share_the_numbers() {
     let emit = |_| {
         let node = node.clone();
         tokio::task::spawn_blocking(move || {
-            (0..1_000)
-                .map(|_| node.emit(note("t", "x")).unwrap().unwrap().0)
-                .collect::<Vec<_>>()
+            (0..1_000).map(|_| node.emit(note("t", "x")).unwrap().unwrap().0).collect::<Vec<_>>()
         })
     };
     let mut numbers = Vec::new();
@@ -172,13 +159,8 @@ async fn a_crash_leaves_an_inexact_gap_and_the_numbers_go_on_above_it() {
     let node = open(kept, 64).await;
     until(&[&node], |s| s[0].gaps == 1).await;
     let log = merged(&node).await;
-    let [gap] = gaps(&log)[..] else {
-        panic!("{log:?}")
-    };
-    assert_eq!(
-        (gap.from, gap.reason, gap.exact),
-        (EmitNumber(1), GapReason::Crash, false)
-    );
+    let [gap] = gaps(&log)[..] else { panic!("{log:?}") };
+    assert_eq!((gap.from, gap.reason, gap.exact), (EmitNumber(1), GapReason::Crash, false));
     let first = node.emit(note("t", "x")).unwrap().unwrap();
     assert_eq!(first.0, gap.to.0 + 1);
     let status = node.status().await.unwrap();
@@ -262,25 +244,18 @@ async fn a_kind_decides_how_its_events_are_delivered() {
     }
     assert_eq!(heard, ["noise", "plain"]);
     until(&[&node], |s| s[0].recorded == 2).await;
-    let recorded: Vec<String> = merged(&node)
-        .await
-        .iter()
-        .map(|entry| entry.body.kind.to_string())
-        .collect();
+    let recorded: Vec<String> =
+        merged(&node).await.iter().map(|entry| entry.body.kind.to_string()).collect();
     assert_eq!(recorded, ["quiet", "plain"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_loss_is_stated_even_if_no_recorded_event_follows_it() {
     let (store, gate) = gated(store());
-    let storage = Storage::Opened {
-        secret: SECRET,
-        store: Box::new(store),
-    };
+    let storage = Storage::Opened { secret: SECRET, store: Box::new(store) };
     let noise = Kind::parse("noise").unwrap();
-    let config = Config::with_storage(storage)
-        .emit_ring(8)
-        .delivery(noise, Delivery::BroadcastOnly);
+    let config =
+        Config::with_storage(storage).emit_ring(8).delivery(noise, Delivery::BroadcastOnly);
     let opening = tokio::spawn(Node::open(config));
     gate.until_waiting();
     gate.pass();

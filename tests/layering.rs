@@ -10,15 +10,8 @@ use std::fmt;
 use std::path::Path;
 
 /// The top-level modules, each with its height. `lib.rs` and `main.rs` stand above all of them.
-const LAYERS: [(&str, u8); 7] = [
-    ("words", 0),
-    ("core", 1),
-    ("store", 2),
-    ("net", 2),
-    ("node", 3),
-    ("cli", 4),
-    ("http", 4),
-];
+const LAYERS: [(&str, u8); 7] =
+    [("words", 0), ("core", 1), ("store", 2), ("net", 2), ("node", 3), ("cli", 4), ("http", 4)];
 
 /// The one import between modules of the same height: `towline run` starts the HTTP server.
 const SIDEWAYS: [(&str, &str); 1] = [("cli", "http")];
@@ -32,10 +25,7 @@ const HOMES: [(&str, &[&str]); 8] = [
     ("quinn", &["src/net"]),
     ("rustls", &["src/net"]),
     ("rcgen", &["src/net"]),
-    (
-        "automerge",
-        &["src/core/change", "src/core/segment", "src/core/document"],
-    ),
+    ("automerge", &["src/core/change", "src/core/segment", "src/core/document"]),
     ("axum", &["src/http"]),
     ("clap", &["src/cli", "src/main"]),
     ("ureq", &["src/cli"]),
@@ -68,9 +58,8 @@ const IMPURE_PATHS: [&[&str]; 13] = [
 ];
 
 /// Names that say a role and not what the file holds.
-const EMPTY_NAMES: [&str; 8] = [
-    "util", "utils", "common", "helpers", "types", "manager", "handlers", "misc",
-];
+const EMPTY_NAMES: [&str; 8] =
+    ["util", "utils", "common", "helpers", "types", "manager", "handlers", "misc"];
 
 #[test]
 fn imports_point_down() {
@@ -100,17 +89,9 @@ fn only_tests_unwrap() {
 /// Applies one rule to every file under `src/`.
 fn hold(rule: fn(&Source) -> Vec<Finding>) {
     let sources = read_sources();
-    assert!(
-        ROOTS
-            .iter()
-            .any(|root| sources.iter().any(|s| s.file == *root)),
-        "src/ was not found"
-    );
-    let findings: Vec<String> = sources
-        .iter()
-        .flat_map(rule)
-        .map(|finding| finding.to_string())
-        .collect();
+    assert!(ROOTS.iter().any(|root| sources.iter().any(|s| s.file == *root)), "src/ was not found");
+    let findings: Vec<String> =
+        sources.iter().flat_map(rule).map(|finding| finding.to_string()).collect();
     assert!(findings.is_empty(), "\n\n{}\n", findings.join("\n"));
 }
 
@@ -167,18 +148,12 @@ fn crates_away_from_home(source: &Source) -> Vec<Finding> {
         let named = path.segments[0];
         for (outside, homes) in HOMES {
             if named == outside && !source.is_in(homes) {
-                let what = format!(
-                    "{outside} is named under {} only: `{path}`",
-                    homes.join(", ")
-                );
+                let what = format!("{outside} is named under {} only: `{path}`", homes.join(", "));
                 findings.push(source.finding(path.line, what));
             }
         }
         if named == "tokio" && source.is_in(&WITHOUT_TOKIO) {
-            let what = format!(
-                "tokio is never named under {}: `{path}`",
-                WITHOUT_TOKIO.join(", ")
-            );
+            let what = format!("tokio is never named under {}: `{path}`", WITHOUT_TOKIO.join(", "));
             findings.push(source.finding(path.line, what));
         }
     }
@@ -205,18 +180,10 @@ fn impurities(source: &Source) -> Vec<Finding> {
 }
 
 fn empty_names(source: &Source) -> Vec<Finding> {
-    let named = |name: &&&str| {
-        source
-            .file
-            .split('/')
-            .any(|part| part.trim_end_matches(".rs") == **name)
-    };
+    let named =
+        |name: &&&str| source.file.split('/').any(|part| part.trim_end_matches(".rs") == **name);
     let what = |name: &&str| format!("`{name}` says a role; name the file for what it holds");
-    EMPTY_NAMES
-        .iter()
-        .filter(named)
-        .map(|name| source.finding(1, what(name)))
-        .collect()
+    EMPTY_NAMES.iter().filter(named).map(|name| source.finding(1, what(name))).collect()
 }
 
 fn unwraps(source: &Source) -> Vec<Finding> {
@@ -224,20 +191,13 @@ fn unwraps(source: &Source) -> Vec<Finding> {
         return Vec::new();
     }
     let tokens = without_tests(&tokens(&source.text));
-    let calls = tokens
-        .windows(4)
-        .filter(|call| spells(call, &[".", "unwrap", "(", ")"]));
+    let calls = tokens.windows(4).filter(|call| spells(call, &[".", "unwrap", "(", ")"]));
     let what = "`.unwrap()` outside of tests; return the error, or `expect` a provable invariant";
-    calls
-        .map(|call| source.finding(call[1].line, what.to_string()))
-        .collect()
+    calls.map(|call| source.finding(call[1].line, what.to_string())).collect()
 }
 
 fn height(module: &str) -> Option<u8> {
-    LAYERS
-        .iter()
-        .find(|(name, _)| *name == module)
-        .map(|(_, height)| *height)
+    LAYERS.iter().find(|(name, _)| *name == module).map(|(_, height)| *height)
 }
 
 /// One file: its path from the root of the repository, with `/`, and its text.
@@ -255,18 +215,12 @@ impl Source {
 
     fn is_in(&self, homes: &[&str]) -> bool {
         homes.iter().any(|home| {
-            self.file
-                .strip_prefix(home)
-                .is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
+            self.file.strip_prefix(home).is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
         })
     }
 
     fn finding(&self, line: usize, what: String) -> Finding {
-        Finding {
-            file: self.file.clone(),
-            line,
-            what,
-        }
+        Finding { file: self.file.clone(), line, what }
     }
 }
 
@@ -285,10 +239,7 @@ fn read_folder(root: &Path, folder: &str, sources: &mut Vec<Source>) {
     let entries = std::fs::read_dir(root.join(folder)).expect("the folder is readable");
     for entry in entries {
         let entry = entry.expect("the folder is readable");
-        let name = entry
-            .file_name()
-            .into_string()
-            .expect("the file's name is UTF-8");
+        let name = entry.file_name().into_string().expect("the file's name is UTF-8");
         let file = format!("{folder}/{name}");
         if entry.path().is_dir() {
             read_folder(root, &file, sources);
@@ -317,11 +268,7 @@ fn is_word_char(c: char) -> bool {
 }
 
 fn spells(tokens: &[Token], words: &[&str]) -> bool {
-    tokens.len() == words.len()
-        && tokens
-            .iter()
-            .zip(words)
-            .all(|(token, word)| token.text == *word)
+    tokens.len() == words.len() && tokens.iter().zip(words).all(|(token, word)| token.text == *word)
 }
 
 fn tokens(text: &str) -> Vec<Token<'_>> {
@@ -338,10 +285,7 @@ fn tokens(text: &str) -> Vec<Token<'_>> {
                     ':' if rest.starts_with("::") => 2,
                     _ => first.len_utf8(),
                 };
-                tokens.push(Token {
-                    text: &rest[..length],
-                    line,
-                });
+                tokens.push(Token { text: &rest[..length], line });
                 length
             }
         };
@@ -353,9 +297,7 @@ fn tokens(text: &str) -> Vec<Token<'_>> {
 
 /// The length of what stands at the start of `rest` and is no token, if that is so.
 fn skipped(rest: &str) -> Option<usize> {
-    let space = rest
-        .find(|c: char| !c.is_whitespace())
-        .unwrap_or(rest.len());
+    let space = rest.find(|c: char| !c.is_whitespace()).unwrap_or(rest.len());
     if space > 0 {
         return Some(space);
     }
@@ -402,8 +344,7 @@ fn until_quote(inside: &str, quote: char) -> usize {
 
 fn raw_string(rest: &str) -> Option<usize> {
     let prefix = ["r", "br", "cr"].into_iter().find(|prefix| {
-        rest.strip_prefix(prefix)
-            .is_some_and(|r| r.trim_start_matches('#').starts_with('"'))
+        rest.strip_prefix(prefix).is_some_and(|r| r.trim_start_matches('#').starts_with('"'))
     })?;
     let opening = rest.find('"')? + 1;
     let closing = format!("\"{}", "#".repeat(opening - prefix.len() - 1));
@@ -496,11 +437,7 @@ fn paths<'a>(tokens: &[Token<'a>]) -> Vec<Named<'a>> {
             }
             "extern" if text(at + 1) == "crate" => {
                 at += 2;
-                found.push(Named {
-                    segments: vec![text(at)],
-                    scope: scope(),
-                    line,
-                });
+                found.push(Named { segments: vec![text(at)], scope: scope(), line });
             }
             word if tokens[at].is_word() && text(at + 1) == "::" && !continues(tokens, at) => {
                 let mut segments = vec![word];
@@ -508,11 +445,7 @@ fn paths<'a>(tokens: &[Token<'a>]) -> Vec<Named<'a>> {
                     segments.push(text(at + 2));
                     at += 2;
                 }
-                found.push(Named {
-                    segments,
-                    scope: scope(),
-                    line,
-                });
+                found.push(Named { segments, scope: scope(), line });
             }
             _ => {}
         }
@@ -576,9 +509,7 @@ fn use_tree<'a>(
 /// `#![cfg(test)]` opens the file.
 fn without_tests<'a>(tokens: &[Token<'a>]) -> Vec<Token<'a>> {
     let starts = |at: usize, words: &[&str]| {
-        tokens
-            .get(at..at + words.len())
-            .is_some_and(|part| spells(part, words))
+        tokens.get(at..at + words.len()).is_some_and(|part| spells(part, words))
     };
     let mut kept = Vec::new();
     let mut at = 0;
@@ -623,10 +554,7 @@ mod the_rules {
     type Rule = fn(&Source) -> Vec<Finding>;
 
     fn findings(rule: Rule, file: &str, text: &str) -> Vec<String> {
-        let source = Source {
-            file: file.to_string(),
-            text: text.to_string(),
-        };
+        let source = Source { file: file.to_string(), text: text.to_string() };
         rule(&source).iter().map(Finding::to_string).collect()
     }
 
@@ -667,10 +595,7 @@ mod the_rules {
     fn an_import_may_point_down_or_stay() {
         let accepts = |file, text| accepts(imports_that_point_up, file, &[text]);
         accepts("src/words.rs", "use crate::words::Seq;");
-        accepts(
-            "src/core/log.rs",
-            "use crate::{core::change, words::{Seq, time}};",
-        );
+        accepts("src/core/log.rs", "use crate::{core::change, words::{Seq, time}};");
         accepts("src/store.rs", "use crate::core::{self, Batch as B};");
         accepts("src/node/writer.rs", "use crate::store; use crate::net::*;");
         accepts("src/http/page.rs", "fn f(node: &crate::node::Node) {}");
@@ -693,41 +618,21 @@ mod the_rules {
 
     #[test]
     fn store_and_net_are_strangers() {
-        refuses(
-            imports_that_point_up,
-            "src/store/sqlite.rs",
-            &["use crate::net::Link;"],
-        );
-        refuses(
-            imports_that_point_up,
-            "src/net/link.rs",
-            &["use crate::store::Store;"],
-        );
+        refuses(imports_that_point_up, "src/store/sqlite.rs", &["use crate::net::Link;"]);
+        refuses(imports_that_point_up, "src/net/link.rs", &["use crate::store::Store;"]);
     }
 
     #[test]
     fn cli_may_name_http_and_http_never_cli() {
-        accepts(
-            imports_that_point_up,
-            "src/cli/run.rs",
-            &["use crate::http::serve;"],
-        );
-        refuses(
-            imports_that_point_up,
-            "src/http/serve.rs",
-            &["use crate::cli::Output;"],
-        );
+        accepts(imports_that_point_up, "src/cli/run.rs", &["use crate::http::serve;"]);
+        refuses(imports_that_point_up, "src/http/serve.rs", &["use crate::cli::Output;"]);
     }
 
     #[test]
     fn super_is_followed_to_where_it_leads() {
         let down = ["use super::change;", "use super::super::words::Seq;"];
         accepts(imports_that_point_up, "src/core/log.rs", &down);
-        refuses(
-            imports_that_point_up,
-            "src/core/log.rs",
-            &["use super::super::store::Store;"],
-        );
+        refuses(imports_that_point_up, "src/core/log.rs", &["use super::super::store::Store;"]);
         let up = ["use super::{words, store};", "use self::super::store;"];
         refuses(imports_that_point_up, "src/core.rs", &up);
     }
@@ -745,12 +650,8 @@ mod the_rules {
 
     #[test]
     fn the_crate_root_is_no_way_around() {
-        let ways = [
-            "use crate::Node;",
-            "use crate::*;",
-            "use crate as root;",
-            "use towline::node::Node;",
-        ];
+        let ways =
+            ["use crate::Node;", "use crate::*;", "use crate as root;", "use towline::node::Node;"];
         refuses(imports_that_point_up, "src/core/log.rs", &ways);
     }
 
@@ -762,10 +663,7 @@ mod the_rules {
 
     #[test]
     fn a_visibility_is_no_import() {
-        let texts = [
-            "pub(crate) fn f() {} pub(super) fn g() {}",
-            "pub(in crate::core) struct S;",
-        ];
+        let texts = ["pub(crate) fn f() {} pub(super) fn g() {}", "pub(in crate::core) struct S;"];
         accepts(imports_that_point_up, "src/core/log.rs", &texts);
     }
 
@@ -784,12 +682,7 @@ mod the_rules {
             }
             const QUOTE: char = '\'';
         "##;
-        for rule in [
-            imports_that_point_up,
-            crates_away_from_home,
-            impurities,
-            unwraps,
-        ] {
+        for rule in [imports_that_point_up, crates_away_from_home, impurities, unwraps] {
             accepts(rule, "src/core/log.rs", &[text]);
         }
         let and_a_fault = format!("{text} use crate::net::Link;");
@@ -825,29 +718,19 @@ mod the_rules {
 
     #[test]
     fn a_word_that_only_looks_like_a_crate_is_none() {
-        let texts = [
-            "export::automerge(); x.automerge();",
-            "let quinn = 1; tokio_util::sync::x();",
-        ];
+        let texts =
+            ["export::automerge(); x.automerge();", "let quinn = 1; tokio_util::sync::x();"];
         accepts(crates_away_from_home, "src/node.rs", &texts);
     }
 
     #[test]
     fn the_synchronous_part_never_names_tokio() {
-        let texts = [
-            "use tokio::sync::watch;",
-            "tokio::spawn(f);",
-            "#[tokio::test] async fn f() {}",
-        ];
+        let texts =
+            ["use tokio::sync::watch;", "tokio::spawn(f);", "#[tokio::test] async fn f() {}"];
         for file in ["src/words/time.rs", "src/core.rs", "src/store/sqlite.rs"] {
             refuses(crates_away_from_home, file, &texts);
         }
-        for file in [
-            "src/net/link.rs",
-            "src/node.rs",
-            "src/http.rs",
-            "src/cli/run.rs",
-        ] {
+        for file in ["src/net/link.rs", "src/node.rs", "src/http.rs", "src/cli/run.rs"] {
             accepts(crates_away_from_home, file, &texts);
         }
     }
@@ -878,11 +761,8 @@ mod the_rules {
 
     #[test]
     fn words_and_core_may_name_addresses_and_times() {
-        let texts = [
-            "use std::net::SocketAddr;",
-            "fn f(now: Instant) {}",
-            "use rand_core::RngCore;",
-        ];
+        let texts =
+            ["use std::net::SocketAddr;", "fn f(now: Instant) {}", "use rand_core::RngCore;"];
         accepts(impurities, "src/core/log.rs", &texts);
     }
 
@@ -917,10 +797,6 @@ mod the_rules {
             "fn f() { x.unwrap_or(1); y.unwrap_or_default(); unwrap() }",
         ];
         accepts(unwraps, "src/core/log.rs", &texts);
-        accepts(
-            unwraps,
-            "src/core/log/tests.rs",
-            &["fn f() { x.unwrap(); }"],
-        );
+        accepts(unwraps, "src/core/log/tests.rs", &["fn f() { x.unwrap(); }"]);
     }
 }

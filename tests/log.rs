@@ -34,10 +34,7 @@ async fn seqs_are_contiguous_from_zero_and_receipts_say_where() {
         assert_eq!((receipt.id.seq.0, receipt.offset.0), (n, n));
         let found = node.get(receipt.id).await.unwrap();
         assert_eq!(texts(&found), [n.to_string()]);
-        assert_eq!(
-            (found[0].change, found[0].offset),
-            (receipt.hash, receipt.offset)
-        );
+        assert_eq!((found[0].change, found[0].offset), (receipt.hash, receipt.offset));
     }
 }
 
@@ -49,14 +46,7 @@ async fn appenders_at_the_same_time_leave_no_hole() {
         tokio::spawn(async move {
             let mut seqs = Vec::new();
             for k in 0..20 {
-                seqs.push(
-                    node.append(note("t", &format!("{n}/{k}")))
-                        .await
-                        .unwrap()
-                        .id
-                        .seq
-                        .0,
-                );
+                seqs.push(node.append(note("t", &format!("{n}/{k}"))).await.unwrap().id.seq.0);
             }
             seqs
         })
@@ -65,10 +55,7 @@ async fn appenders_at_the_same_time_leave_no_hole() {
     for appending in (0..64).map(append).collect::<Vec<_>>() {
         seqs.extend(appending.await.unwrap());
     }
-    assert_eq!(
-        seqs.into_iter().collect::<Vec<_>>(),
-        (0..64 * 20).collect::<Vec<_>>()
-    );
+    assert_eq!(seqs.into_iter().collect::<Vec<_>>(), (0..64 * 20).collect::<Vec<_>>());
     let times: Vec<_> = merged(&node).await.iter().map(|entry| entry.time).collect();
     assert!(times.windows(2).all(|pair| pair[0] < pair[1]));
 }
@@ -78,15 +65,9 @@ async fn all_drafts_of_a_call_are_appended_or_none() {
     let node = in_memory().await;
     let mut drafts: Vec<Draft> = (0..3).map(|n| note("t", &n.to_string())).collect();
     drafts[2].data = vec![0; PAYLOAD_BYTES + 1].into();
-    assert!(matches!(
-        node.append_all(drafts).await,
-        Err(AppendError::Draft(_))
-    ));
+    assert!(matches!(node.append_all(drafts).await, Err(AppendError::Draft(_))));
     assert_eq!(node.append_all(Vec::new()).await, Err(AppendError::Nothing));
-    assert_eq!(
-        node.append(note("t", "first")).await.unwrap().id.seq,
-        Seq(0)
-    );
+    assert_eq!(node.append(note("t", "first")).await.unwrap().id.seq, Seq(0));
 }
 
 #[tokio::test]
@@ -107,20 +88,12 @@ async fn payloads_at_the_bound_come_back_exactly() {
     let node = in_memory().await;
     let large: Vec<u8> = (0..PAYLOAD_BYTES).map(|n| (n * 7 % 256) as u8).collect();
     let draft = |data: &[u8]| Draft::bytes("t", "k", "application/octet-stream", data.to_vec());
-    let drafts = (0..12)
-        .map(|_| draft(&large).unwrap())
-        .chain([draft(b"").unwrap()])
-        .collect();
+    let drafts = (0..12).map(|_| draft(&large).unwrap()).chain([draft(b"").unwrap()]).collect();
     let receipts = node.append_all(drafts).await.unwrap();
     for receipt in &receipts[..12] {
         assert_eq!(node.get(receipt.id).await.unwrap()[0].body.data, large);
     }
-    assert!(
-        node.get(receipts[12].id).await.unwrap()[0]
-            .body
-            .data
-            .is_empty()
-    );
+    assert!(node.get(receipts[12].id).await.unwrap()[0].body.data.is_empty());
 }
 
 #[tokio::test]
@@ -204,9 +177,7 @@ async fn a_follower_sees_snapshot_and_live_entries_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_follower_resumes_from_its_cursor_without_loss_or_repetition() {
     let node = in_memory().await;
-    node.append_all((0..100).map(|n| note("t", &n.to_string())).collect())
-        .await
-        .unwrap();
+    node.append_all((0..100).map(|n| note("t", &n.to_string())).collect()).await.unwrap();
     let mut seen = Vec::new();
     let mut from = From::Start;
     while seen.len() < 100 {
@@ -226,10 +197,7 @@ async fn a_follower_is_told_once_when_the_snapshot_ends() {
     for (from, before) in [(From::Start, 1), (From::End, 0), (From::Last(5), 1)] {
         let mut follow = node.follow(Filter::all(), from).await.unwrap();
         for _ in 0..before {
-            assert!(matches!(
-                follow.next().await,
-                Ok(Some(Followed::Entry { .. }))
-            ));
+            assert!(matches!(follow.next().await, Ok(Some(Followed::Entry { .. }))));
         }
         assert_eq!(follow.next().await, Ok(Some(Followed::CaughtUp)));
     }
@@ -239,17 +207,9 @@ async fn a_follower_is_told_once_when_the_snapshot_ends() {
 async fn a_follower_of_the_last_entries_counts_only_what_passes() {
     let node = in_memory().await;
     for n in 0..20 {
-        node.append(note(
-            if n % 2 == 0 { "even" } else { "odd" },
-            &n.to_string(),
-        ))
-        .await
-        .unwrap();
+        node.append(note(if n % 2 == 0 { "even" } else { "odd" }, &n.to_string())).await.unwrap();
     }
-    let mut follow = node
-        .follow(Filter::topic("even"), From::Last(3))
-        .await
-        .unwrap();
+    let mut follow = node.follow(Filter::topic("even"), From::Last(3)).await.unwrap();
     let mut seen = Vec::new();
     for _ in 0..3 {
         seen.push(next_entry(&mut follow).await);
@@ -260,10 +220,7 @@ async fn a_follower_of_the_last_entries_counts_only_what_passes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_is_told_of_an_entry_before_it_is_committed() {
     let (store, gate) = gated(store());
-    let storage = Storage::Opened {
-        secret: SECRET,
-        store: Box::new(store),
-    };
+    let storage = Storage::Opened { secret: SECRET, store: Box::new(store) };
     let opening = tokio::spawn(Node::open(Config::with_storage(storage)));
     gate.until_waiting(); // the reservation of emit numbers
     gate.pass();
@@ -288,18 +245,12 @@ async fn nobody_is_told_of_an_entry_before_it_is_committed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_failed_commit_the_node_writes_no_more_and_goes_on_reading() {
-    let storage = Storage::Opened {
-        secret: SECRET,
-        store: Box::new(Failing::after(2)),
-    };
+    let storage = Storage::Opened { secret: SECRET, store: Box::new(Failing::after(2)) };
     let node = Node::open(Config::with_storage(storage)).await.unwrap();
     node.append(note("t", "good")).await.unwrap();
     for _ in 0..2 {
         let refused = node.append(note("t", "bad")).await;
-        assert!(
-            matches!(refused, Err(AppendError::Poisoned(_))),
-            "{refused:?}"
-        );
+        assert!(matches!(refused, Err(AppendError::Poisoned(_))), "{refused:?}");
     }
     assert!(node.emit(note("t", "bad")).is_err());
     assert_eq!(texts(&merged(&node).await), ["good"]);
@@ -322,46 +273,22 @@ async fn filters_choose_by_every_field() {
     let draft = |topic: &str, kind: &str, text: &str| Draft::text(topic, kind, text).unwrap();
     node.append(draft("a", "x", "one")).await.unwrap();
     node.append(draft("b", "x", "two")).await.unwrap();
-    node.append(draft("a", "y", "three").for_tenant("acme").unwrap())
-        .await
-        .unwrap();
+    node.append(draft("a", "y", "three").for_tenant("acme").unwrap()).await.unwrap();
     let chosen = |filter: Filter| {
         let node = node.clone();
         async move { texts(&all(&node, Query::merged().filter(filter)).await) }
     };
-    let topic = Filter {
-        topic: Topic::parse("a").ok(),
-        ..Filter::all()
-    };
-    let kind = Filter {
-        kind: Kind::parse("x").ok(),
-        ..Filter::all()
-    };
-    let tenant = Filter {
-        tenant: Tenant::parse("acme").ok(),
-        ..Filter::all()
-    };
-    let grep = Filter {
-        grep: Some("t".into()),
-        ..Filter::all()
-    };
-    let nobody = Filter {
-        author: Some(towline::words::NodeId([0; 32])),
-        ..Filter::all()
-    };
+    let topic = Filter { topic: Topic::parse("a").ok(), ..Filter::all() };
+    let kind = Filter { kind: Kind::parse("x").ok(), ..Filter::all() };
+    let tenant = Filter { tenant: Tenant::parse("acme").ok(), ..Filter::all() };
+    let grep = Filter { grep: Some("t".into()), ..Filter::all() };
+    let nobody = Filter { author: Some(towline::words::NodeId([0; 32])), ..Filter::all() };
     assert_eq!(chosen(topic).await, ["one", "three"]);
     assert_eq!(chosen(kind).await, ["one", "two"]);
     assert_eq!(chosen(tenant).await, ["three"]);
     assert_eq!(chosen(grep).await, ["two", "three"]);
     assert!(chosen(nobody).await.is_empty());
-    assert!(
-        chosen(Filter {
-            gaps: Gaps::Only,
-            ..Filter::all()
-        })
-        .await
-        .is_empty()
-    );
+    assert!(chosen(Filter { gaps: Gaps::Only, ..Filter::all() }).await.is_empty());
     let hour = Duration::from_secs(3_600);
     assert_eq!(all(&node, Query::merged().since(hour)).await.len(), 3);
     assert!(all(&node, Query::merged().until(hour)).await.is_empty());
@@ -373,9 +300,7 @@ async fn a_listing_by_pages_is_the_listing_in_every_order_and_direction() {
     let mut node = Node::open(Config::new(directory.path())).await.unwrap();
     for round in 0..4u64 {
         for n in 0..6 {
-            let drafts = (0..=n)
-                .map(|k| note("t", &format!("{round}/{n}/{k}")))
-                .collect();
+            let drafts = (0..=n).map(|k| note("t", &format!("{round}/{n}/{k}"))).collect();
             node.append_all(drafts).await.unwrap();
         }
         node.shutdown().await.unwrap(); // the next life opens another segment
@@ -403,57 +328,35 @@ async fn a_listing_by_pages_is_the_listing_in_every_order_and_direction() {
 #[tokio::test]
 async fn a_listing_is_not_disturbed_by_what_comes_meanwhile() {
     let node = in_memory().await;
-    node.append_all((0..10).map(|n| note("t", &n.to_string())).collect())
-        .await
-        .unwrap();
+    node.append_all((0..10).map(|n| note("t", &n.to_string())).collect()).await.unwrap();
     let first = node.query(Query::merged().limit(4)).await.unwrap();
     node.append(note("t", "later")).await.unwrap();
     let rest = all(&node, Query::merged().after(first.next.unwrap())).await;
-    assert_eq!(
-        texts(&rest),
-        (4..10).map(|n| n.to_string()).collect::<Vec<_>>()
-    );
+    assert_eq!(texts(&rest), (4..10).map(|n| n.to_string()).collect::<Vec<_>>());
 }
 
 #[tokio::test]
 async fn cursors_and_limits_that_mean_nothing_are_refused() {
     let (node, other) = (in_memory().await, in_memory().await);
     for node in [&node, &other] {
-        node.append_all((0..3).map(|n| note("t", &n.to_string())).collect())
-            .await
-            .unwrap();
+        node.append_all((0..3).map(|n| note("t", &n.to_string())).collect()).await.unwrap();
     }
     let page = node.query(Query::merged().limit(1)).await.unwrap();
     let cursor = page.next.unwrap();
     let elsewhere = other.query(Query::merged().after(cursor)).await;
     assert_eq!(elsewhere, Err(QueryError::Cursor(CursorError::OtherStore)));
-    let arrival = node
-        .query(Query::in_order(Order::Arrival).after(cursor))
-        .await;
+    let arrival = node.query(Query::in_order(Order::Arrival).after(cursor)).await;
     assert_eq!(arrival, Err(QueryError::Cursor(CursorError::OtherOrder)));
-    assert_eq!(
-        node.query(Query::merged().limit(0)).await,
-        Err(QueryError::Limit(0))
-    );
-    assert!(matches!(
-        node.query(Query::merged().limit(10_001)).await,
-        Err(QueryError::Limit(_))
-    ));
+    assert_eq!(node.query(Query::merged().limit(0)).await, Err(QueryError::Limit(0)));
+    assert!(matches!(node.query(Query::merged().limit(10_001)).await, Err(QueryError::Limit(_))));
     let followed = node.follow(Filter::all(), From::Cursor(cursor)).await;
-    assert!(matches!(
-        followed,
-        Err(QueryError::Cursor(CursorError::OtherOrder))
-    ));
+    assert!(matches!(followed, Err(QueryError::Cursor(CursorError::OtherOrder))));
 }
 
 #[tokio::test]
 async fn an_entry_that_is_not_there_is_not_found() {
     let node = in_memory().await;
-    let id = EntryId {
-        author: node.id(),
-        seq: Seq(7),
-        segment: None,
-    };
+    let id = EntryId { author: node.id(), seq: Seq(7), segment: None };
     assert_eq!(node.get(id).await, Ok(Vec::new()));
 }
 
@@ -462,16 +365,11 @@ async fn a_store_verifies_from_its_first_entry_to_its_last() {
     let directory = tempfile::tempdir().unwrap();
     for life in 0..3 {
         let node = Node::open(Config::new(directory.path())).await.unwrap();
-        let drafts = (0..9_000)
-            .map(|n| note("t", &format!("{life} {n}")))
-            .collect();
+        let drafts = (0..9_000).map(|n| note("t", &format!("{life} {n}"))).collect();
         node.append_all(drafts).await.unwrap();
         if life == 2 {
-            let verified = node
-                .read(|reader| Ok(verify(reader, |_, _| {})))
-                .await
-                .unwrap()
-                .unwrap();
+            let verified =
+                node.read(|reader| Ok(verify(reader, |_, _| {}))).await.unwrap().unwrap();
             assert_eq!((verified.entries, verified.authors), (27_000, 1));
             assert!(verified.segments >= 6);
         }

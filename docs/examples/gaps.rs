@@ -28,10 +28,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             None => recorded += 1,
         }
     }
-    println!(
-        "{recorded} recorded + {dropped} dropped = {} emitted",
-        recorded + dropped
-    );
+    println!("{recorded} recorded + {dropped} dropped = {} emitted", recorded + dropped);
     node.shutdown().await?;
     Ok(())
 }

@@ -20,45 +20,26 @@ async fn main() -> Result<(), Failure> {
     // A node's id is made with its data directory; the second directory joins the first's cluster.
     let made = DataDirectory::open(&here, None)?;
     let cluster = made.cluster();
-    let first = PeerAddress {
-        node: made.identity().node_id(),
-        address: free_address()?,
-    };
+    let first = PeerAddress { node: made.identity().node_id(), address: free_address()? };
     drop(made);
     let made = DataDirectory::open(&there, Some(cluster))?;
-    let second = PeerAddress {
-        node: made.identity().node_id(),
-        address: free_address()?,
-    };
+    let second = PeerAddress { node: made.identity().node_id(), address: free_address()? };
     drop(made);
 
     // The first node is alone, and writes all the same.
-    let alice = Node::open(
-        Config::new(&here)
-            .name("alice")
-            .listen(first.address)
-            .peer(second),
-    )
-    .await?;
-    for (story, from, to) in [
-        (42, "backlog", "coding"),
-        (43, "backlog", "coding"),
-        (42, "coding", "review"),
-    ] {
+    let alice =
+        Node::open(Config::new(&here).name("alice").listen(first.address).peer(second)).await?;
+    for (story, from, to) in
+        [(42, "backlog", "coding"), (43, "backlog", "coding"), (42, "coding", "review")]
+    {
         alice.append(transition(story, from, to)?).await?;
     }
 
     // The second comes later, writes too, and catches up meanwhile.
-    let bob = Node::open(
-        Config::new(&there)
-            .name("bob")
-            .listen(second.address)
-            .peer(first),
-    )
-    .await?;
+    let bob =
+        Node::open(Config::new(&there).name("bob").listen(second.address).peer(first)).await?;
     let receipt = bob.append(transition(42, "review", "done")?).await?;
-    bob.wait_replicated(receipt.id.seq.plus(1), 1, Duration::from_secs(10))
-        .await?;
+    bob.wait_replicated(receipt.id.seq.plus(1), 1, Duration::from_secs(10)).await?;
     while bob.status().await?.frontier != alice.status().await?.frontier {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -75,11 +56,7 @@ async fn main() -> Result<(), Failure> {
 }
 
 fn transition(story: u32, from: &str, to: &str) -> Result<Draft, Failure> {
-    Ok(Draft::json(
-        &format!("story/{story}"),
-        "transition",
-        &json!({"from": from, "to": to}),
-    )?)
+    Ok(Draft::json(&format!("story/{story}"), "transition", &json!({"from": from, "to": to}))?)
 }
 
 fn line(entry: &Entry) -> String {

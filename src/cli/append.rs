@@ -89,16 +89,11 @@ impl Append {
         let patience = self.timeout.unwrap_or(PATIENCE);
         let parameters = match self.ack {
             Ack::Local => Parameters::new(),
-            ack => vec![
-                ("ack", ack.to_string()),
-                ("timeout", format!("{}ms", patience.as_millis())),
-            ],
+            ack => {
+                vec![("ack", ack.to_string()), ("timeout", format!("{}ms", patience.as_millis()))]
+            }
         };
-        let cut = if self.key.is_some() {
-            Cut::Same
-        } else {
-            Cut::Prompt
-        };
+        let cut = if self.key.is_some() { Cut::Same } else { Cut::Prompt };
         let mut output = global.output();
         let mut receipts = Receipts::new(&mut output);
         let mut batches = 0_u64;
@@ -134,11 +129,7 @@ struct Receipts<'o> {
 
 impl<'o> Receipts<'o> {
     fn new(output: &'o mut Output) -> Self {
-        Self {
-            output,
-            printed: 0,
-            reader_left: false,
-        }
+        Self { output, printed: 0, reader_left: false }
     }
 
     fn print(&mut self, receipts: &[Box<RawValue>]) -> Outcome {

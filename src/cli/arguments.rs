@@ -39,11 +39,8 @@ fn failure(error: &Error) -> Failure {
 
 /// What clap guesses was meant.
 fn suggestion(error: &Error) -> Option<String> {
-    let kinds = [
-        ContextKind::SuggestedArg,
-        ContextKind::SuggestedSubcommand,
-        ContextKind::SuggestedValue,
-    ];
+    let kinds =
+        [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand, ContextKind::SuggestedValue];
     let value = kinds.into_iter().find_map(|kind| error.get(kind))?;
     match value {
         ContextValue::String(text) => Some(text.clone()),
@@ -57,9 +54,5 @@ fn program(usage: &str) -> String {
     let words = usage.trim_start_matches("Usage: ").split_whitespace();
     let names = words.take_while(|word| word.starts_with(|c: char| c.is_ascii_lowercase()));
     let names: Vec<&str> = names.collect();
-    if names.is_empty() {
-        "towline".to_owned()
-    } else {
-        names.join(" ")
-    }
+    if names.is_empty() { "towline".to_owned() } else { names.join(" ") }
 }

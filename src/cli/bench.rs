@@ -61,10 +61,7 @@ impl Bench {
         let payloads = self.payloads()?;
         let place = Place::make(&self.directory)?;
         let mut figures = Vec::new();
-        for part in PARTS
-            .into_iter()
-            .filter(|part| self.only.is_none_or(|only| only == *part))
-        {
+        for part in PARTS.into_iter().filter(|part| self.only.is_none_or(|only| only == *part)) {
             global.note(&format!("measuring {part:?} …").to_lowercase());
             let directory = place.0.join(format!("{part:?}").to_lowercase());
             let made = std::fs::create_dir(&directory);
@@ -90,10 +87,8 @@ impl Bench {
         };
         let what = "the payloads can't be read";
         let content = std::fs::read(path).map_err(|e| Failure::file(what, path, &e))?;
-        let lines: Vec<&[u8]> = content
-            .split(|byte| *byte == b'\n')
-            .filter(|l| !l.is_empty())
-            .collect();
+        let lines: Vec<&[u8]> =
+            content.split(|byte| *byte == b'\n').filter(|l| !l.is_empty()).collect();
         if lines.is_empty() {
             return Err(Failure::new(Code::Nothing, what, "the file has no line"));
         }
@@ -101,12 +96,7 @@ impl Bench {
             let why = format_args!("line {} is over 1 MiB", long + 1);
             return Err(Failure::new(Code::TooLarge, what, why));
         }
-        Ok(lines
-            .into_iter()
-            .cycle()
-            .take(count)
-            .map(<[u8]>::to_vec)
-            .collect())
+        Ok(lines.into_iter().cycle().take(count).map(<[u8]>::to_vec).collect())
     }
 }
 
@@ -143,9 +133,7 @@ fn print(out: &mut Output, figures: &[Figure]) -> Result<(), Stop> {
 
 fn table(figures: &[Figure]) -> Table {
     let mut table = Table::new();
-    table
-        .load_style(presets::NOTHING)
-        .set_header(["measured", "", "", "× limit", "limit", "of"]);
+    table.load_style(presets::NOTHING).set_header(["measured", "", "", "× limit", "limit", "of"]);
     for figure in figures {
         let (ratio, limit, of) = match &figure.limit {
             Some(limit) => (format!("{:.2}", limit.ratio), number(limit.value), limit.of),

@@ -54,16 +54,11 @@ impl Client {
     /// # Errors
     /// It is none that can be spoken to.
     pub fn new(url: &str) -> Result<Self, Failure> {
-        let address = url
-            .strip_prefix("http://")
-            .unwrap_or(url)
-            .trim_end_matches('/');
+        let address = url.strip_prefix("http://").unwrap_or(url).trim_end_matches('/');
         if address.is_empty() || address.contains(['/', '?', '#', '@', ' ']) {
             let why = format_args!("{url:?} is no http://HOST:PORT");
-            return Err(
-                Failure::usage("the node's address can't be understood", why)
-                    .hint("--node http://127.0.0.1:7118"),
-            );
+            return Err(Failure::usage("the node's address can't be understood", why)
+                .hint("--node http://127.0.0.1:7118"));
         }
         let config = Agent::config_builder()
             .http_status_as_error(false)
@@ -72,10 +67,7 @@ impl Client {
             // A node is near; a proxy for the web would not find it.
             .proxy(None)
             .build();
-        Ok(Self {
-            agent: config.into(),
-            base: format!("http://{address}"),
-        })
+        Ok(Self { agent: config.into(), base: format!("http://{address}") })
     }
 
     /// Asks for a value.
@@ -87,10 +79,7 @@ impl Client {
         path: &str,
         parameters: &Parameters,
     ) -> Result<T, Failure> {
-        let request = self
-            .agent
-            .get(self.base.clone() + path)
-            .query_pairs(pairs(parameters));
+        let request = self.agent.get(self.base.clone() + path).query_pairs(pairs(parameters));
         let request = request.config().timeout_global(Some(ANSWER)).build();
         let response = request.header("accept", "application/json").call();
         self.value(response.map_err(|error| self.unreachable(error))?)
@@ -130,32 +119,19 @@ impl Client {
         path: &str,
         parameters: &Parameters,
     ) -> Result<BufReader<impl std::io::Read + use<>>, Failure> {
-        let request = self
-            .agent
-            .get(self.base.clone() + path)
-            .query_pairs(pairs(parameters));
+        let request = self.agent.get(self.base.clone() + path).query_pairs(pairs(parameters));
         let request = request.config().timeout_per_read(Some(SILENCE)).build();
         let response = request.header("accept", "text/event-stream").call();
         let mut response = response.map_err(|error| self.unreachable(error))?;
         if !response.status().is_success() {
             return Err(self.refusal(&mut response));
         }
-        Ok(BufReader::new(
-            response
-                .into_body()
-                .into_with_config()
-                .limit(u64::MAX)
-                .reader(),
-        ))
+        Ok(BufReader::new(response.into_body().into_with_config().limit(u64::MAX).reader()))
     }
 
     /// Says that the node doesn't answer, or not as a node does.
     pub fn lost(&self, why: impl std::fmt::Display) -> Failure {
-        Failure::new(
-            Code::Unreachable,
-            format_args!("no node answers at {}", self.base),
-            why,
-        )
+        Failure::new(Code::Unreachable, format_args!("no node answers at {}", self.base), why)
     }
 
     fn value<T: DeserializeOwned>(&self, mut response: Response<Body>) -> Result<T, Failure> {
@@ -163,11 +139,7 @@ impl Client {
         if !response.status().is_success() && !chosen {
             return Err(self.refusal(&mut response));
         }
-        let body = response
-            .body_mut()
-            .with_config()
-            .limit(ANSWER_BYTES)
-            .read_to_vec();
+        let body = response.body_mut().with_config().limit(ANSWER_BYTES).read_to_vec();
         let body = body.map_err(|error| self.unreachable(error))?;
         serde_json::from_slice(&body).map_err(|error| self.lost(error))
     }
@@ -179,9 +151,7 @@ impl Client {
         let known = problem.and_then(|problem| Some((Code::parse(&problem.code)?, problem)));
         match known {
             Some((code, problem)) => Failure::new(code, problem.title, problem.detail),
-            None => self.lost(format_args!(
-                "something answers {status}, and it is no node"
-            )),
+            None => self.lost(format_args!("something answers {status}, and it is no node")),
         }
     }
 
@@ -198,9 +168,7 @@ impl Client {
 }
 
 fn pairs(parameters: &Parameters) -> impl Iterator<Item = (&'static str, &str)> {
-    parameters
-        .iter()
-        .map(|(name, value)| (*name, value.as_str()))
+    parameters.iter().map(|(name, value)| (*name, value.as_str()))
 }
 
 /// One server-sent event.
@@ -253,10 +221,7 @@ mod tests {
         let text = ": heartbeat\n\nid: o:1\nevent: entry\ndata: {\"a\":1}\n\n:\n\n";
         let mut stream = text.as_bytes();
         let event = Event::read(&mut stream).unwrap().unwrap();
-        assert_eq!(
-            (&*event.id, &*event.name, &*event.data),
-            ("o:1", "entry", "{\"a\":1}")
-        );
+        assert_eq!((&*event.id, &*event.name, &*event.data), ("o:1", "entry", "{\"a\":1}"));
         assert_eq!(Event::read(&mut stream).unwrap(), None);
     }
 }

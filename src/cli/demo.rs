@@ -126,8 +126,7 @@ impl Stage {
     fn introduce(&mut self) -> Result<(), Stop> {
         for member in &self.cluster.members {
             let (name, id) = (member.name, member.node.id().short());
-            self.out
-                .line(format_args!("{name:<9} {id}  http://{}", member.http))?;
+            self.out.line(format_args!("{name:<9} {id}  http://{}", member.http))?;
         }
         self.out.line("")?;
         self.out.flush()
@@ -137,12 +136,8 @@ impl Stage {
         let nodes = self.cluster.members.len();
         let shares = if input.is_empty() {
             let observe = |name| (0..20).map(|_| input::observation(name)).collect();
-            let shares: Result<Vec<Vec<Draft>>, _> = self
-                .cluster
-                .members
-                .iter()
-                .map(|member| observe(member.name))
-                .collect();
+            let shares: Result<Vec<Vec<Draft>>, _> =
+                self.cluster.members.iter().map(|member| observe(member.name)).collect();
             shares
         } else {
             input.deal(nodes)
@@ -155,9 +150,7 @@ impl Stage {
             }
         }
         let appended = self.appended;
-        self.say(format_args!(
-            "{appended} entries appended, dealt out to {nodes} nodes"
-        ))?;
+        self.say(format_args!("{appended} entries appended, dealt out to {nodes} nodes"))?;
         self.cluster.equal().await?;
         self.say("every node holds all of them")
     }
@@ -184,15 +177,11 @@ impl Stage {
                 self.append(at, vec![draft]).await?;
             }
         }
-        self.say(format_args!(
-            "both sides went on: {APART} entries on each, acknowledged"
-        ))?;
+        self.say(format_args!("both sides went on: {APART} entries on each, acknowledged"))?;
         self.force_gap().await?;
         let restarted = self.cluster.members[1].name;
         self.cluster.members[1].restart().await?;
-        self.say(format_args!(
-            "{restarted} was restarted, and replays from disk"
-        ))?;
+        self.say(format_args!("{restarted} was restarted, and replays from disk"))?;
         self.cluster.members[away].wire.heal();
         self.say(format_args!("{name} is connected again"))?;
         self.cluster.equal().await?;
@@ -212,13 +201,7 @@ impl Stage {
                 .map_err(|e| Failure::new(Code::EmitRefused, "an emit of the demo failed", e))?;
             let status = self.recorded(&node).await?;
             if status.gaps > 0 {
-                let Status {
-                    emitted,
-                    recorded,
-                    dropped,
-                    gaps,
-                    ..
-                } = status;
+                let Status { emitted, recorded, dropped, gaps, .. } = status;
                 let name = self.cluster.members[0].name;
                 return self.say(format_args!(
                     "{name} emitted {emitted} events in a burst: {recorded} recorded + {dropped} \
@@ -252,19 +235,13 @@ impl Stage {
             |what: &str, why: String| Err(Failure::new(Code::Verification, what, why).into());
         for status in &statuses {
             if status.entries != expected {
-                let why = format!(
-                    "{} holds {}, expected {expected}",
-                    status.name, status.entries
-                );
+                let why = format!("{} holds {}, expected {expected}", status.name, status.entries);
                 return wrong("the entries don't add up", why);
             }
         }
         let mut logs = Vec::new();
         for member in &self.cluster.members {
-            let verified = member
-                .node
-                .read(|reader| Ok(verify(reader, |_, _| {})))
-                .await;
+            let verified = member.node.read(|reader| Ok(verify(reader, |_, _| {}))).await;
             let verified = verified.map_err(|e| Failure::store("a store can't be read", &e))?;
             verified.map_err(|e| Failure::verification(&member.directory, &e))?;
             logs.push(merged_digest(&member.node).await?);
@@ -273,16 +250,11 @@ impl Stage {
             return wrong("the merged logs differ", "entry by entry".into());
         }
         let nodes = statuses.len();
-        self.say(format_args!(
-            "frontiers are equal: {}",
-            &statuses[0].frontier[..16]
-        ))?;
+        self.say(format_args!("frontiers are equal: {}", &statuses[0].frontier[..16]))?;
         self.say(format_args!(
             "{nodes} merged logs are equal, {expected} entries each, line by line"
         ))?;
-        self.say(format_args!(
-            "{nodes} stores verified: every signature, chain, seq and encoding"
-        ))
+        self.say(format_args!("{nodes} stores verified: every signature, chain, seq and encoding"))
     }
 
     async fn go_on(&mut self, data: &Path) -> Outcome {
@@ -320,10 +292,7 @@ async fn merged_digest(node: &crate::node::Node) -> Result<[u8; 32], Failure> {
     let mut digest = Sha256::new();
     let mut query = Query::merged().limit(10_000);
     loop {
-        let page = node
-            .query(query.clone())
-            .await
-            .map_err(|e| Failure::query(&e))?;
+        let page = node.query(query.clone()).await.map_err(|e| Failure::query(&e))?;
         for entry in &page.entries {
             digest.update(entry.id().to_string());
             digest.update(entry.body.encode(entry.time));

@@ -103,11 +103,7 @@ impl Batch {
 
     /// The content of the request.
     pub fn content(&self, key: Option<String>) -> Content<'_> {
-        Content {
-            content_type: "application/x-ndjson",
-            body: &self.body,
-            key,
-        }
+        Content { content_type: "application/x-ndjson", body: &self.body, key }
     }
 }
 
@@ -146,9 +142,7 @@ impl Drafts {
             None if io::stdin().is_terminal() => {
                 let why = "there is no TEXT, and nothing is piped in";
                 let failure = Failure::usage("there is nothing to read", why);
-                Err(failure
-                    .hint("give a TEXT, pipe lines, or name '-' to type them")
-                    .into())
+                Err(failure.hint("give a TEXT, pipe lines, or name '-' to type them").into())
             }
             _ => self.send_lines(most, cut, &mut send),
         }
@@ -280,9 +274,7 @@ impl Drafts {
 /// What is wrong with the JSON of a line; the line has its number from elsewhere.
 fn in_line(error: &serde_json::Error) -> String {
     let text = error.to_string();
-    let what = text
-        .rsplit_once(" at line ")
-        .map_or(&*text, |(what, _)| what);
+    let what = text.rsplit_once(" at line ").map_or(&*text, |(what, _)| what);
     format!("{what} at column {}", error.column())
 }
 
@@ -291,9 +283,9 @@ fn after(stop: Stop, sent: u64) -> Stop {
     match (stop, sent) {
         (stop, 0) => stop,
         (Stop::Failed(failure), 1) => failure.yet("the entry before it stays").into(),
-        (Stop::Failed(failure), _) => failure
-            .yet(format_args!("the {sent} entries before it stay"))
-            .into(),
+        (Stop::Failed(failure), _) => {
+            failure.yet(format_args!("the {sent} entries before it stay")).into()
+        }
         (stop, _) => stop,
     }
 }

@@ -26,12 +26,7 @@ deterministic CBOR; any Automerge program opens it. As ndjson it is what `query
 )]
 pub struct Export {
     /// What is written
-    #[arg(
-        long,
-        value_enum,
-        default_value = "ndjson",
-        value_name = "automerge|ndjson"
-    )]
+    #[arg(long, value_enum, default_value = "ndjson", value_name = "automerge|ndjson")]
     #[arg(hide_possible_values = true)]
     format: ExportFormat,
     /// Write to this file instead of stdout

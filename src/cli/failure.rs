@@ -44,12 +44,7 @@ impl From<Failure> for Stop {
 impl Failure {
     /// A failure with the usual advice for its code.
     pub fn new(code: Code, what: impl Display, why: impl Display) -> Self {
-        Self {
-            code,
-            what: what.to_string(),
-            why: why.to_string(),
-            hint: None,
-        }
+        Self { code, what: what.to_string(), why: why.to_string(), hint: None }
     }
 
     /// A command line that makes no sense.

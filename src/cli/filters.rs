@@ -34,12 +34,7 @@ pub struct Filters {
     #[arg(long, value_name = "TEXT")]
     grep: Option<String>,
     /// Gaps as any entry, always (tail does), or nothing but gaps
-    #[arg(
-        long,
-        value_enum,
-        value_name = "entries|always|only",
-        hide_possible_values = true
-    )]
+    #[arg(long, value_enum, value_name = "entries|always|only", hide_possible_values = true)]
     gaps: Option<GapsWanted>,
 }
 
@@ -64,10 +59,7 @@ impl Filters {
 
     /// All gaps, and nothing else.
     pub fn only_gaps() -> Self {
-        Self {
-            gaps: Some(GapsWanted::Only),
-            ..Self::default()
-        }
+        Self { gaps: Some(GapsWanted::Only), ..Self::default() }
     }
 
     /// As a filter of a store.
@@ -105,9 +97,7 @@ impl Filters {
             ("grep", self.grep.clone()),
             ("gaps", gaps.map(str::to_owned)),
         ];
-        let given = named
-            .into_iter()
-            .filter_map(|(name, value)| Some((name, value?)));
+        let given = named.into_iter().filter_map(|(name, value)| Some((name, value?)));
         given.collect()
     }
 }

@@ -50,11 +50,7 @@ impl Get {
     }
 
     fn ask(&self, client: &Client) -> Result<Vec<Box<RawValue>>, Stop> {
-        let EntryId {
-            author,
-            seq,
-            segment,
-        } = self.id;
+        let EntryId { author, seq, segment } = self.id;
         let segment = segment.map_or_else(String::new, |segment| format!("@{segment}"));
         let path = format!("/v1/entries/{author}/{seq}{segment}");
         let answer: Box<RawValue> = client.get(&path, &Parameters::new())?;
@@ -71,8 +67,7 @@ impl Get {
             return Err(Failure::new(Code::NotFound, Code::NotFound.title(), why).into());
         }
         let json = entries.iter();
-        json.map(|entry| as_node(&EntryJson::new(entry, Lateness::InOrder)))
-            .collect()
+        json.map(|entry| as_node(&EntryJson::new(entry, Lateness::InOrder))).collect()
     }
 }
 

@@ -24,20 +24,10 @@ or a new one. A directory that is a node's already stays as it is."
 )]
 pub struct Init {
     /// The node's name for people
-    #[arg(
-        long,
-        value_name = "NAME",
-        env = "TOWLINE_NAME",
-        hide_env_values = true
-    )]
+    #[arg(long, value_name = "NAME", env = "TOWLINE_NAME", hide_env_values = true)]
     name: Option<String>,
     /// The cluster to be in, as `towline init` printed it on another node
-    #[arg(
-        long,
-        value_name = "ID",
-        env = "TOWLINE_CLUSTER",
-        hide_env_values = true
-    )]
+    #[arg(long, value_name = "ID", env = "TOWLINE_CLUSTER", hide_env_values = true)]
     cluster: Option<ClusterId>,
 }
 

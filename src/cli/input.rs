@@ -32,11 +32,7 @@ pub enum LineError {
 impl<R: Read> Lines<R> {
     /// The lines of a stream, of at most `most` bytes each.
     pub fn new(input: R, most: usize) -> Self {
-        Self {
-            input: BufReader::with_capacity(READ_AHEAD, input),
-            number: 0,
-            most,
-        }
+        Self { input: BufReader::with_capacity(READ_AHEAD, input), number: 0, most }
     }
 
     /// The next line without its line feed. A last line that has none is a line, too.
@@ -46,9 +42,7 @@ impl<R: Read> Lines<R> {
     pub fn next_line(&mut self) -> Result<Option<Vec<u8>>, LineError> {
         let mut line = Vec::new();
         let bound = self.most as u64 + 1;
-        Read::by_ref(&mut self.input)
-            .take(bound)
-            .read_until(b'\n', &mut line)?;
+        Read::by_ref(&mut self.input).take(bound).read_until(b'\n', &mut line)?;
         if line.is_empty() {
             return Ok(None);
         }
@@ -57,10 +51,7 @@ impl<R: Read> Lines<R> {
             line.pop();
         }
         if line.len() > self.most {
-            return Err(LineError::TooLong {
-                number: self.number,
-                most: self.most,
-            });
+            return Err(LineError::TooLong { number: self.number, most: self.most });
         }
         Ok(Some(line))
     }

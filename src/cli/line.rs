@@ -132,18 +132,13 @@ mod tests {
         let gap = r#"{"from":3,"to":5,"count":3,"reason":"lag","exact":true}"#;
         let entry = entry(&format!(r#""kind":"towline.gap","data":{gap}"#));
         let line = Line(&entry, Paint::Plain).to_string();
-        assert!(
-            line.ends_with("! events 3..=5 were dropped (lag)"),
-            "{line}"
-        );
+        assert!(line.ends_with("! events 3..=5 were dropped (lag)"), "{line}");
     }
 
     #[test]
     fn nothing_in_a_payload_commands_the_terminal() {
         let text = serde_json::json!("a\n\u{1b}[31m\u{202e}\u{9b}é");
-        let entry = entry(&format!(
-            r#""kind":"k","content_type":"text/plain","data":{text}"#
-        ));
+        let entry = entry(&format!(r#""kind":"k","content_type":"text/plain","data":{text}"#));
         assert_eq!(payload(&entry), "a\\n\\u{1b}[31m\\u{202e}\\u{9b}é");
     }
 

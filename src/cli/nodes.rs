@@ -73,16 +73,7 @@ fn table(nodes: &[Shown]) -> Table {
     if table.is_tty() {
         table.set_content_arrangement(ContentArrangement::Dynamic);
     }
-    table.set_header([
-        "NODE",
-        "NAME",
-        "STATE",
-        "ADDRESS",
-        "ENTRIES",
-        "LAG",
-        "LAST SEEN",
-        "",
-    ]);
+    table.set_header(["NODE", "NAME", "STATE", "ADDRESS", "ENTRIES", "LAG", "LAST SEEN", ""]);
     for node in nodes {
         table.add_row([
             node.node.chars().take(8).collect(),
@@ -103,8 +94,6 @@ fn remark(node: &Shown) -> String {
     let trouble = one_line(&node.trouble);
     match node.skew_seconds {
         0 => trouble.into_owned(),
-        ahead => format!("clock {ahead} s ahead {trouble}")
-            .trim_end()
-            .to_owned(),
+        ahead => format!("clock {ahead} s ahead {trouble}").trim_end().to_owned(),
     }
 }

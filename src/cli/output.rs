@@ -55,11 +55,7 @@ impl Output {
         } else {
             Paint::Plain
         };
-        Self {
-            out: BufWriter::new(Box::new(stdout)),
-            format,
-            paint,
-        }
+        Self { out: BufWriter::new(Box::new(stdout)), format, paint }
     }
 
     /// A file, which is emptied first.
@@ -69,11 +65,7 @@ impl Output {
     pub fn to_file(path: &Path, format: Format) -> Result<Self, Failure> {
         let file = File::create(path);
         let file = file.map_err(|error| Failure::file("nothing was written", path, &error))?;
-        Ok(Self {
-            out: BufWriter::new(Box::new(file)),
-            format,
-            paint: Paint::Plain,
-        })
+        Ok(Self { out: BufWriter::new(Box::new(file)), format, paint: Paint::Plain })
     }
 
     /// Writes a line.
@@ -121,11 +113,7 @@ pub struct Listing<'o> {
 impl<'o> Listing<'o> {
     /// A list whose field in the JSON document has this name.
     pub fn new(output: &'o mut Output, name: &'static str) -> Self {
-        Self {
-            output,
-            name,
-            count: 0,
-        }
+        Self { output, name, count: 0 }
     }
 
     /// Prints an entry, given as a node's JSON, which is passed on as it is.
@@ -154,9 +142,7 @@ impl<'o> Listing<'o> {
     fn separate(&mut self) -> Result<(), Stop> {
         self.count += 1;
         match self.count {
-            1 => self
-                .output
-                .bytes(format!("{{\"{}\":[\n", self.name).as_bytes()),
+            1 => self.output.bytes(format!("{{\"{}\":[\n", self.name).as_bytes()),
             _ => self.output.bytes(b",\n"),
         }
     }
@@ -176,8 +162,7 @@ impl<'o> Listing<'o> {
     pub fn end(self, next: Option<&str>) -> Result<(), Stop> {
         if self.output.format == Format::Json {
             if self.count == 0 {
-                self.output
-                    .bytes(format!("{{\"{}\":[", self.name).as_bytes())?;
+                self.output.bytes(format!("{{\"{}\":[", self.name).as_bytes())?;
             }
             let next = serde_json::json!(next);
             self.output.line(format_args!("],\"next\":{next}}}"))?;

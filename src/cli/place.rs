@@ -17,22 +17,10 @@ use crate::words::Code;
 #[command(next_help_heading = "Global options")]
 pub struct Global {
     /// The data directory [default: ~/.local/share/towline]
-    #[arg(
-        long,
-        global = true,
-        value_name = "DIR",
-        env = "TOWLINE_DATA",
-        hide_env_values = true
-    )]
+    #[arg(long, global = true, value_name = "DIR", env = "TOWLINE_DATA", hide_env_values = true)]
     data: Option<PathBuf>,
     /// Speak to the node at this address instead of the one of --data
-    #[arg(
-        long,
-        global = true,
-        value_name = "URL",
-        env = "TOWLINE_NODE",
-        hide_env_values = true
-    )]
+    #[arg(long, global = true, value_name = "URL", env = "TOWLINE_NODE", hide_env_values = true)]
     node: Option<String>,
     /// The form of what is printed on stdout
     #[arg(
@@ -93,11 +81,8 @@ impl Global {
         let home = || variable("HOME").map(|home| PathBuf::from(home).join(".local/share"));
         let share = variable("XDG_DATA_HOME").map(PathBuf::from).or_else(home);
         let share = share.ok_or_else(|| {
-            Failure::usage(
-                "there is no data directory",
-                "neither --data nor HOME is set",
-            )
-            .hint("--data DIR")
+            Failure::usage("there is no data directory", "neither --data nor HOME is set")
+                .hint("--data DIR")
         })?;
         Ok(share.join("towline"))
     }
@@ -122,10 +107,8 @@ impl Global {
         }
         let data = self.data()?;
         let why = format_args!("no node runs on {}", data.display());
-        Err(
-            Failure::new(Code::Unreachable, Code::Unreachable.title(), why)
-                .hint(format_args!("towline run --data {}", data.display())),
-        )
+        Err(Failure::new(Code::Unreachable, Code::Unreachable.title(), why)
+            .hint(format_args!("towline run --data {}", data.display())))
     }
 
     /// The running node that is meant, or else the data directory.

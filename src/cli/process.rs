@@ -35,14 +35,9 @@ impl Told {
         let hear = |kind| {
             signal(kind).map_err(|error| Failure::new(Code::Io, "no signal can be heard", error))
         };
-        let (terminate, interrupt) = (
-            hear(SignalKind::terminate())?,
-            hear(SignalKind::interrupt())?,
-        );
-        Ok(Self {
-            terminate,
-            interrupt,
-        })
+        let (terminate, interrupt) =
+            (hear(SignalKind::terminate())?, hear(SignalKind::interrupt())?);
+        Ok(Self { terminate, interrupt })
     }
 
     /// Waits for the next signal.

@@ -39,12 +39,7 @@ pub struct Query {
 #[derive(Debug, Default, Args)]
 pub struct Range {
     /// By time (the same on every node), by arrival at this node, or by author and seq
-    #[arg(
-        long,
-        value_enum,
-        default_value = "time",
-        value_name = "time|arrival|author"
-    )]
+    #[arg(long, value_enum, default_value = "time", value_name = "time|arrival|author")]
     #[arg(hide_possible_values = true)]
     order: OrderName,
     /// The newest first

@@ -38,20 +38,10 @@ the file of --config, and that before config.toml in the data directory."
 )]
 pub struct Run {
     /// Where to listen for peers (QUIC, UDP); port 0 picks one [default: 127.0.0.1:7117]
-    #[arg(
-        long,
-        value_name = "ADDR",
-        env = "TOWLINE_LISTEN",
-        hide_env_values = true
-    )]
+    #[arg(long, value_name = "ADDR", env = "TOWLINE_LISTEN", hide_env_values = true)]
     listen: Option<String>,
     /// Where to answer HTTP; port 0 picks one [default: 127.0.0.1:7118]
-    #[arg(
-        long,
-        value_name = "ADDR",
-        env = "TOWLINE_HTTP",
-        hide_env_values = true
-    )]
+    #[arg(long, value_name = "ADDR", env = "TOWLINE_HTTP", hide_env_values = true)]
     http: Option<String>,
     /// A node to connect with and to admit; may be given more than once
     #[arg(
@@ -63,36 +53,16 @@ pub struct Run {
     )]
     peers: Option<Vec<String>>,
     /// The node's name for people
-    #[arg(
-        long,
-        value_name = "NAME",
-        env = "TOWLINE_NAME",
-        hide_env_values = true
-    )]
+    #[arg(long, value_name = "NAME", env = "TOWLINE_NAME", hide_env_values = true)]
     name: Option<String>,
     /// The cluster to be in, for a node that is made
-    #[arg(
-        long,
-        value_name = "ID",
-        env = "TOWLINE_CLUSTER",
-        hide_env_values = true
-    )]
+    #[arg(long, value_name = "ID", env = "TOWLINE_CLUSTER", hide_env_values = true)]
     cluster: Option<ClusterId>,
     /// How many emitted events may wait for the recorder [default: 4096]
-    #[arg(
-        long,
-        value_name = "N",
-        env = "TOWLINE_EMIT_RING",
-        hide_env_values = true
-    )]
+    #[arg(long, value_name = "N", env = "TOWLINE_EMIT_RING", hide_env_values = true)]
     emit_ring: Option<usize>,
     /// A settings file
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "TOWLINE_CONFIG",
-        hide_env_values = true
-    )]
+    #[arg(long, value_name = "FILE", env = "TOWLINE_CONFIG", hide_env_values = true)]
     config: Option<PathBuf>,
     /// Write {"quic","http","node"} here once the node is ready
     #[arg(long, value_name = "FILE")]
@@ -154,11 +124,8 @@ fn configure(data: &Path, settings: &Settings) -> Result<Config, Failure> {
 fn address(flag: &str, text: &str) -> Result<SocketAddr, Failure> {
     let why = format_args!("{text:?} is no IP address with a port");
     text.parse().map_err(|_| {
-        Failure::usage(
-            format_args!("the address of {flag} can't be understood"),
-            why,
-        )
-        .hint(format_args!("--{flag} 127.0.0.1:0"))
+        Failure::usage(format_args!("the address of {flag} can't be understood"), why)
+            .hint(format_args!("--{flag} 127.0.0.1:0"))
     })
 }
 
@@ -174,9 +141,7 @@ impl Running {
     /// The node comes first: whoever has its data directory is the one to serve it.
     async fn start(config: Config, http: SocketAddr) -> Result<Self, Stop> {
         let told = Told::listen()?;
-        let node = Node::open(config)
-            .await
-            .map_err(|error| Failure::start(&error))?;
+        let node = Node::open(config).await.map_err(|error| Failure::start(&error))?;
         let bound = match http::bind(http).await {
             Ok(listener) => listener.local_addr().map(|address| (listener, address)),
             Err(error) => {
@@ -188,27 +153,16 @@ impl Running {
         let (listener, http) =
             bound.map_err(|error| Failure::new(Code::Address, "the node has no address", error))?;
         let server = tokio::spawn(http::serve(node.clone(), listener));
-        Ok(Self {
-            node,
-            server,
-            http,
-            told,
-        })
+        Ok(Self { node, server, http, told })
     }
 
     /// Says where the node can be reached, to other commands, to programs and to people.
     async fn announce(&self, ports_file: Option<&Path>, global: &Global) -> Result<(), Stop> {
         let node = self.node.id();
         let quic = self.node.address().map(|address| address.to_string());
-        let addresses = Addresses {
-            quic: quic.unwrap_or_default(),
-            http: self.http.to_string(),
-            node,
-        };
-        let directory = self
-            .node
-            .directory()
-            .map(|directory| directory.announce(&addresses));
+        let addresses =
+            Addresses { quic: quic.unwrap_or_default(), http: self.http.to_string(), node };
+        let directory = self.node.directory().map(|directory| directory.announce(&addresses));
         let file = ports_file.map(|path| addresses.write(path));
         for written in [directory, file].into_iter().flatten() {
             if let Err(error) = written {

@@ -54,12 +54,7 @@ impl Settings {
             text.map_err(|error| Failure::file("the settings can't be read", path, &error))?;
         toml::from_str(&text).map_err(|error: toml::de::Error| {
             let start = error.span().map_or(0, |span| span.start);
-            let line = text
-                .bytes()
-                .take(start)
-                .filter(|byte| *byte == b'\n')
-                .count()
-                + 1;
+            let line = text.bytes().take(start).filter(|byte| *byte == b'\n').count() + 1;
             let why = format_args!("{}, line {line}: {}", path.display(), error.message());
             Failure::usage("the settings can't be understood", why)
                 .hint("the settings are name, listen, http, peers, emit_ring and deliveries")

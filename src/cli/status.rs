@@ -60,9 +60,7 @@ impl Status {
             Place::Node(client) => client.get("/v1/status", &Parameters::new())?,
             Place::Directory(mut log) => {
                 let what = "the log can't be read";
-                let summary = log
-                    .summary()
-                    .map_err(|error| Failure::store(what, &error))?;
+                let summary = log.summary().map_err(|error| Failure::store(what, &error))?;
                 as_node(&summary)?
             }
         };
@@ -96,21 +94,11 @@ fn show(output: &mut Output, status: &Shown) -> Outcome {
         field("started", started)?;
     }
     let (entries, authors) = (counted(status.entries, "entry", "entries"), status.authors);
-    field(
-        "log",
-        &format!("{entries} of {}", counted(authors, "author", "authors")),
-    )?;
+    field("log", &format!("{entries} of {}", counted(authors, "author", "authors")))?;
     field("frontier", &status.frontier)?;
     field("disk", &bytes(status.bytes))?;
-    if let Some(Peers {
-        configured,
-        connected,
-    }) = status.peers
-    {
-        field(
-            "peers",
-            &format!("{connected} connected, {configured} named"),
-        )?;
+    if let Some(Peers { configured, connected }) = status.peers {
+        field("peers", &format!("{connected} connected, {configured} named"))?;
     }
     if status.pending > 0 {
         let changes = counted(status.pending, "change waits", "changes wait");
@@ -125,11 +113,7 @@ fn events(status: &Shown) -> String {
     let gaps = counted(status.gaps, "gap", "gaps");
     let on_the_way = emitted.saturating_sub(recorded.saturating_add(dropped));
     let sum = format!("{emitted} emitted = {recorded} recorded + {dropped} dropped ({gaps})");
-    if on_the_way > 0 {
-        format!("{sum} + {on_the_way} on their way")
-    } else {
-        sum
-    }
+    if on_the_way > 0 { format!("{sum} + {on_the_way} on their way") } else { sum }
 }
 
 fn counted(count: u64, one: &str, many: &str) -> String {

@@ -30,12 +30,7 @@ ends when all is shown."
 )]
 pub struct Tail {
     /// How many entries to begin with [default: 10]
-    #[arg(
-        short = 'n',
-        long = "lines",
-        value_name = "N",
-        conflicts_with = "after"
-    )]
+    #[arg(short = 'n', long = "lines", value_name = "N", conflicts_with = "after")]
     lines: Option<u64>,
     /// Go on until interrupted
     #[arg(short, long, conflicts_with = "until_caught_up")]

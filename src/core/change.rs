@@ -248,11 +248,7 @@ fn check_entries(entries: &[Bytes]) -> Result<(Time, Time), EncodeError> {
 
 /// How many entries of the segment stand before this place.
 fn check_place(place: &Place, count: usize) -> Result<u64, EncodeError> {
-    let start = place
-        .first_seq
-        .0
-        .checked_sub(place.segment_seq.0)
-        .ok_or(EncodeError::Place)?;
+    let start = place.first_seq.0.checked_sub(place.segment_seq.0).ok_or(EncodeError::Place)?;
     let first = matches!(place.link, Link::Opening(_));
     let fits = start < SEGMENT_ENTRIES
         && start + count as u64 <= SEGMENT_ENTRIES
@@ -269,11 +265,7 @@ fn check_place(place: &Place, count: usize) -> Result<u64, EncodeError> {
         }
         Link::Previous(_) => true,
     };
-    if fits && own {
-        Ok(start)
-    } else {
-        Err(EncodeError::Place)
-    }
+    if fits && own { Ok(start) } else { Err(EncodeError::Place) }
 }
 
 /// Consecutive changes of one segment as they came off the wire: claims, and one signature.

@@ -42,10 +42,7 @@ impl Document {
     pub fn new() -> Result<Self, DocumentError> {
         let mut document = Automerge::new();
         document.apply_changes([genesis().clone()])?;
-        Ok(Self {
-            document,
-            waiting: Vec::new(),
-        })
+        Ok(Self { document, waiting: Vec::new() })
     }
 
     /// Adds a change of our own store. Its hash is checked before Automerge sees the bytes.
@@ -53,10 +50,7 @@ impl Document {
     /// # Errors
     /// A damaged change; the document is as it was.
     pub fn add(&mut self, change: &Change) -> Result<(), DocumentError> {
-        let damaged = |reason: String| DocumentError::Damaged {
-            hash: change.hash,
-            reason,
-        };
+        let damaged = |reason: String| DocumentError::Damaged { hash: change.hash, reason };
         change.open().map_err(|e| damaged(e.to_string()))?;
         let read = automerge::Change::from_bytes(change.bytes.to_vec());
         self.waiting.push(read.map_err(|e| damaged(e.to_string()))?);
@@ -67,9 +61,7 @@ impl Document {
     }
 
     fn apply(&mut self) -> Result<(), DocumentError> {
-        Ok(self
-            .document
-            .apply_changes(std::mem::take(&mut self.waiting))?)
+        Ok(self.document.apply_changes(std::mem::take(&mut self.waiting))?)
     }
 
     /// The document's bytes.

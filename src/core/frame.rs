@@ -108,12 +108,7 @@ impl Frame {
 
     fn write<W: Write>(&self, e: &mut Encoder<W>) -> Result<(), minicbor::encode::Error<W::Error>> {
         match self {
-            Self::Hello {
-                protocol,
-                cluster,
-                incarnation,
-                name,
-            } => e
+            Self::Hello { protocol, cluster, incarnation, name } => e
                 .array(5)?
                 .u8(0)?
                 .u64(*protocol)?
@@ -150,10 +145,7 @@ fn write_heads<W: Write>(
     for (author, heads) in heads {
         e.array(2)?.bytes(&author.0)?.array(heads.len() as u64)?;
         for head in heads {
-            e.array(3)?
-                .bytes(&head.segment.0)?
-                .u64(head.next_seq.0)?
-                .bytes(&head.hash.0)?;
+            e.array(3)?.bytes(&head.segment.0)?.u64(head.next_seq.0)?.bytes(&head.hash.0)?;
         }
     }
     Ok(())
@@ -169,11 +161,7 @@ fn read_heads(input: &mut Decoder<'_>) -> Result<Heads, FrameError> {
             exactly(input, 3)?;
             let segment = SegmentId(fixed(input)?);
             let next_seq = Seq(input.u64()?);
-            heads.push(Head {
-                segment,
-                next_seq,
-                hash: ChangeHash(fixed(input)?),
-            });
+            heads.push(Head { segment, next_seq, hash: ChangeHash(fixed(input)?) });
         }
         authors.push((author, heads));
     }
@@ -189,32 +177,13 @@ fn write_run<W: Write>(
     e: &mut Encoder<W>,
     run: &SignedRun,
 ) -> Result<(), minicbor::encode::Error<W::Error>> {
-    let Place {
-        author,
-        segment,
-        segment_seq,
-        index,
-        first_seq,
-        link,
-    } = &run.place;
-    e.array(9)?
-        .u8(5)?
-        .bytes(&author.0)?
-        .bytes(&segment.0)?
-        .u64(segment_seq.0)?;
+    let Place { author, segment, segment_seq, index, first_seq, link } = &run.place;
+    e.array(9)?.u8(5)?.bytes(&author.0)?.bytes(&segment.0)?.u64(segment_seq.0)?;
     e.u32(*index)?.u64(first_seq.0)?;
     match link {
         Link::Previous(hash) => e.bytes(&hash.0)?.ok()?,
-        Link::Opening(Opening {
-            cluster,
-            parents,
-            nonce,
-            ..
-        }) => {
-            e.array(3)?
-                .bytes(&cluster.0)?
-                .bytes(nonce)?
-                .array(parents.len() as u64)?;
+        Link::Opening(Opening { cluster, parents, nonce, .. }) => {
+            e.array(3)?.bytes(&cluster.0)?.bytes(nonce)?.array(parents.len() as u64)?;
             for parent in parents {
                 e.array(2)?.u64(parent.next_seq.0)?.bytes(&parent.hash.0)?;
             }
@@ -253,19 +222,8 @@ fn read_run(input: &mut Decoder<'_>, frame: &Bytes) -> Result<SignedRun, FrameEr
         }
         changes.push(entries);
     }
-    let place = Place {
-        author,
-        segment,
-        segment_seq,
-        index,
-        first_seq,
-        link,
-    };
-    Ok(SignedRun {
-        place,
-        changes,
-        signature,
-    })
+    let place = Place { author, segment, segment_seq, index, first_seq, link };
+    Ok(SignedRun { place, changes, signature })
 }
 
 fn read_opening(
@@ -280,44 +238,27 @@ fn read_opening(
     for _ in 0..array(input, SEGMENT_PARENTS as u64)? {
         exactly(input, 2)?;
         let next_seq = Seq(input.u64()?);
-        parents.push(Parent {
-            next_seq,
-            hash: ChangeHash(fixed(input)?),
-        });
+        parents.push(Parent { next_seq, hash: ChangeHash(fixed(input)?) });
     }
-    Ok(Opening {
-        cluster,
-        author,
-        first_seq,
-        parents,
-        nonce,
-    })
+    Ok(Opening { cluster, author, first_seq, parents, nonce })
 }
 
 /// The length of an array of definite length within its bound.
 fn array(input: &mut Decoder<'_>, most: u64) -> Result<u64, FrameError> {
     match input.array()? {
         Some(length) if length <= most => Ok(length),
-        Some(length) => wrong(&format!(
-            "an array of {length} items where {most} are the most"
-        )),
+        Some(length) => wrong(&format!("an array of {length} items where {most} are the most")),
         None => wrong("an array of indefinite length"),
     }
 }
 
 fn exactly(input: &mut Decoder<'_>, length: u64) -> Result<(), FrameError> {
-    if array(input, length)? == length {
-        Ok(())
-    } else {
-        wrong("an array of another length")
-    }
+    if array(input, length)? == length { Ok(()) } else { wrong("an array of another length") }
 }
 
 fn fixed<const N: usize>(input: &mut Decoder<'_>) -> Result<[u8; N], FrameError> {
     let bytes = input.bytes()?;
-    bytes
-        .try_into()
-        .or_else(|_| wrong(&format!("{} bytes where {N} belong", bytes.len())))
+    bytes.try_into().or_else(|_| wrong(&format!("{} bytes where {N} belong", bytes.len())))
 }
 
 fn short_text(input: &mut Decoder<'_>) -> Result<String, FrameError> {

@@ -44,9 +44,7 @@ impl Frontier {
 
     /// All authors with their heads, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&NodeId, &[Head])> {
-        self.authors
-            .iter()
-            .map(|(author, heads)| (author, heads.as_slice()))
+        self.authors.iter().map(|(author, heads)| (author, heads.as_slice()))
     }
 
     /// How many authors there are.
@@ -61,11 +59,7 @@ impl Frontier {
 
     /// How far an author is held: the highest `next_seq` of its heads.
     pub fn next_seq(&self, author: &NodeId) -> Seq {
-        self.heads(author)
-            .iter()
-            .map(|head| head.next_seq)
-            .max()
-            .unwrap_or_default()
+        self.heads(author).iter().map(|head| head.next_seq).max().unwrap_or_default()
     }
 
     /// 32 bytes that are equal exactly when the frontiers are.
@@ -121,52 +115,26 @@ pub struct Range {
 pub fn missing(author: NodeId, extents: &[Extent], theirs: &[Head]) -> Vec<Range> {
     let covered = ancestry(extents, theirs);
     let lacking = |extent: &Extent| {
-        let from = covered
-            .get(&extent.segment)
-            .copied()
-            .unwrap_or(extent.first_seq);
-        let Extent {
-            segment,
-            next_seq: to,
-            ..
-        } = *extent;
-        (from < to).then_some(Range {
-            author,
-            segment,
-            from,
-            to,
-        })
+        let from = covered.get(&extent.segment).copied().unwrap_or(extent.first_seq);
+        let Extent { segment, next_seq: to, .. } = *extent;
+        (from < to).then_some(Range { author, segment, from, to })
     };
     extents.iter().filter_map(lacking).collect()
 }
 
 /// Whether a head lies further on in a segment than what is held of it here. It covers all of that.
 pub fn is_further(extents: &[Extent], head: &Head) -> bool {
-    extents
-        .iter()
-        .any(|e| e.segment == head.segment && e.next_seq < head.next_seq)
+    extents.iter().any(|e| e.segment == head.segment && e.next_seq < head.next_seq)
 }
 
 /// How far each segment is covered by the heads and all that they descend from.
 fn ancestry(extents: &[Extent], heads: &[Head]) -> HashMap<SegmentId, Seq> {
     let by_id: HashMap<SegmentId, &Extent> = extents.iter().map(|e| (e.segment, e)).collect();
-    let by_end: HashMap<Parent, &Extent> = extents
-        .iter()
-        .map(|e| {
-            (
-                Parent {
-                    next_seq: e.next_seq,
-                    hash: e.hash,
-                },
-                e,
-            )
-        })
-        .collect();
+    let by_end: HashMap<Parent, &Extent> =
+        extents.iter().map(|e| (Parent { next_seq: e.next_seq, hash: e.hash }, e)).collect();
     let mut covered: HashMap<SegmentId, Seq> = HashMap::new();
-    let mut open: Vec<(SegmentId, Seq)> = heads
-        .iter()
-        .map(|head| (head.segment, head.next_seq))
-        .collect();
+    let mut open: Vec<(SegmentId, Seq)> =
+        heads.iter().map(|head| (head.segment, head.next_seq)).collect();
     while let Some((segment, to)) = open.pop() {
         let Some(extent) = by_id.get(&segment) else {
             continue;
@@ -178,10 +146,7 @@ fn ancestry(extents: &[Extent], heads: &[Head]) -> HashMap<SegmentId, Seq> {
         covered.insert(segment, to);
         if known.is_none() {
             let inside = |parent: &Parent| {
-                by_end
-                    .get(parent)
-                    .copied()
-                    .or_else(|| only_extent_around(extents, parent))
+                by_end.get(parent).copied().or_else(|| only_extent_around(extents, parent))
             };
             let parents = extent.parents.iter();
             open.extend(parents.filter_map(|p| Some((inside(p)?.segment, p.next_seq))));
@@ -223,19 +188,12 @@ mod tests {
     }
 
     fn head(n: u8, next: u64) -> Head {
-        Head {
-            segment: segment(n),
-            next_seq: Seq(next),
-            hash: ChangeHash([n; 32]),
-        }
+        Head { segment: segment(n), next_seq: Seq(next), hash: ChangeHash([n; 32]) }
     }
 
     fn ranges(extents: &[Extent], theirs: &[Head]) -> Vec<(u8, u64, u64)> {
         let missing = missing(ALICE, extents, theirs);
-        missing
-            .iter()
-            .map(|r| (r.segment.0[0], r.from.0, r.to.0))
-            .collect()
+        missing.iter().map(|r| (r.segment.0[0], r.from.0, r.to.0)).collect()
     }
 
     #[test]
@@ -258,11 +216,7 @@ mod tests {
 
     #[test]
     fn a_peer_behind_needs_the_rest_of_its_segment_and_all_later_ones() {
-        let held = [
-            extent(1, 0, 5, &[]),
-            extent(2, 5, 9, &[(5, 1)]),
-            extent(3, 9, 12, &[(9, 2)]),
-        ];
+        let held = [extent(1, 0, 5, &[]), extent(2, 5, 9, &[(5, 1)]), extent(3, 9, 12, &[(9, 2)])];
         assert_eq!(ranges(&held, &[head(2, 7)]), [(2, 7, 9), (3, 9, 12)]);
     }
 

@@ -176,12 +176,8 @@ struct Fresh {
 
 impl Fresh {
     fn note(&mut self, change: &Change) {
-        self.by_place
-            .insert((change.segment, change.first_seq), change.hash);
-        let end = Parent {
-            next_seq: change.next_seq(),
-            hash: change.hash,
-        };
+        self.by_place.insert((change.segment, change.first_seq), change.hash);
+        let end = Parent { next_seq: change.next_seq(), hash: change.hash };
         self.ends.insert((change.author, end), change.last_time);
     }
 }
@@ -246,8 +242,7 @@ impl Log {
     pub fn frontier(&self) -> Frontier {
         let mut frontier = Frontier::default();
         for (author, tips) in &self.tips {
-            tips.iter()
-                .for_each(|tip| frontier.insert(*author, tip.head));
+            tips.iter().for_each(|tip| frontier.insert(*author, tip.head));
         }
         frontier
     }
@@ -285,17 +280,11 @@ impl Log {
             tips.push(tip_after(place.after.as_ref(), &change));
             open = Some(change.segment);
             let count = u64::from(change.count);
-            arrivals.push(Arrival {
-                offset,
-                skew: false,
-                change,
-            });
+            arrivals.push(Arrival { offset, skew: false, change });
             offset = offset.plus(count);
             rest = later;
         }
-        arrivals
-            .iter()
-            .for_each(|arrival| self.fresh.note(&arrival.change));
+        arrivals.iter().for_each(|arrival| self.fresh.note(&arrival.change));
         self.fresh.closed.extend(closed);
         self.clock = clock;
         self.tips.insert(me, tips);
@@ -323,47 +312,23 @@ impl Log {
                     link: Link::Previous(tip.head.hash),
                 };
                 let bytes = SEGMENT_BYTES - tip.bytes - CHUNK_OVERHEAD;
-                return NextPlace {
-                    place,
-                    room: (room, bytes),
-                    after: Some(tip.clone()),
-                };
+                return NextPlace { place, room: (room, bytes), after: Some(tip.clone()) };
             }
         }
         let mut parents: Vec<Parent> = tips
             .iter()
-            .map(|tip| Parent {
-                next_seq: tip.head.next_seq,
-                hash: tip.head.hash,
-            })
+            .map(|tip| Parent { next_seq: tip.head.next_seq, hash: tip.head.hash })
             .collect();
         parents.sort();
         let over = parents.len().saturating_sub(SEGMENT_PARENTS);
         let parents = parents.split_off(over); // the highest ones stay
         let first_seq = parents.last().map_or(Seq(0), |parent| parent.next_seq);
         let (cluster, nonce) = (self.cluster, self.lifetime);
-        let opening = Opening {
-            cluster,
-            author,
-            first_seq,
-            parents,
-            nonce,
-        };
+        let opening = Opening { cluster, author, first_seq, parents, nonce };
         let segment = opening.segment();
         let link = Link::Opening(opening);
-        let place = Place {
-            author,
-            segment,
-            segment_seq: first_seq,
-            index: 0,
-            first_seq,
-            link,
-        };
-        NextPlace {
-            place,
-            room: (SEGMENT_ENTRIES, SEGMENT_BYTES - CHUNK_OVERHEAD),
-            after: None,
-        }
+        let place = Place { author, segment, segment_seq: first_seq, index: 0, first_seq, link };
+        NextPlace { place, room: (SEGMENT_ENTRIES, SEGMENT_BYTES - CHUNK_OVERHEAD), after: None }
     }
 
     /// Admits changes that their authors signed, in the order given, and all that waited for them.
@@ -405,9 +370,7 @@ impl Log {
         let Ok(link) = change.link() else {
             return Ok(Fit::Refused(Refusal::Place));
         };
-        let tip = tips
-            .iter()
-            .position(|tip| tip.head.segment == change.segment);
+        let tip = tips.iter().position(|tip| tip.head.segment == change.segment);
         let end = match (tip, self.fresh.closed.get(&change.segment)) {
             (Some(at), _) => Some(tips[at].clone()),
             (None, Some(closed)) => Some(closed.clone()),
@@ -449,11 +412,7 @@ impl Log {
             None => past.change_at(change.segment, change.first_seq)?,
         };
         let same = standing == Some(change.hash);
-        Ok(if same {
-            Fit::Known
-        } else {
-            Fit::Refused(Refusal::Fork)
-        })
+        Ok(if same { Fit::Known } else { Fit::Refused(Refusal::Fork) })
     }
 
     fn fit_opening<P: Past>(
@@ -517,11 +476,7 @@ impl Log {
         self.fresh.note(&change);
         let offset = self.next_offset;
         self.next_offset = offset.plus(u64::from(change.count));
-        Arrival {
-            offset,
-            skew,
-            change,
-        }
+        Arrival { offset, skew, change }
     }
 }
 
@@ -578,11 +533,7 @@ fn follows(tip: &Tip, change: &Change) -> Result<(), Refusal> {
 fn tip_after(before: Option<&Tip>, change: &Change) -> Tip {
     let (changes, bytes) = before.map_or((0, 0), |tip| (tip.changes, tip.bytes));
     Tip {
-        head: Head {
-            next_seq: change.next_seq(),
-            hash: change.hash,
-            segment: change.segment,
-        },
+        head: Head { next_seq: change.next_seq(), hash: change.hash, segment: change.segment },
         segment_seq: change.segment_seq,
         changes: changes + 1,
         bytes: bytes + change.bytes.len() as u64,

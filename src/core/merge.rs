@@ -79,11 +79,7 @@ impl<R: Run> Merge<R> {
     /// Merges the runs, each sorted in this direction.
     pub fn new(mut runs: Vec<R>, direction: Direction) -> Self {
         runs.sort_by(|a, b| direction.order(b.bound().cmp(&a.bound())));
-        Self {
-            direction,
-            closed: runs,
-            open: BinaryHeap::new(),
-        }
+        Self { direction, closed: runs, open: BinaryHeap::new() }
     }
 
     /// The next entry of all runs.
@@ -91,10 +87,7 @@ impl<R: Run> Merge<R> {
     /// # Errors
     /// A run that can't be read. The merge must not be read on.
     pub fn next_entry(&mut self) -> Result<Option<Entry>, R::Error> {
-        while let Some(run) = self
-            .closed
-            .pop_if(|run| due(self.direction, run, &self.open))
-        {
+        while let Some(run) = self.closed.pop_if(|run| due(self.direction, run, &self.open)) {
             self.advance(run)?;
         }
         let Some(Front { entry, run, .. }) = self.open.pop() else {
@@ -106,11 +99,7 @@ impl<R: Run> Merge<R> {
 
     fn advance(&mut self, mut run: R) -> Result<(), R::Error> {
         if let Some(entry) = run.next_entry()? {
-            self.open.push(Front {
-                direction: self.direction,
-                entry,
-                run,
-            });
+            self.open.push(Front { direction: self.direction, entry, run });
         }
         Ok(())
     }

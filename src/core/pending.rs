@@ -43,11 +43,7 @@ impl Pending {
             return Parked::Twice;
         }
         let size = change.bytes.len();
-        let of_author = self
-            .by_author
-            .get(&change.author)
-            .copied()
-            .unwrap_or_default();
+        let of_author = self.by_author.get(&change.author).copied().unwrap_or_default();
         if of_author + size > PENDING_BYTES_PER_AUTHOR || self.bytes + size > PENDING_BYTES {
             return Parked::Dropped;
         }
@@ -133,9 +129,6 @@ mod tests {
             parked += usize::from(pool.park(parent, change(1, n, 1_024)) == Parked::Waits);
         }
         assert_eq!(parked, PENDING_BYTES_PER_AUTHOR / 1_024);
-        assert_eq!(
-            pool.park(ChangeHash([7; 32]), change(2, 1, 1_024)),
-            Parked::Waits
-        );
+        assert_eq!(pool.park(ChangeHash([7; 32]), change(2, 1, 1_024)), Parked::Waits);
     }
 }

@@ -84,17 +84,9 @@ impl Opening {
         if self.parents.len() > SEGMENT_PARENTS || !rising {
             return Err(OpeningError::Parents);
         }
-        let expected = self
-            .parents
-            .iter()
-            .map(|p| p.next_seq)
-            .max()
-            .unwrap_or_default();
+        let expected = self.parents.iter().map(|p| p.next_seq).max().unwrap_or_default();
         if self.first_seq != expected {
-            return Err(OpeningError::FirstSeq {
-                expected,
-                found: self.first_seq,
-            });
+            return Err(OpeningError::FirstSeq { expected, found: self.first_seq });
         }
         Ok(())
     }
@@ -121,20 +113,8 @@ impl Opening {
         let said: Statement = serde_json::from_str(text).map_err(|e| wrong(&e))?;
         let mut nonce = [0; 16];
         hex::decode_to_slice(&said.nonce, &mut nonce).map_err(|e| wrong(&e))?;
-        let Statement {
-            cluster,
-            author,
-            first_seq,
-            parents,
-            ..
-        } = said;
-        let opening = Self {
-            cluster,
-            author,
-            first_seq,
-            parents,
-            nonce,
-        };
+        let Statement { cluster, author, first_seq, parents, .. } = said;
+        let opening = Self { cluster, author, first_seq, parents, nonce };
         if opening.text() != text {
             return Err(OpeningError::Text("another spelling of it".into()));
         }
@@ -144,10 +124,8 @@ impl Opening {
 
     /// The id of the segment that this statement opens.
     pub fn segment(&self) -> SegmentId {
-        let digest = Sha256::new()
-            .chain_update(SEGMENT_DOMAIN)
-            .chain_update(self.text())
-            .finalize();
+        let digest =
+            Sha256::new().chain_update(SEGMENT_DOMAIN).chain_update(self.text()).finalize();
         let mut id = [0; 16];
         id.copy_from_slice(&digest[..16]);
         SegmentId(id)
@@ -163,10 +141,7 @@ mod tests {
             cluster: ClusterId([1; 32]),
             author: NodeId([2; 32]),
             first_seq: Seq(7),
-            parents: vec![Parent {
-                next_seq: Seq(7),
-                hash: ChangeHash([3; 32]),
-            }],
+            parents: vec![Parent { next_seq: Seq(7), hash: ChangeHash([3; 32]) }],
             nonce: [4; 16],
         }
     }
@@ -180,18 +155,9 @@ mod tests {
     fn a_segment_is_named_by_all_that_its_opening_says() {
         let one = opening();
         for other in [
-            Opening {
-                author: NodeId([9; 32]),
-                ..opening()
-            },
-            Opening {
-                cluster: ClusterId([9; 32]),
-                ..opening()
-            },
-            Opening {
-                nonce: [9; 16],
-                ..opening()
-            },
+            Opening { author: NodeId([9; 32]), ..opening() },
+            Opening { cluster: ClusterId([9; 32]), ..opening() },
+            Opening { nonce: [9; 16], ..opening() },
         ] {
             assert_ne!(one.segment(), other.segment());
         }
@@ -199,26 +165,16 @@ mod tests {
 
     #[test]
     fn the_first_seq_follows_the_highest_parent() {
-        let wrong = Opening {
-            first_seq: Seq(8),
-            ..opening()
-        };
+        let wrong = Opening { first_seq: Seq(8), ..opening() };
         assert!(matches!(wrong.check(), Err(OpeningError::FirstSeq { .. })));
-        let first = Opening {
-            first_seq: Seq(0),
-            parents: Vec::new(),
-            ..opening()
-        };
+        let first = Opening { first_seq: Seq(0), parents: Vec::new(), ..opening() };
         assert_eq!(first.check(), Ok(()));
     }
 
     #[test]
     fn parents_named_twice_are_refused() {
         let parent = opening().parents[0];
-        let twice = Opening {
-            parents: vec![parent, parent],
-            ..opening()
-        };
+        let twice = Opening { parents: vec![parent, parent], ..opening() };
         assert_eq!(twice.check(), Err(OpeningError::Parents));
     }
 }

@@ -108,11 +108,7 @@ struct Known {
 
 impl Known {
     fn next_seq(&self) -> Seq {
-        self.heads
-            .iter()
-            .map(|(_, next)| *next)
-            .max()
-            .unwrap_or_default()
+        self.heads.iter().map(|(_, next)| *next).max().unwrap_or_default()
     }
 
     fn advance(&mut self, segment: SegmentId, next_seq: Seq) {
@@ -133,9 +129,7 @@ impl Known {
     fn has(&self, head: &Head) -> bool {
         let by =
             |(segment, next): &(SegmentId, Seq)| *segment == head.segment || *next > head.next_seq;
-        self.heads
-            .iter()
-            .any(|known| known.1 >= head.next_seq && by(known))
+        self.heads.iter().any(|known| known.1 >= head.next_seq && by(known))
     }
 }
 
@@ -199,12 +193,7 @@ impl Session {
             return Err(Violation::Hello);
         }
         match frame {
-            Frame::Hello {
-                protocol,
-                cluster,
-                incarnation,
-                name,
-            } => {
+            Frame::Hello { protocol, cluster, incarnation, name } => {
                 if protocol != PROTOCOL {
                     return Err(Violation::Protocol(protocol));
                 }
@@ -244,10 +233,7 @@ impl Session {
     /// has is not remembered.
     fn note(&mut self, author: NodeId, (segment, next_seq): (SegmentId, Seq)) {
         if self.known.len() < AUTHORS || self.known.contains_key(&author) {
-            self.known
-                .entry(author)
-                .or_default()
-                .advance(segment, next_seq);
+            self.known.entry(author).or_default().advance(segment, next_seq);
         }
     }
 
@@ -272,10 +258,7 @@ impl Session {
         self.own_digest = Some(digest);
         if std::mem::take(&mut self.frontier_due) {
             // A digest that is due too follows: without it the other would not say its frontier.
-            let heads = frontier
-                .iter()
-                .map(|(author, heads)| (*author, heads.to_vec()))
-                .collect();
+            let heads = frontier.iter().map(|(author, heads)| (*author, heads.to_vec())).collect();
             self.ready.push_back(Frame::Frontier(heads));
         } else if std::mem::take(&mut self.digest_due) {
             self.ready.push_back(Frame::Digest(digest));
@@ -307,10 +290,7 @@ impl Session {
                 again || ((first || stands) && !ahead.contains(&range.author))
             });
             self.ranges.extend(due);
-            self.lacking = later
-                .iter()
-                .map(|range| (range.segment, range.from))
-                .collect();
+            self.lacking = later.iter().map(|range| (range.segment, range.from)).collect();
         }
         for known in self.known.values_mut() {
             known.at_last_frontier = known.next_seq();
@@ -323,16 +303,9 @@ impl Session {
         self.cursor = Some(next);
         self.grown = !passed.is_empty();
         for change in passed {
-            let Passed {
-                author,
-                first_seq,
-                head,
-            } = *change;
+            let Passed { author, first_seq, head } = *change;
             let left_to_author = author != self.parties.me && self.links.contains(&author);
-            let has = self
-                .known
-                .get(&author)
-                .is_some_and(|known| known.has(&head));
+            let has = self.known.get(&author).is_some_and(|known| known.has(&head));
             if has || left_to_author || author == self.parties.peer {
                 let acks = self.acks.entry(author).or_default();
                 acks.retain(|ack| ack.segment != head.segment && ack.next_seq > head.next_seq);
@@ -340,12 +313,7 @@ impl Session {
                 acks.push(head);
                 continue;
             }
-            let range = Range {
-                author,
-                segment: head.segment,
-                from: first_seq,
-                to: head.next_seq,
-            };
+            let range = Range { author, segment: head.segment, from: first_seq, to: head.next_seq };
             match self.ranges.back_mut() {
                 Some(last) if last.segment == range.segment && last.to == range.from => {
                     last.to = range.to;
@@ -365,10 +333,7 @@ impl Session {
         let entries: usize = run.changes.iter().map(Vec::len).sum();
         let sent_to = run.place.first_seq.plus(entries as u64);
         if sent_to < range.to {
-            self.ranges.push_front(Range {
-                from: sent_to,
-                ..range
-            });
+            self.ranges.push_front(Range { from: sent_to, ..range });
         }
         self.ready.push_back(Frame::Run(Box::new(run)));
     }
@@ -420,9 +385,7 @@ impl Session {
 
     /// How far the other holds each author, by its own word.
     pub fn held_by_peer(&self) -> impl Iterator<Item = (&NodeId, Seq)> {
-        self.known
-            .iter()
-            .map(|(author, known)| (author, known.next_seq()))
+        self.known.iter().map(|(author, known)| (author, known.next_seq()))
     }
 
     /// Whether nothing is left to send, as far as is known.

@@ -31,11 +31,7 @@ struct ReceiptJson {
 
 impl From<&Receipt> for ReceiptJson {
     fn from(receipt: &Receipt) -> Self {
-        Self {
-            id: receipt.id.to_string(),
-            offset: receipt.offset,
-            hash: receipt.hash,
-        }
+        Self { id: receipt.id.to_string(), offset: receipt.offset, hash: receipt.hash }
     }
 }
 
@@ -44,10 +40,7 @@ pub async fn append(
     State(node): State<Node>,
     headers: HeaderMap,
     parameters: Parameters,
-    Drafts {
-        drafts,
-        room: _room,
-    }: Drafts,
+    Drafts { drafts, room: _room }: Drafts,
 ) -> Result<Response, Problem> {
     parameters.allow(&["ack", "timeout"])?;
     let ack = Ack::asked(&parameters)?;
@@ -84,10 +77,7 @@ impl Ack {
             let fits = (patience <= ACK_PATIENCE_MOST).then_some(patience);
             fits.ok_or_else(|| format!("it is at most {} s", ACK_PATIENCE_MOST.as_secs()))
         })?;
-        Ok(Self {
-            peers: peers.unwrap_or(0),
-            patience: patience.unwrap_or(ACK_PATIENCE),
-        })
+        Ok(Self { peers: peers.unwrap_or(0), patience: patience.unwrap_or(ACK_PATIENCE) })
     }
 
     async fn wait(&self, node: &Node, next_seq: Seq) -> Result<(), Problem> {

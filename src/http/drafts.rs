@@ -101,9 +101,7 @@ impl Form {
     fn of(headers: &HeaderMap) -> Result<Self, Problem> {
         let refused = |detail: String| Err(Problem::new(Code::MediaType, detail));
         if let Some(encoding) = headers.get(header::CONTENT_ENCODING) {
-            return refused(format!(
-                "the content encoding {encoding:?} is not understood"
-            ));
+            return refused(format!("the content encoding {encoding:?} is not understood"));
         }
         match media::content_type(headers).as_deref() {
             Some(media::JSON) => Ok(Self::Json),
@@ -124,17 +122,14 @@ impl Form {
                     .map(|(at, json)| draft(json).map_err(|problem| problem.at(Place("draft", at))))
                     .collect()
             }
-            Self::Json => Ok(vec![draft(
-                serde_json::from_slice(body).map_err(malformed)?,
-            )?]),
+            Self::Json => Ok(vec![draft(serde_json::from_slice(body).map_err(malformed)?)?]),
             Self::Lines => {
                 let lines = body.split(|byte| *byte == b'\n').enumerate();
                 lines
                     .filter(|(_, line)| !line.trim_ascii().is_empty())
                     .map(|(at, line)| {
                         let json = serde_json::from_slice(line).map_err(malformed);
-                        json.and_then(draft)
-                            .map_err(|problem| problem.at(Place("line", at)))
+                        json.and_then(draft).map_err(|problem| problem.at(Place("line", at)))
                     })
                     .collect()
             }

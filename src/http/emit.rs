@@ -31,19 +31,13 @@ struct Numbers {
 pub async fn emit(
     State(node): State<Node>,
     parameters: Parameters,
-    Drafts {
-        drafts,
-        room: _room,
-    }: Drafts,
+    Drafts { drafts, room: _room }: Drafts,
 ) -> Result<Response, Problem> {
     parameters.allow(&[])?;
     let (from, count) = node.emit_all(drafts).map_err(|error| match node.poison() {
         Some(why) if matches!(error, EmitError::Closed(_)) => Problem::new(Code::Poisoned, why),
         _ => error.into(),
     })?;
-    let emitted = count.checked_sub(1).map(|more| Numbers {
-        from,
-        to: from.plus(more),
-    });
+    let emitted = count.checked_sub(1).map(|more| Numbers { from, to: from.plus(more) });
     Ok((StatusCode::ACCEPTED, Json(Answer { emitted })).into_response())
 }

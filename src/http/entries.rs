@@ -22,14 +22,7 @@ pub async fn list(
     parameters: Parameters,
 ) -> Result<Response, Problem> {
     let query = query(&parameters, PAGE_ENTRIES)?;
-    answer(
-        &node,
-        query,
-        ("/v1/entries", "entries"),
-        &parameters,
-        &headers,
-    )
-    .await
+    answer(&node, query, ("/v1/entries", "entries"), &parameters, &headers).await
 }
 
 /// `GET /v1/gaps`: what was dropped, and nothing else. A page is as long as it may be when no limit
@@ -122,11 +115,7 @@ async fn answer(
         let content_type = [(header::CONTENT_TYPE, media::NDJSON)];
         return Ok((content_type, link, lines(&entries)?).into_response());
     }
-    let listing = Listing {
-        name,
-        entries,
-        next,
-    };
+    let listing = Listing { name, entries, next };
     Ok((link, Json(listing)).into_response())
 }
 

@@ -46,11 +46,7 @@ pub enum Hosts {
 impl Hosts {
     /// The hosts of a node that listens here.
     pub fn of(listening: SocketAddr) -> Self {
-        if listening.ip().is_loopback() {
-            Self::Loopback
-        } else {
-            Self::Any
-        }
+        if listening.ip().is_loopback() { Self::Loopback } else { Self::Any }
     }
 
     fn admits(self, host: &str) -> bool {
@@ -103,13 +99,7 @@ mod tests {
         for host in ["localhost", "LOCALHOST", "127.0.0.1", "127.0.0.2", "[::1]"] {
             assert!(Hosts::Loopback.admits(host), "{host}");
         }
-        for host in [
-            "evil.example",
-            "localhost.evil.example",
-            "10.0.0.1",
-            "",
-            "[::2]",
-        ] {
+        for host in ["evil.example", "localhost.evil.example", "10.0.0.1", "", "[::2]"] {
             assert!(!Hosts::Loopback.admits(host), "{host}");
             assert!(Hosts::Any.admits(host));
         }

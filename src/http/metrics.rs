@@ -14,10 +14,7 @@ pub async fn metrics(State(node): State<Node>, headers: HeaderMap) -> Response {
         let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
         (content_type, metrics.open_metrics())
     } else {
-        (
-            "text/plain; version=0.0.4; charset=utf-8",
-            metrics.classic(),
-        )
+        ("text/plain; version=0.0.4; charset=utf-8", metrics.classic())
     };
     ([(header::CONTENT_TYPE, content_type)], text).into_response()
 }

@@ -39,10 +39,7 @@ fn answer(name: &str, headers: &HeaderMap) -> Result<Response, Problem> {
         .filter_map(|tags| tags.to_str().ok())
         .flat_map(|tags| tags.split(','))
         .any(|known| known.trim().trim_start_matches("W/") == tag);
-    let caching = [
-        (header::ETAG, tag.as_str()),
-        (header::CACHE_CONTROL, "no-cache"),
-    ];
+    let caching = [(header::ETAG, tag.as_str()), (header::CACHE_CONTROL, "no-cache")];
     if is_known {
         return Ok((StatusCode::NOT_MODIFIED, caching).into_response());
     }

@@ -14,9 +14,8 @@ use crate::words::time::Moment;
 use crate::words::{Code, Kind, NameError, Tenant, Time, Topic};
 
 /// The parameters that say which entries are wanted.
-pub const FILTERS: [&str; 8] = [
-    "author", "tenant", "topic", "kind", "since", "until", "grep", "gaps",
-];
+pub const FILTERS: [&str; 8] =
+    ["author", "tenant", "topic", "kind", "since", "until", "grep", "gaps"];
 
 /// The parameters of a request, decoded.
 #[derive(Clone, Debug)]
@@ -30,9 +29,7 @@ impl<S: Sync> FromRequestParts<S> for Parameters {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
         let query = parts.uri.query().unwrap_or_default();
         let pairs = form_urlencoded::parse(query.as_bytes()).into_owned();
-        Ok(Self {
-            pairs: pairs.collect(),
-        })
+        Ok(Self { pairs: pairs.collect() })
     }
 }
 

@@ -49,17 +49,11 @@ pub async fn open(
     let from = beginning(&headers, &parameters)?;
     let until_caught_up = parameters.parse("until_caught_up")?.unwrap_or(false);
     let form = Form::asked(&headers);
-    let events = Events {
-        follow: node.follow(filter, from).await?,
-        form,
-        until_caught_up,
-        is_over: false,
-    };
+    let events =
+        Events { follow: node.follow(filter, from).await?, form, until_caught_up, is_over: false };
     let body = Body::from_stream(try_unfold(events, next_event));
-    let headers = [
-        (header::CONTENT_TYPE, form.content_type()),
-        (header::CACHE_CONTROL, "no-store"),
-    ];
+    let headers =
+        [(header::CONTENT_TYPE, form.content_type()), (header::CACHE_CONTROL, "no-store")];
     Ok((headers, body).into_response())
 }
 
@@ -120,11 +114,7 @@ impl Events {
             match followed? {
                 None => self.is_over = true,
                 Some(Followed::Entry { entry, late }) => {
-                    let lateness = if late {
-                        Lateness::Late
-                    } else {
-                        Lateness::InOrder
-                    };
+                    let lateness = if late { Lateness::Late } else { Lateness::InOrder };
                     let entry = EntryJson::new(&entry, lateness);
                     return Ok(Some(self.form.entry(&entry, &cursor)?));
                 }
@@ -157,11 +147,7 @@ struct Line<'e> {
 
 impl Form {
     fn asked(headers: &HeaderMap) -> Self {
-        if media::accepts(headers, media::NDJSON) {
-            Self::Lines
-        } else {
-            Self::ServerSentEvents
-        }
+        if media::accepts(headers, media::NDJSON) { Self::Lines } else { Self::ServerSentEvents }
     }
 
     fn content_type(self) -> &'static str {
@@ -181,11 +167,7 @@ impl Form {
     fn entry(self, entry: &EntryJson, cursor: &Cursor) -> Result<Bytes, serde_json::Error> {
         match self {
             Self::ServerSentEvents => {
-                let name = if entry.kind == GAP_KIND {
-                    "gap"
-                } else {
-                    "entry"
-                };
+                let name = if entry.kind == GAP_KIND { "gap" } else { "entry" };
                 Ok(event(name, cursor, &serde_json::to_string(entry)?))
             }
             Self::Lines => {

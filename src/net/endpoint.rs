@@ -108,17 +108,10 @@ impl Endpoint {
         let crypto = QuicServerConfig::try_from(tls::server(&identity, admitted)?);
         let crypto = crypto.map_err(|error| TlsError::from(no_suite(&error)))?;
         let mut server = quinn::ServerConfig::with_crypto(Arc::new(crypto));
-        server
-            .transport_config(transport.clone())
-            .migration(false)
-            .max_incoming(HALF_OPEN);
+        server.transport_config(transport.clone()).migration(false).max_incoming(HALF_OPEN);
         let endpoint = quinn::Endpoint::server(server, address)
             .map_err(|error| BindError::Address { address, error })?;
-        Ok(Self {
-            endpoint,
-            identity,
-            transport,
-        })
+        Ok(Self { endpoint, identity, transport })
     }
 
     /// Where this node listens.
@@ -156,12 +149,7 @@ impl Endpoint {
         let connecting = connecting.map_err(|e| refused(&e))?;
         let connection = tokio::time::timeout(HANDSHAKE, connecting).await;
         let connection = connection.map_err(|_| ConnectError::Timeout)??;
-        Ok(Connected {
-            peer,
-            address,
-            connection,
-            dialed: true,
-        })
+        Ok(Connected { peer, address, connection, dialed: true })
     }
 
     /// Closes all connections, and waits a moment until the other sides could know.
@@ -185,12 +173,7 @@ impl Incoming {
         let chain = shown.and_then(|shown| shown.downcast::<Vec<CertificateDer<'static>>>().ok());
         let peer = chain.and_then(|chain| tls::node_of(chain.first()?));
         let peer = peer.ok_or_else(|| ConnectError::Refused("no certificate of a node".into()))?;
-        Ok(Connected {
-            peer,
-            address,
-            connection,
-            dialed: false,
-        })
+        Ok(Connected { peer, address, connection, dialed: false })
     }
 
     /// Where the handshake comes from.

@@ -64,25 +64,13 @@ impl Link {
         send: SendStream,
         receive: RecvStream,
     ) -> Self {
-        Self {
-            connection,
-            send,
-            receive,
-        }
+        Self { connection, send, receive }
     }
 
     /// Takes the link apart, to send and receive at the same time.
     pub fn split(self) -> (Sender, Receiver, Closer) {
-        let closer = Closer {
-            connection: self.connection,
-        };
-        (
-            Sender { stream: self.send },
-            Receiver {
-                stream: self.receive,
-            },
-            closer,
-        )
+        let closer = Closer { connection: self.connection };
+        (Sender { stream: self.send }, Receiver { stream: self.receive }, closer)
     }
 }
 
@@ -117,8 +105,7 @@ impl Sender {
     pub async fn send(&mut self, frame: Vec<u8>) -> Result<usize, LinkError> {
         let packed = blocking_if(frame.len() >= BLOCKING_FROM, move || pack(frame)).await?;
         let sent = tokio::time::timeout(SEND_TIME, self.stream.write_all(&packed)).await;
-        sent.map_err(|_| LinkError::Stalled)?
-            .map_err(|e| LinkError::Gone(e.to_string()))?;
+        sent.map_err(|_| LinkError::Stalled)?.map_err(|e| LinkError::Gone(e.to_string()))?;
         Ok(packed.len())
     }
 }
@@ -152,9 +139,7 @@ impl Receiver {
         }
         let mut payload = vec![0; length];
         let read = read_exact(&mut self.stream, &mut payload);
-        tokio::time::timeout(FRAME_TIME, read)
-            .await
-            .map_err(|_| LinkError::Slow)??;
+        tokio::time::timeout(FRAME_TIME, read).await.map_err(|_| LinkError::Slow)??;
         let unpacked = match form {
             ZSTD => blocking_if(length >= BLOCKING_FROM, move || unpack(&payload)).await?,
             _ => payload,
@@ -164,16 +149,11 @@ impl Receiver {
 }
 
 async fn read_exact(stream: &mut RecvStream, buffer: &mut [u8]) -> Result<(), LinkError> {
-    stream
-        .read_exact(buffer)
-        .await
-        .map_err(|error| match error {
-            ReadExactError::FinishedEarly(0) => {
-                LinkError::Gone("the peer closed the stream".into())
-            }
-            ReadExactError::FinishedEarly(_) => LinkError::Bad("it ends early"),
-            ReadExactError::ReadError(error) => LinkError::Gone(error.to_string()),
-        })
+    stream.read_exact(buffer).await.map_err(|error| match error {
+        ReadExactError::FinishedEarly(0) => LinkError::Gone("the peer closed the stream".into()),
+        ReadExactError::FinishedEarly(_) => LinkError::Bad("it ends early"),
+        ReadExactError::ReadError(error) => LinkError::Gone(error.to_string()),
+    })
 }
 
 /// Runs work here, or on a thread that may block when there is much of it.
@@ -191,9 +171,7 @@ async fn blocking_if(
 /// Puts the head before a frame, and compresses it where that pays.
 fn pack(frame: Vec<u8>) -> Result<Vec<u8>, LinkError> {
     let packed = match frame.len() >= COMPRESSED_FROM {
-        true => zstd::bulk::compress(&frame, ZSTD_LEVEL)
-            .ok()
-            .filter(|p| p.len() < frame.len()),
+        true => zstd::bulk::compress(&frame, ZSTD_LEVEL).ok().filter(|p| p.len() < frame.len()),
         false => None,
     };
     let (form, payload) = match &packed {
@@ -247,10 +225,7 @@ mod tests {
     fn a_zstd_bomb_stops_at_the_bound() {
         let bomb = zstd::bulk::compress(&vec![0; 200 << 20], 19).unwrap();
         assert!(bomb.len() < FRAME_BYTES);
-        assert_eq!(
-            unpack(&bomb),
-            Err(LinkError::Bad("it is over 16 MiB unpacked"))
-        );
+        assert_eq!(unpack(&bomb), Err(LinkError::Bad("it is over 16 MiB unpacked")));
     }
 
     #[test]

@@ -23,9 +23,8 @@ use crate::words::{Identity, NodeId};
 /// The protocol's name in the TLS handshake.
 pub const ALPN: &[u8] = b"towline/1";
 /// What stands before an Ed25519 secret in PKCS #8 (RFC 8410).
-const PKCS8_ED25519: [u8; 16] = [
-    0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20,
-];
+const PKCS8_ED25519: [u8; 16] =
+    [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
 /// What stands before an Ed25519 public key in a certificate (RFC 8410).
 const SPKI_ED25519: [u8; 12] = [0x30, 0x2a, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 3, 0x21, 0];
 
@@ -49,18 +48,12 @@ pub struct Admitted {
 impl Admitted {
     /// Admits a node.
     pub fn insert(&self, node: NodeId) {
-        self.nodes
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(node);
+        self.nodes.write().unwrap_or_else(PoisonError::into_inner).insert(node);
     }
 
     /// Whether a node is admitted.
     pub fn contains(&self, node: &NodeId) -> bool {
-        self.nodes
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .contains(node)
+        self.nodes.read().unwrap_or_else(PoisonError::into_inner).contains(node)
     }
 }
 
@@ -93,10 +86,7 @@ pub(super) fn server(identity: &Identity, admitted: Admitted) -> Result<ServerCo
     let provider = provider();
     let algorithms = provider.signature_verification_algorithms;
     let (certificate, key) = certificate(identity)?;
-    let verifier = Arc::new(AdmittedOnly {
-        admitted,
-        algorithms,
-    });
+    let verifier = Arc::new(AdmittedOnly { admitted, algorithms });
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13])?
         .with_client_cert_verifier(verifier)
@@ -142,9 +132,7 @@ impl ServerCertVerifier for ThisNodeOnly {
         if node_of(end_entity) == Some(self.peer) {
             return Ok(ServerCertVerified::assertion());
         }
-        Err(Error::InvalidCertificate(
-            CertificateError::ApplicationVerificationFailure,
-        ))
+        Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))
     }
 
     fn verify_tls12_signature(
@@ -190,9 +178,7 @@ impl ClientCertVerifier for AdmittedOnly {
         if node_of(end_entity).is_some_and(|node| self.admitted.contains(&node)) {
             return Ok(ClientCertVerified::assertion());
         }
-        Err(Error::InvalidCertificate(
-            CertificateError::ApplicationVerificationFailure,
-        ))
+        Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))
     }
 
     fn verify_tls12_signature(

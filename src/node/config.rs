@@ -73,9 +73,7 @@ impl FromStr for PeerAddress {
         if !node.is_sound() {
             return Err(ParsePeerError::WeakKey);
         }
-        let address = address
-            .parse()
-            .map_err(|_| ParsePeerError::Address(address.to_owned()))?;
+        let address = address.parse().map_err(|_| ParsePeerError::Address(address.to_owned()))?;
         Ok(Self { node, address })
     }
 }
@@ -186,14 +184,8 @@ mod tests {
         let why = |text: &str| text.parse::<PeerAddress>().unwrap_err();
         assert!(matches!(why("here"), ParsePeerError::Form(_)));
         assert!(matches!(why("12@127.0.0.1:1"), ParsePeerError::Id(_)));
-        assert!(matches!(
-            why(&format!("{id}@nowhere")),
-            ParsePeerError::Address(_)
-        ));
+        assert!(matches!(why(&format!("{id}@nowhere")), ParsePeerError::Address(_)));
         let zero = NodeId([0; 32]);
-        assert!(matches!(
-            why(&format!("{zero}@127.0.0.1:1")),
-            ParsePeerError::WeakKey
-        ));
+        assert!(matches!(why(&format!("{zero}@127.0.0.1:1")), ParsePeerError::WeakKey));
     }
 }

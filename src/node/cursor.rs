@@ -71,14 +71,7 @@ pub enum CursorError {
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "o:{}.{}", self.store, self.offset)?;
-        if let Some(Last {
-            order,
-            time,
-            author,
-            seq,
-            segment,
-        }) = &self.last
-        {
+        if let Some(Last { order, time, author, seq, segment }) = &self.last {
             let order = if *order == Order::Author { 'a' } else { 't' };
             write!(f, ".{order}.{}.{author}.{seq}.{segment}", time.bits())?;
         }
@@ -90,10 +83,8 @@ impl FromStr for Cursor {
     type Err = CursorError;
 
     fn from_str(text: &str) -> Result<Self, CursorError> {
-        let parts: Vec<&str> = text
-            .strip_prefix("o:")
-            .map(|t| t.split('.').collect())
-            .unwrap_or_default();
+        let parts: Vec<&str> =
+            text.strip_prefix("o:").map(|t| t.split('.').collect()).unwrap_or_default();
         let parsed = match parts[..] {
             [store, offset] => place(store, offset, None),
             [store, offset, order, time, author, seq, segment] => {
@@ -110,11 +101,7 @@ impl FromStr for Cursor {
 fn place(store: &str, offset: &str, last: Option<Last>) -> Option<Cursor> {
     let mut id = [0; 8];
     hex::decode_to_slice(store, &mut id).ok()?;
-    Some(Cursor {
-        store: StoreId(id),
-        offset: Offset(offset.parse().ok()?),
-        last,
-    })
+    Some(Cursor { store: StoreId(id), offset: Offset(offset.parse().ok()?), last })
 }
 
 fn last(order: &str, time: &str, author: &str, seq: &str, segment: &str) -> Option<Last> {
@@ -146,11 +133,7 @@ mod tests {
             segment: SegmentId([2; 16]),
         };
         for last in [None, Some(last)] {
-            let cursor = Cursor {
-                store: StoreId([7; 8]),
-                offset: Offset(12),
-                last,
-            };
+            let cursor = Cursor { store: StoreId([7; 8]), offset: Offset(12), last };
             assert_eq!(cursor.to_string().parse(), Ok(cursor));
         }
     }
@@ -167,10 +150,7 @@ mod tests {
             "o:0707070707070707.01",
             "o:0707070707070707.1.t",
         ] {
-            assert!(
-                matches!(text.parse::<Cursor>(), Err(CursorError::Malformed(_))),
-                "{text}"
-            );
+            assert!(matches!(text.parse::<Cursor>(), Err(CursorError::Malformed(_))), "{text}");
         }
     }
 }

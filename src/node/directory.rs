@@ -118,12 +118,7 @@ impl DataDirectory {
         let lock = lock(path)?;
         let identity = identity(path)?;
         let cluster = membership(path, cluster)?;
-        Ok(Self {
-            path: path.to_owned(),
-            lock,
-            identity,
-            cluster,
-        })
+        Ok(Self { path: path.to_owned(), lock, identity, cluster })
     }
 
     /// The node that the directory belongs to.
@@ -192,12 +187,7 @@ pub fn running(directory: &Path) -> Option<Addresses> {
 fn lock(directory: &Path) -> Result<File, DirectoryError> {
     let path = directory.join("lock");
     let mut options = OpenOptions::new();
-    options
-        .create(true)
-        .truncate(false)
-        .read(true)
-        .write(true)
-        .mode(0o600);
+    options.create(true).truncate(false).read(true).write(true).mode(0o600);
     let file = options.open(&path).map_err(failed("open", &path))?;
     // A command that looks whether a node runs here holds the lock for a moment, too.
     for _ in 0..LOCK_TRIES {
@@ -217,11 +207,7 @@ fn identity(directory: &Path) -> Result<Identity, DirectoryError> {
             return Err(DirectoryError::KeyMissing(path));
         }
         let secret: [u8; 32] = random(&path)?;
-        replace(
-            &path,
-            format!("{}\n", hex::encode(secret)).as_bytes(),
-            0o600,
-        )?;
+        replace(&path, format!("{}\n", hex::encode(secret)).as_bytes(), 0o600)?;
     }
     let mut file = File::open(&path).map_err(failed("read", &path))?;
     let mode = file.metadata().map_err(failed("read", &path))?.mode() & 0o7777;
@@ -234,10 +220,7 @@ fn identity(directory: &Path) -> Result<Identity, DirectoryError> {
     let mut secret = [0; 32];
     match hex::decode_to_slice(text.trim_end(), &mut secret) {
         Ok(()) => Ok(Identity::from_secret(&secret)),
-        Err(_) => Err(DirectoryError::Malformed {
-            path,
-            expected: "a key of 64 hex digits",
-        }),
+        Err(_) => Err(DirectoryError::Malformed { path, expected: "a key of 64 hex digits" }),
     }
 }
 
@@ -246,14 +229,10 @@ fn identity(directory: &Path) -> Result<Identity, DirectoryError> {
 fn membership(directory: &Path, wanted: Option<ClusterId>) -> Result<ClusterId, DirectoryError> {
     let path = directory.join("cluster");
     let found = match fs::read_to_string(&path) {
-        Ok(text) => Some(
-            text.trim_end()
-                .parse()
-                .map_err(|_| DirectoryError::Malformed {
-                    path: path.clone(),
-                    expected: "a cluster id of 64 hex digits",
-                })?,
-        ),
+        Ok(text) => Some(text.trim_end().parse().map_err(|_| DirectoryError::Malformed {
+            path: path.clone(),
+            expected: "a cluster id of 64 hex digits",
+        })?),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => return Err(failed("read", &path)(error)),
     };
@@ -276,11 +255,7 @@ fn membership(directory: &Path, wanted: Option<ClusterId>) -> Result<ClusterId, 
 fn make_cluster(directory: &Path) -> Result<ClusterId, DirectoryError> {
     let path = directory.join("cluster.key");
     let secret = random(&path)?;
-    replace(
-        &path,
-        format!("{}\n", hex::encode(secret)).as_bytes(),
-        0o600,
-    )?;
+    replace(&path, format!("{}\n", hex::encode(secret)).as_bytes(), 0o600)?;
     Ok(ClusterId(Identity::from_secret(&secret).node_id().0))
 }
 
@@ -296,17 +271,12 @@ fn replace(path: &Path, content: &[u8], mode: u32) -> Result<(), DirectoryError>
     let temporary = path.with_extension("new");
     let write = || {
         let mut options = OpenOptions::new();
-        let mut file = options
-            .create(true)
-            .write(true)
-            .truncate(true)
-            .mode(mode)
-            .open(&temporary)?;
+        let mut file =
+            options.create(true).write(true).truncate(true).mode(mode).open(&temporary)?;
         file.write_all(content)?;
         file.sync_all()?;
         fs::rename(&temporary, path)?;
-        path.parent()
-            .map_or(Ok(()), |directory| File::open(directory)?.sync_all())
+        path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
     };
     write().map_err(failed("write", path))
 }
@@ -327,12 +297,7 @@ pub struct EmitCounter {
 impl EmitCounter {
     fn open(path: &Path) -> Result<Self, DirectoryError> {
         let mut options = OpenOptions::new();
-        options
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .mode(0o600);
+        options.create(true).truncate(false).read(true).write(true).mode(0o600);
         let mut file = options.open(path).map_err(failed("open", path))?;
         let mut content = Vec::new();
         let read = Read::by_ref(&mut file).take(64).read_to_end(&mut content);
@@ -391,10 +356,7 @@ mod tests {
         let (node, cluster) = (first.identity().node_id(), first.cluster());
         drop(first);
         let again = DataDirectory::open(directory.path(), Some(cluster)).unwrap();
-        assert_eq!(
-            (again.identity().node_id(), again.cluster()),
-            (node, cluster)
-        );
+        assert_eq!((again.identity().node_id(), again.cluster()), (node, cluster));
         assert!(directory.path().join("cluster.key").exists());
     }
 
@@ -414,10 +376,7 @@ mod tests {
         assert_eq!(fs::metadata(&key).unwrap().mode() & 0o777, 0o600);
         fs::set_permissions(&key, fs::Permissions::from_mode(0o640)).unwrap();
         let opened = DataDirectory::open(directory.path(), None);
-        assert!(matches!(
-            opened,
-            Err(DirectoryError::KeyReadable { mode: 0o640, .. })
-        ));
+        assert!(matches!(opened, Err(DirectoryError::KeyReadable { mode: 0o640, .. })));
     }
 
     #[test]
@@ -454,9 +413,6 @@ mod tests {
         assert_eq!(counter.before(), None);
         counter.begin(EmitNumber(3)).unwrap();
         counter.note(EmitNumber(7)).unwrap();
-        assert_eq!(
-            directory.emit_counter().unwrap().before(),
-            Some(EmitNumber(7))
-        );
+        assert_eq!(directory.emit_counter().unwrap().before(), Some(EmitNumber(7)));
     }
 }

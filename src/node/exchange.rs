@@ -11,7 +11,6 @@
 //! `drive` never waits for the other side, so two nodes that both have much to say can't wait for
 //! each other for ever.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,16 +23,19 @@ use super::reading::Reading;
 use super::roster::{Roster, SessionNumber};
 use super::wall_millis;
 use super::writer::{AppendError, Writer};
-use crate::core::change::{Change, Place, SignedRun};
-use crate::core::frame::{Frame, FrameError, Heads, RUN_CHANGES};
-use crate::core::frontier::{self, Head, Range};
-use crate::core::log::{Applied, Arrival};
-use crate::core::merge::Direction;
+use crate::core::change::SignedRun;
+use crate::core::frame::{Frame, FrameError, Heads};
+use crate::core::frontier::Head;
+use crate::core::log::Applied;
 use crate::core::session::{Parties, Received, Session, Step, Violation};
 use crate::net::endpoint::{ConnectError, Connected, HANDSHAKE};
 use crate::net::link::{LinkError, Receiver, Sender};
 use crate::store::{Reader, StoreError};
-use crate::words::{ClusterId, NodeId, Offset, Seq, Time};
+use crate::words::{ClusterId, NodeId, Time};
+
+mod ranges;
+
+use ranges::{compare, fetch, holds};
 
 /// How many received frames may wait to be handled.
 const FRAMES_IN: usize = 16; // full: nothing more is read from the link
@@ -43,8 +45,8 @@ const FRAMES_OUT: usize = 2; // full: the session is not asked for more
 const RUNS: usize = 4; // full: no further frame is handled
 /// How many changes a scan reads at once.
 const SCANNED: usize = 512;
-/// About how many bytes of changes go into a frame.
-const RUN_BYTES: usize = 1 << 20;
+/// Larger frames are read on a thread that may block.
+const BLOCKING_FROM: usize = 64 << 10;
 
 /// What every exchange of a node needs.
 #[derive(Clone)]
@@ -128,17 +130,12 @@ pub async fn run(context: Context, connected: Connected, closing: watch::Receive
         Err(ended) => {
             closer.close(&ended.to_string());
             blame(&context, peer, &ended);
-            context
-                .roster
-                .update(peer, |entry| entry.trouble = Some(ended.to_string()));
+            context.roster.update(peer, |entry| entry.trouble = Some(ended.to_string()));
             return ended;
         }
     };
     let incarnation = exchange.incarnation;
-    let Some(number) = context
-        .roster
-        .enter(peer, incarnation, dialed, closer.clone())
-    else {
+    let Some(number) = context.roster.enter(peer, incarnation, dialed, closer.clone()) else {
         closer.close("another connection with this node is kept");
         return Ended::Duplicate;
     };
@@ -157,10 +154,7 @@ pub async fn run(context: Context, connected: Connected, closing: watch::Receive
 fn leave(context: &Context, peer: NodeId, number: SessionNumber, ended: &Ended) {
     blame(context, peer, ended);
     context.roster.leave(peer, number, &ended.to_string());
-    context
-        .metrics
-        .peers
-        .set(context.roster.connected().len() as i64);
+    context.metrics.peers.set(context.roster.connected().len() as i64);
 }
 
 /// Says in the log why a connection ended, and counts it when the peer is to blame.
@@ -197,13 +191,7 @@ async fn greet(
     let Received::Greeted { name, incarnation } = greeted else {
         return Err(Violation::Hello.into());
     };
-    Ok(Exchange::start(
-        context.clone(),
-        peer,
-        session,
-        (sender, receiver),
-        (name, incarnation),
-    ))
+    Ok(Exchange::start(context.clone(), peer, session, (sender, receiver), (name, incarnation)))
 }
 
 type Settled = oneshot::Receiver<Result<Applied, AppendError>>;
@@ -240,18 +228,8 @@ impl Exchange {
         let (report, trouble) = mpsc::channel(4);
         let tasks = [
             spawn(receive(receiver, frames, context.metrics.clone())),
-            spawn(send(
-                sender,
-                outgoing,
-                report.clone(),
-                context.metrics.clone(),
-            )),
-            spawn(verify(
-                to_verify,
-                context.clone(),
-                to_settle,
-                report.clone(),
-            )),
+            spawn(send(sender, outgoing, report.clone(), context.metrics.clone())),
+            spawn(verify(to_verify, context.clone(), to_settle, report.clone())),
             spawn(settle(settled, report, context.metrics.clone())),
         ];
         Self {
@@ -373,11 +351,7 @@ impl Exchange {
     }
 
     fn note_peer(&self) {
-        let holds = self
-            .session
-            .held_by_peer()
-            .map(|(author, next)| (*author, next))
-            .collect();
+        let holds = self.session.held_by_peer().map(|(author, next)| (*author, next)).collect();
         self.context.roster.update(self.peer, |entry| {
             entry.holds = holds;
             entry.last_seen = Some(Time::from_millis(wall_millis()));
@@ -385,13 +359,8 @@ impl Exchange {
     }
 
     async fn compare(&mut self, theirs: Heads) -> Result<(), Ended> {
-        let compared = self
-            .context
-            .reading
-            .run(move |reader| compare(reader, &theirs))
-            .await?;
-        self.session
-            .handle_compared(compared.missing, &compared.ahead, compared.watermark);
+        let compared = self.context.reading.run(move |reader| compare(reader, &theirs)).await?;
+        self.session.handle_compared(compared.missing, &compared.ahead, compared.watermark);
         self.settle_own().await
     }
 
@@ -407,10 +376,7 @@ impl Exchange {
         }
         if settled {
             let roster = &self.context.roster;
-            let noted = roster
-                .peers()
-                .get(&self.peer)
-                .is_some_and(|entry| entry.own_settled);
+            let noted = roster.peers().get(&self.peer).is_some_and(|entry| entry.own_settled);
             if !noted {
                 roster.update(self.peer, |entry| entry.own_settled = true);
             }
@@ -455,7 +421,7 @@ async fn receive(
 }
 
 async fn decode(bytes: bytes::Bytes) -> Result<Frame, Ended> {
-    if bytes.len() < RUN_BYTES / 16 {
+    if bytes.len() < BLOCKING_FROM {
         return Ok(Frame::decode(&bytes)?);
     }
     blocking(move || Frame::decode(&bytes).map_err(Ended::from)).await
@@ -514,10 +480,7 @@ async fn settle(
                 metrics.duplicates.inc_by(applied.duplicates as u64);
                 metrics.crowded_out.inc_by(applied.dropped as u64);
                 metrics.refused.inc_by(applied.refused.len() as u64);
-                let blamed = applied
-                    .refused
-                    .iter()
-                    .find(|(_, refusal)| refusal.blames_sender());
+                let blamed = applied.refused.iter().find(|(_, refusal)| refusal.blames_sender());
                 match blamed {
                     Some((author, refusal)) => Ended::Refused(*author, *refusal),
                     None => continue,
@@ -528,149 +491,4 @@ async fn settle(
         };
         return drop(report.send(ended).await);
     }
-}
-
-/// What a comparison with a peer's frontier found.
-#[derive(Default)]
-struct Comparison {
-    /// What the peer lacks.
-    missing: Vec<Range>,
-    /// The authors of whom it has heads that lead to nothing held here.
-    ahead: HashSet<NodeId>,
-    /// The offset up to which that is said.
-    watermark: Offset,
-}
-
-/// Compares a peer's frontier with the store.
-fn compare(reader: &mut dyn Reader, theirs: &Heads) -> Result<Comparison, StoreError> {
-    let watermark = reader.watermark()?;
-    let mut found = Comparison {
-        watermark,
-        ..Comparison::default()
-    };
-    for (author, own) in reader.frontier()?.iter() {
-        let said = theirs.iter().find(|(node, _)| node == author);
-        let said = said.map_or(&[][..], |(_, heads)| heads.as_slice());
-        if said != own && !compare_open_segment(reader, *author, (own, said), &mut found)? {
-            compare_author(reader, *author, said, &mut found)?;
-        }
-    }
-    Ok(found)
-}
-
-/// The usual case: both have one head, in the segment that is still written. Returns whether it is.
-fn compare_open_segment(
-    reader: &mut dyn Reader,
-    author: NodeId,
-    (own, said): (&[Head], &[Head]),
-    found: &mut Comparison,
-) -> Result<bool, StoreError> {
-    let ([own], [there]) = (own, said) else {
-        return Ok(false);
-    };
-    let segment = own.segment;
-    if segment != there.segment {
-        return Ok(false);
-    }
-    if there.next_seq > own.next_seq {
-        return Ok(true); // the peer is further, and sends
-    }
-    let known = reader.ends_with(segment, there.next_seq, there.hash)?;
-    if known {
-        found.missing.push(Range {
-            author,
-            segment,
-            from: there.next_seq,
-            to: own.next_seq,
-        });
-    }
-    Ok(known)
-}
-
-fn compare_author(
-    reader: &mut dyn Reader,
-    author: NodeId,
-    said: &[Head],
-    found: &mut Comparison,
-) -> Result<(), StoreError> {
-    let extents = reader.extents(author)?;
-    let mut known = Vec::new();
-    for head in said {
-        let leads_here = frontier::is_further(&extents, head)
-            || reader.ends_with(head.segment, head.next_seq, head.hash)?;
-        if leads_here {
-            known.push(*head);
-        } else {
-            found.ahead.insert(author);
-        }
-    }
-    found
-        .missing
-        .extend(frontier::missing(author, &extents, &known));
-    Ok(())
-}
-
-fn holds(reader: &mut dyn Reader, heads: &[Head]) -> Result<bool, StoreError> {
-    for head in heads {
-        if !reader.ends_with(head.segment, head.next_seq, head.hash)? {
-            return Ok(false);
-        }
-    }
-    Ok(true)
-}
-
-/// Reads changes from the start of a range into a run that ends in a signed change.
-fn fetch(reader: &mut dyn Reader, range: Range) -> Result<Option<SignedRun>, StoreError> {
-    let mut arrivals: Vec<Arrival> = Vec::new();
-    let mut from = range.from;
-    loop {
-        let more = reader.of_segment(range.segment, from, Direction::Forward, RUN_BYTES)?;
-        let Some(end) = more.last() else { break };
-        from = end.change.next_seq();
-        arrivals.extend(more);
-        if signed_prefix(&arrivals, range.to) > 0 || arrivals.len() >= RUN_CHANGES {
-            break;
-        }
-    }
-    arrivals.truncate(signed_prefix(&arrivals, range.to).min(RUN_CHANGES));
-    run_of(arrivals.into_iter().map(|arrival| arrival.change).collect())
-}
-
-/// How many of the changes are sent: up to the end of the range, and on to a signed one.
-fn signed_prefix(arrivals: &[Arrival], to: Seq) -> usize {
-    let signed = |at: &usize| arrivals[*at].change.signature.is_some();
-    let inside = arrivals
-        .iter()
-        .take_while(|arrival| arrival.change.first_seq < to)
-        .count();
-    let last_inside = (0..inside).rev().find(signed);
-    let at = last_inside.or_else(|| (inside..arrivals.len()).find(signed));
-    at.map_or(0, |at| at + 1)
-}
-
-fn run_of(changes: Vec<Change>) -> Result<Option<SignedRun>, StoreError> {
-    let (Some(first), Some(signature)) =
-        (changes.first(), changes.last().and_then(|c| c.signature))
-    else {
-        return Ok(None);
-    };
-    let damaged = |e: crate::core::change::Damaged| StoreError::Damaged(e.to_string());
-    let place = Place {
-        author: first.author,
-        segment: first.segment,
-        segment_seq: first.segment_seq,
-        index: first.index,
-        first_seq: first.first_seq,
-        link: first.link().map_err(damaged)?,
-    };
-    let entries = |change: &Change| Ok(change.chunk().map_err(damaged)?.shared_entries());
-    let changes = changes
-        .iter()
-        .map(entries)
-        .collect::<Result<_, StoreError>>()?;
-    Ok(Some(SignedRun {
-        place,
-        changes,
-        signature,
-    }))
 }

@@ -49,15 +49,8 @@ impl Filter {
     /// The entries of a topic, and all gaps. A text that is no topic matches nothing but gaps.
     pub fn topic(topic: &str) -> Self {
         match Topic::parse(topic) {
-            Ok(topic) => Self {
-                topic: Some(topic),
-                gaps: Gaps::Always,
-                ..Self::default()
-            },
-            Err(_) => Self {
-                gaps: Gaps::Only,
-                ..Self::default()
-            },
+            Ok(topic) => Self { topic: Some(topic), gaps: Gaps::Always, ..Self::default() },
+            Err(_) => Self { gaps: Gaps::Only, ..Self::default() },
         }
     }
 
@@ -82,17 +75,9 @@ impl Filter {
             _ => {}
         }
         let grep = |text: &String| contains(view.data, text.as_bytes());
-        self.tenant
-            .as_ref()
-            .is_none_or(|tenant| tenant.as_str() == view.tenant)
-            && self
-                .topic
-                .as_ref()
-                .is_none_or(|topic| topic.as_str() == view.topic)
-            && self
-                .kind
-                .as_ref()
-                .is_none_or(|kind| kind.as_str() == view.kind)
+        self.tenant.as_ref().is_none_or(|tenant| tenant.as_str() == view.tenant)
+            && self.topic.as_ref().is_none_or(|topic| topic.as_str() == view.topic)
+            && self.kind.as_ref().is_none_or(|kind| kind.as_str() == view.kind)
             && self.grep.as_ref().is_none_or(grep)
     }
 
@@ -101,11 +86,7 @@ impl Filter {
     /// # Errors
     /// The change is damaged.
     pub fn entries(&self, arrival: &Arrival, from: Seq, to: Seq) -> Result<Vec<Entry>, StoreError> {
-        let Arrival {
-            offset,
-            skew,
-            change,
-        } = arrival;
+        let Arrival { offset, skew, change } = arrival;
         if !self.admits_author(change.author)
             || !self.admits_times(change.first_time, change.last_time)
         {

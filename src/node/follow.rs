@@ -106,11 +106,7 @@ impl Follow {
     /// The place after what was given out last: following from there misses nothing and repeats
     /// nothing.
     pub fn cursor(&self) -> Cursor {
-        Cursor {
-            store: self.store,
-            offset: self.given,
-            last: None,
-        }
+        Cursor { store: self.store, offset: self.given, last: None }
     }
 
     /// What comes next; none when the node shuts down.
@@ -131,14 +127,9 @@ impl Follow {
             }
             if let Some(entry) = self.buffer.pop_front() {
                 self.given = entry.offset.plus(1);
-                let late = self
-                    .newest
-                    .is_some_and(|newest| entry.merged_key() < newest);
+                let late = self.newest.is_some_and(|newest| entry.merged_key() < newest);
                 self.newest = self.newest.max(Some(entry.merged_key()));
-                return Ok(Some(Followed::Entry {
-                    entry: Box::new(entry),
-                    late,
-                }));
+                return Ok(Some(Followed::Entry { entry: Box::new(entry), late }));
             }
             self.given = self.at;
             if *self.closing.borrow() {

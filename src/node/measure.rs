@@ -87,20 +87,11 @@ pub struct Limit {
 
 impl Figure {
     fn new(what: &'static str, value: f64, unit: &'static str) -> Self {
-        Self {
-            what,
-            value,
-            unit,
-            limit: None,
-        }
+        Self { what, value, unit, limit: None }
     }
 
     fn beside(mut self, of: &'static str, value: f64) -> Self {
-        self.limit = Some(Limit {
-            of,
-            value,
-            ratio: self.value / value,
-        });
+        self.limit = Some(Limit { of, value, ratio: self.value / value });
         self
     }
 }
@@ -114,10 +105,7 @@ pub struct Bench<'a> {
 impl<'a> Bench<'a> {
     /// Measurements in a directory that can be filled and will not be emptied.
     pub fn new(directory: &'a Path, payloads: Vec<Vec<u8>>) -> Self {
-        Self {
-            directory,
-            payloads,
-        }
+        Self { directory, payloads }
     }
 
     fn drafts(&self) -> Result<Vec<Draft>, DraftError> {
@@ -190,11 +178,7 @@ impl<'a> Bench<'a> {
             }
         }
         let rate = seen as f64 / seconds(started.elapsed());
-        Ok(Figure::new(
-            "query everything in merged order",
-            rate,
-            "entries/s",
-        ))
+        Ok(Figure::new("query everything in merged order", rate, "entries/s"))
     }
 
     /// One appender of one entry each, and 64 at the same time.
@@ -219,12 +203,7 @@ impl<'a> Bench<'a> {
         }
         let (one, commit) = (seconds(median(&mut times)), seconds(median(&mut commits)));
 
-        let crowd: Vec<Draft> = drafts
-            .iter()
-            .cycle()
-            .take(APPENDERS * 1_000)
-            .cloned()
-            .collect();
+        let crowd: Vec<Draft> = drafts.iter().cycle().take(APPENDERS * 1_000).cloned().collect();
         let payloads: Vec<Vec<u8>> = crowd.iter().map(|draft| draft.data.to_vec()).collect();
         let mut table = OneTable::create(&self.directory.join("crowd.sqlite"))?;
         let grouped = payloads.len() as f64 / seconds(table.commit_groups(&payloads, APPENDERS)?);
@@ -271,16 +250,8 @@ impl<'a> Bench<'a> {
         let recorded = status.recorded as f64 / count * 100.0;
         node.shutdown().await?;
         Ok(vec![
-            Figure::new(
-                "emit, one thread, flat out",
-                count / seconds(took),
-                "events/s",
-            ),
-            Figure::new(
-                "  recorded of these (the rest is stated as gaps)",
-                recorded,
-                "%",
-            ),
+            Figure::new("emit, one thread, flat out", count / seconds(took), "events/s"),
+            Figure::new("  recorded of these (the rest is stated as gaps)", recorded, "%"),
         ])
     }
 
@@ -322,11 +293,7 @@ impl<'a> Bench<'a> {
         b.shutdown().await?;
         Ok(vec![
             Figure::new("an empty node catches up", caught_up, "entries/s"),
-            Figure::new(
-                "from the ack until readable on the peer, median",
-                middle,
-                "ms",
-            ),
+            Figure::new("from the ack until readable on the peer, median", middle, "ms"),
             Figure::new("  the same, 99 of 100", late, "ms"),
         ])
     }
@@ -346,9 +313,7 @@ impl<'a> Bench<'a> {
         own: &PeerAddress,
         other: &PeerAddress,
     ) -> Result<Node, MeasureError> {
-        let config = Config::new(self.directory.join(name))
-            .listen(own.address)
-            .peer(*other);
+        let config = Config::new(self.directory.join(name)).listen(own.address).peer(*other);
         Ok(Node::open(config).await?)
     }
 }
@@ -376,13 +341,7 @@ fn median(times: &mut [Duration]) -> Duration {
 
 /// Lines of JSON of about 200 bytes, as an agent host might write them.
 pub fn sample_payloads(count: usize) -> Vec<Vec<u8>> {
-    const TOOLS: [&str; 5] = [
-        "read_file",
-        "run_tests",
-        "search",
-        "apply_patch",
-        "open_page",
-    ];
+    const TOOLS: [&str; 5] = ["read_file", "run_tests", "search", "apply_patch", "open_page"];
     const STATES: [&str; 4] = ["queued", "running", "done", "failed"];
     let payload = |n: usize| {
         let (tool, state) = (TOOLS[n % TOOLS.len()], STATES[(n / 7) % STATES.len()]);

@@ -66,20 +66,11 @@ impl Metrics {
             registry.register(name, help, counter.clone());
             counter
         };
-        let appended = counter(
-            "appended_entries",
-            "Entries of this node that were committed",
-        );
-        let replicated = counter(
-            "replicated_entries",
-            "Entries of others that were committed",
-        );
+        let appended = counter("appended_entries", "Entries of this node that were committed");
+        let replicated = counter("replicated_entries", "Entries of others that were committed");
         let commits = counter("commits", "Commits, each with one sync");
         let recorded = counter("recorded_events", "Emitted events that were recorded");
-        let dropped = counter(
-            "dropped_events",
-            "Emitted events that were dropped, by the gaps",
-        );
+        let dropped = counter("dropped_events", "Emitted events that were dropped, by the gaps");
         let gaps = counter("gaps", "Gaps that were written");
         let refused = counter("refused_changes", "Changes that were refused");
         let duplicates = counter("duplicate_changes", "Changes that were in the log already");
@@ -135,19 +126,13 @@ impl Metrics {
         self.commit_seconds.observe(took.as_secs_f64());
         for arrival in &batch.arrivals {
             let count = u64::from(arrival.change.count);
-            let whose = if arrival.change.author == me {
-                &self.appended
-            } else {
-                &self.replicated
-            };
+            let whose = if arrival.change.author == me { &self.appended } else { &self.replicated };
             whose.inc_by(count);
             self.entries.inc_by(count as i64);
         }
         if let Some(mark) = batch.emits {
-            self.recorded
-                .inc_by(mark.recorded.saturating_sub(self.recorded.get()));
-            self.dropped
-                .inc_by(mark.dropped.saturating_sub(self.dropped.get()));
+            self.recorded.inc_by(mark.recorded.saturating_sub(self.recorded.get()));
+            self.dropped.inc_by(mark.dropped.saturating_sub(self.dropped.get()));
             self.gaps.inc_by(mark.gaps.saturating_sub(self.gaps.get()));
         }
     }
@@ -200,10 +185,7 @@ mod tests {
         let metrics = Metrics::new();
         metrics.commits.inc();
         let text = metrics.classic();
-        assert!(
-            text.contains("# TYPE towline_commits_total counter\n"),
-            "{text}"
-        );
+        assert!(text.contains("# TYPE towline_commits_total counter\n"), "{text}");
         assert!(text.contains("\ntowline_commits_total 1\n"), "{text}");
         assert!(text.contains("# TYPE towline_pending_changes gauge\n"));
         assert!(!text.contains("EOF"));

@@ -35,19 +35,9 @@ pub fn start(
     closing: &watch::Receiver<bool>,
     tasks: &TaskTracker,
 ) {
-    tasks.spawn(listen(
-        context.clone(),
-        endpoint.clone(),
-        closing.clone(),
-        tasks.clone(),
-    ));
+    tasks.spawn(listen(context.clone(), endpoint.clone(), closing.clone(), tasks.clone()));
     for peer in peers {
-        tasks.spawn(keep_dialing(
-            context.clone(),
-            endpoint.clone(),
-            *peer,
-            closing.clone(),
-        ));
+        tasks.spawn(keep_dialing(context.clone(), endpoint.clone(), *peer, closing.clone()));
     }
 }
 

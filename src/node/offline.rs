@@ -88,13 +88,7 @@ impl OfflineLog {
         let owner = self.reader.owner();
         let frontier = self.reader.frontier()?;
         let offset = self.reader.watermark()?;
-        let EmitMark {
-            recorded,
-            dropped,
-            gaps,
-            next,
-            ..
-        } = self.reader.emits()?;
+        let EmitMark { recorded, dropped, gaps, next, .. } = self.reader.emits()?;
         Ok(Summary {
             node: owner.node,
             cluster: owner.cluster,

@@ -73,10 +73,7 @@ impl Query {
 
     /// The log in this order.
     pub fn in_order(order: Order) -> Self {
-        Self {
-            order,
-            ..Self::default()
-        }
+        Self { order, ..Self::default() }
     }
 
     /// Only these entries.
@@ -166,11 +163,7 @@ pub fn check_cursor(
         return Err(CursorError::BeyondEnd);
     }
     let listed = cursor.last.map_or(Order::Arrival, |last| last.order);
-    if listed == order {
-        Ok(())
-    } else {
-        Err(CursorError::OtherOrder)
-    }
+    if listed == order { Ok(()) } else { Err(CursorError::OtherOrder) }
 }
 
 fn by_arrival(
@@ -184,10 +177,7 @@ fn by_arrival(
         Direction::Backward => watermark,
     };
     let mut at = query.after.map_or(start, |cursor| cursor.offset);
-    let mut page = Page {
-        entries: Vec::new(),
-        next: None,
-    };
+    let mut page = Page { entries: Vec::new(), next: None };
     let mut bytes = 0;
     loop {
         let arrivals = arrivals_at(reader, at, query.direction)?;
@@ -208,11 +198,7 @@ fn by_arrival(
                     continue;
                 }
                 if page.is_full(query, bytes) {
-                    page.next = Some(Cursor {
-                        store,
-                        offset: at,
-                        last: None,
-                    });
+                    page.next = Some(Cursor { store, offset: at, last: None });
                     return Ok(page);
                 }
                 at = match query.direction {
@@ -257,23 +243,12 @@ fn by_spans(reader: &mut dyn Reader, query: &Query, watermark: Offset) -> Result
         None => None,
     };
     let reader = RefCell::new(reader);
-    let source = Source {
-        reader: &reader,
-        query,
-        bound,
-        after,
-        edge,
-    };
-    let mut page = Page {
-        entries: Vec::new(),
-        next: None,
-    };
+    let source = Source { reader: &reader, query, bound, after, edge };
+    let mut page = Page { entries: Vec::new(), next: None };
     let mut bytes = 0;
     for group in groups(spans, query) {
-        let runs: Result<Vec<SpanRun<'_, '_>>, StoreError> = group
-            .into_iter()
-            .filter_map(|span| source.run(span).transpose())
-            .collect();
+        let runs: Result<Vec<SpanRun<'_, '_>>, StoreError> =
+            group.into_iter().filter_map(|span| source.run(span).transpose()).collect();
         let mut merge = Merge::new(runs?, query.direction);
         while let Some(entry) = merge.next_entry()? {
             if page.is_full(query, bytes) {
@@ -284,11 +259,7 @@ fn by_spans(reader: &mut dyn Reader, query: &Query, watermark: Offset) -> Result
                     seq: last.seq,
                     segment: last.segment,
                 });
-                page.next = Some(Cursor {
-                    store,
-                    offset: bound,
-                    last,
-                });
+                page.next = Some(Cursor { store, offset: bound, last });
                 return Ok(page);
             }
             bytes += entry.body.size();
@@ -329,11 +300,7 @@ fn edge_of_author_order(
 ) -> Result<(NodeId, Seq, SegmentId), StoreError> {
     let spans = reader.spans(Some(last.author))?;
     let found = spans.iter().find(|span| span.segment == last.segment);
-    Ok((
-        last.author,
-        found.map_or(last.seq, |span| span.first_seq),
-        last.segment,
-    ))
+    Ok((last.author, found.map_or(last.seq, |span| span.first_seq), last.segment))
 }
 
 impl<'a, 'r> Source<'a, 'r> {
@@ -342,12 +309,7 @@ impl<'a, 'r> Source<'a, 'r> {
         let direction = self.query.direction;
         let (mut low, mut high) = (span.first_seq, span.next_seq);
         let mut reader = self.reader.borrow_mut();
-        if let Some(since) = self
-            .query
-            .filter
-            .since
-            .filter(|since| *since > span.first_time)
-        {
+        if let Some(since) = self.query.filter.since.filter(|since| *since > span.first_time) {
             low = reader.seek_time(span.segment, since)?;
         }
         if let Some(last) = &self.after {
@@ -369,10 +331,7 @@ impl<'a, 'r> Source<'a, 'r> {
                     let next = last.time.next().unwrap_or(Time::MAX);
                     let above = reader.seek_time(span.segment, next)?;
                     let change = reader.of_segment(span.segment, above, Direction::Forward, 1)?;
-                    high = change
-                        .first()
-                        .map_or(high, |a| a.change.next_seq())
-                        .min(high);
+                    high = change.first().map_or(high, |a| a.change.next_seq()).min(high);
                 }
             }
         }
@@ -381,11 +340,7 @@ impl<'a, 'r> Source<'a, 'r> {
             Direction::Backward => span.last_time,
         };
         drop(reader);
-        let at = if direction == Direction::Forward {
-            low
-        } else {
-            high
-        };
+        let at = if direction == Direction::Forward { low } else { high };
         Ok((low < high).then(|| SpanRun {
             reader: self.reader,
             query: self.query,
@@ -440,11 +395,8 @@ impl SpanRun<'_, '_> {
                 }
                 let listing = self.listing;
                 let order = (self.query.order, direction);
-                self.buffer.extend(
-                    entries
-                        .into_iter()
-                        .filter(|entry| listed(entry, listing, order)),
-                );
+                self.buffer
+                    .extend(entries.into_iter().filter(|entry| listed(entry, listing, order)));
             }
             match direction {
                 Direction::Forward if reached >= self.high => self.low = self.high,
@@ -498,10 +450,7 @@ impl Run for SpanRun<'_, '_> {
 pub fn find(reader: &mut dyn Reader, id: EntryId) -> Result<Vec<Entry>, StoreError> {
     let mut entries = Vec::new();
     for arrival in reader.find(id.author, id.seq)? {
-        if id
-            .segment
-            .is_none_or(|segment| segment == arrival.change.segment)
-        {
+        if id.segment.is_none_or(|segment| segment == arrival.change.segment) {
             entries.extend(Filter::all().entries(&arrival, id.seq, id.seq.plus(1))?);
         }
     }
@@ -538,8 +487,5 @@ pub fn offset_of_last(
 
 /// All gaps, in merged order.
 pub fn gaps() -> Query {
-    Query::merged().filter(Filter {
-        gaps: Gaps::Only,
-        ..Filter::all()
-    })
+    Query::merged().filter(Filter { gaps: Gaps::Only, ..Filter::all() })
 }

@@ -20,10 +20,7 @@ pub struct Reading {
 impl Reading {
     /// A handle to this pool.
     pub fn new(pool: Pool) -> Self {
-        Self {
-            pool: Arc::new(pool),
-            places: Arc::new(Semaphore::new(READINGS)),
-        }
+        Self { pool: Arc::new(pool), places: Arc::new(Semaphore::new(READINGS)) }
     }
 
     /// Runs a reading on a thread that may block.

@@ -80,20 +80,9 @@ impl Emitter {
             counter.begin(first)?;
         }
         let (channel, recorder) = broadcast::channel(ring);
-        let state = Mutex::new(State {
-            next: first,
-            channel: Some(channel),
-        });
+        let state = Mutex::new(State { next: first, channel: Some(channel) });
         let reserved = AtomicU64::new(first.0);
-        Ok((
-            Self {
-                state,
-                reserved,
-                deliveries,
-                counter,
-            },
-            recorder,
-        ))
+        Ok((Self { state, reserved, deliveries, counter }, recorder))
     }
 
     /// Emits an event. Never waits for the disk or for a listener.
@@ -101,8 +90,7 @@ impl Emitter {
     /// # Errors
     /// See [`EmitError`].
     pub fn emit(&self, event: Draft) -> Result<Option<EmitNumber>, EmitError> {
-        self.emit_all(vec![event])
-            .map(|(first, count)| (count > 0).then_some(first))
+        self.emit_all(vec![event]).map(|(first, count)| (count > 0).then_some(first))
     }
 
     /// Emits events with consecutive numbers. Returns the first number, and how many there are.
@@ -117,17 +105,10 @@ impl Emitter {
                 return Err(DraftError::PayloadTooLarge { most, found }.into());
             }
         }
-        let delivery = |event: &Draft| {
-            self.deliveries
-                .get(&event.kind)
-                .copied()
-                .unwrap_or_default()
-        };
+        let delivery =
+            |event: &Draft| self.deliveries.get(&event.kind).copied().unwrap_or_default();
         let with_delivery: Vec<_> = events.into_iter().map(|e| (delivery(&e), e)).collect();
-        let numbered = with_delivery
-            .iter()
-            .filter(|(d, _)| *d != Delivery::BroadcastOnly)
-            .count();
+        let numbered = with_delivery.iter().filter(|(d, _)| *d != Delivery::BroadcastOnly).count();
 
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let first = state.next;
@@ -141,9 +122,7 @@ impl Emitter {
         if let Some(counter) = &self.counter
             && let Err(error) = counter.note(end)
         {
-            return Err(EmitError::Closed(format!(
-                "the emit counter can't be written: {error}"
-            )));
+            return Err(EmitError::Closed(format!("the emit counter can't be written: {error}")));
         }
         for (delivery, event) in with_delivery {
             let number = (delivery != Delivery::BroadcastOnly).then_some(state.next);
@@ -151,30 +130,21 @@ impl Emitter {
                 state.next = state.next.plus(1);
             }
             // An error means that nobody listens, which is no loss: the recorder outlives this.
-            drop(channel.send(Emitted {
-                number,
-                event: Arc::new(event),
-                delivery,
-            }));
+            drop(channel.send(Emitted { number, event: Arc::new(event), delivery }));
         }
         Ok((first, numbered as u64))
     }
 
     /// How many numbers were given out, in all lifetimes.
     pub fn emitted(&self) -> EmitNumber {
-        self.state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .next
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).next
     }
 
     /// A live listener; none once the node shuts down.
     pub fn listen(&self) -> Option<Listener> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let channel = state.channel.as_ref()?;
-        Some(Listener {
-            channel: channel.subscribe(),
-        })
+        Some(Listener { channel: channel.subscribe() })
     }
 
     /// More numbers are reserved on disk.
@@ -240,18 +210,8 @@ impl Recorder {
         emitter: Arc<Emitter>,
         expected: EmitNumber,
     ) -> Self {
-        let recording = Recording {
-            next: expected,
-            ..Recording::default()
-        };
-        Self {
-            channel,
-            writer,
-            emitter,
-            expected,
-            recording,
-            bytes: 0,
-        }
+        let recording = Recording { next: expected, ..Recording::default() };
+        Self { channel, writer, emitter, expected, recording, bytes: 0 }
     }
 
     /// Writes what a crash of the last lifetime took: all numbers up to `to` may be lost.
@@ -318,9 +278,7 @@ impl Recorder {
         let Some(number) = emitted.number else { return };
         self.skip_to(number, GapReason::Lag);
         self.bytes += emitted.event.size();
-        self.recording
-            .drafts
-            .push(Arc::unwrap_or_clone(emitted.event));
+        self.recording.drafts.push(Arc::unwrap_or_clone(emitted.event));
         self.recording.recorded += 1;
         self.expected = number.plus(1);
     }
@@ -342,10 +300,7 @@ impl Recorder {
     }
 
     async fn write(&mut self) -> Result<(), AppendError> {
-        let next = Recording {
-            next: self.expected,
-            ..Recording::default()
-        };
+        let next = Recording { next: self.expected, ..Recording::default() };
         let mut recording = std::mem::replace(&mut self.recording, next);
         recording.next = self.expected;
         self.bytes = 0;

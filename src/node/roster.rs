@@ -72,21 +72,10 @@ impl Roster {
     /// A roster of the peers that were named.
     pub fn new(me: NodeId, named: &[PeerAddress]) -> Self {
         let peer = |named: &PeerAddress| {
-            (
-                named.node,
-                Peer {
-                    address: Some(named.address),
-                    ..Peer::default()
-                },
-            )
+            (named.node, Peer { address: Some(named.address), ..Peer::default() })
         };
         let peers = Mutex::new(named.iter().map(peer).collect());
-        Self {
-            me,
-            peers,
-            changed: watch::Sender::new(0),
-            sessions: AtomicU64::new(0),
-        }
+        Self { me, peers, changed: watch::Sender::new(0), sessions: AtomicU64::new(0) }
     }
 
     /// Changes what is known of a peer.
@@ -99,10 +88,7 @@ impl Roster {
 
     /// All peers as they stand.
     pub fn peers(&self) -> BTreeMap<NodeId, Peer> {
-        self.peers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The peers with which a session stands.
@@ -139,12 +125,7 @@ impl Roster {
             old.closer.close("replaced by another connection");
         }
         let number = self.sessions.fetch_add(1, Ordering::Relaxed);
-        entry.session = Some(Session {
-            incarnation,
-            dialed_by,
-            number,
-            closer,
-        });
+        entry.session = Some(Session { incarnation, dialed_by, number, closer });
         entry.contact = Contact::Connected;
         entry.trouble = None;
         drop(peers);
@@ -155,11 +136,7 @@ impl Roster {
     /// Takes a session out again, unless it was replaced.
     pub fn leave(&self, peer: NodeId, session: SessionNumber, why: &str) {
         self.update(peer, |entry| {
-            if entry
-                .session
-                .as_ref()
-                .is_some_and(|stands| stands.number == session.0)
-            {
+            if entry.session.as_ref().is_some_and(|stands| stands.number == session.0) {
                 entry.session = None;
                 entry.contact = Contact::Connecting;
                 entry.trouble = Some(why.to_owned());

@@ -138,12 +138,7 @@ impl Node {
         let inner = &self.inner;
         let (frontier, emits, offset, bytes) = self
             .read(|reader| {
-                Ok((
-                    reader.frontier()?,
-                    reader.emits()?,
-                    reader.watermark()?,
-                    reader.bytes()?,
-                ))
+                Ok((reader.frontier()?, reader.emits()?, reader.watermark()?, reader.bytes()?))
             })
             .await?;
         let connected = inner.roster.connected().len();
@@ -153,12 +148,7 @@ impl Node {
             None if connected < inner.named_peers => State::Degraded,
             None => State::Ok,
         };
-        let EmitMark {
-            recorded,
-            dropped,
-            gaps,
-            ..
-        } = emits;
+        let EmitMark { recorded, dropped, gaps, .. } = emits;
         Ok(Status {
             node: inner.id,
             name: inner.name.clone(),
@@ -175,10 +165,7 @@ impl Node {
             dropped,
             gaps,
             pending: inner.metrics.pending.get(),
-            peers: Peers {
-                configured: inner.named_peers,
-                connected,
-            },
+            peers: Peers { configured: inner.named_peers, connected },
             bytes,
             started: inner.started.to_string(),
         })
@@ -190,40 +177,23 @@ impl Node {
     /// # Errors
     /// The store can't be read.
     pub async fn nodes(&self) -> Result<Vec<NodeReport>, StoreError> {
-        let (frontier, spans) = self
-            .read(|reader| Ok((reader.frontier()?, newest(reader)?)))
-            .await?;
+        let (frontier, spans) =
+            self.read(|reader| Ok((reader.frontier()?, newest(reader)?))).await?;
         let now = super::wall_millis();
         let skew = |node: &NodeId| {
-            let ahead = spans
-                .get(node)
-                .map_or(0, |newest| newest.saturating_sub(now));
-            if ahead > crate::words::limits::SKEW_MILLIS {
-                ahead / 1_000
-            } else {
-                0
-            }
+            let ahead = spans.get(node).map_or(0, |newest| newest.saturating_sub(now));
+            if ahead > crate::words::limits::SKEW_MILLIS { ahead / 1_000 } else { 0 }
         };
         let peers = self.inner.roster.peers();
         let mut reports = vec![self.own_report(&frontier)];
         for (node, peer) in &peers {
-            reports.push(NodeReport {
-                skew_seconds: skew(node),
-                ..report(*node, peer, &frontier)
-            });
+            reports.push(NodeReport { skew_seconds: skew(node), ..report(*node, peer, &frontier) });
         }
         let known = |node: &NodeId| *node == self.id() || peers.contains_key(node);
         for (author, _) in frontier.iter().filter(|(author, _)| !known(author)) {
-            let peer = Peer {
-                contact: Contact::Unreachable,
-                ..Peer::default()
-            };
+            let peer = Peer { contact: Contact::Unreachable, ..Peer::default() };
             let stranger = report(*author, &peer, &frontier);
-            reports.push(NodeReport {
-                skew_seconds: skew(author),
-                lag: 0,
-                ..stranger
-            });
+            reports.push(NodeReport { skew_seconds: skew(author), lag: 0, ..stranger });
         }
         Ok(reports)
     }
@@ -236,10 +206,7 @@ impl Node {
             state: "self",
             address: self.address().map(|address| address.to_string()),
             authored: frontier.next_seq(&self.id()).0,
-            holds: frontier
-                .iter()
-                .map(|(node, _)| (*node, frontier.next_seq(node).0))
-                .collect(),
+            holds: frontier.iter().map(|(node, _)| (*node, frontier.next_seq(node).0)).collect(),
             lag: 0,
             skew_seconds: 0,
             last_seen: Some(crate::words::Time::from_millis(super::wall_millis()).to_string()),
@@ -274,17 +241,10 @@ fn report(node: NodeId, peer: &Peer, frontier: &Frontier) -> NodeReport {
         },
         address: peer.address.map(|address| address.to_string()),
         authored: frontier.next_seq(&node).0,
-        holds: peer
-            .holds
-            .iter()
-            .map(|(author, seq)| (*author, seq.0))
-            .collect(),
+        holds: peer.holds.iter().map(|(author, seq)| (*author, seq.0)).collect(),
         lag: frontier.iter().map(|(author, _)| behind(author)).sum(),
         skew_seconds: 0,
         last_seen: peer.last_seen.map(|time| time.to_string()),
-        trouble: peer
-            .trouble
-            .clone()
-            .filter(|_| peer.contact != Contact::Connected),
+        trouble: peer.trouble.clone().filter(|_| peer.contact != Contact::Connected),
     }
 }

@@ -36,10 +36,7 @@ pub enum VerifyError {
 impl From<StoreError> for VerifyError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Damaged(what) => Self::Bad(BadPlace {
-                place: "the store".into(),
-                what,
-            }),
+            StoreError::Damaged(what) => Self::Bad(BadPlace { place: "the store".into(), what }),
             other => Self::Store(other),
         }
     }
@@ -77,12 +74,7 @@ pub fn verify(
     let mut heads = Frontier::default();
     let mut joined: HashSet<(NodeId, Parent)> = HashSet::new();
     for span in &spans {
-        let mut walk = Walk {
-            cluster,
-            span: *span,
-            before: None,
-            unsigned: 0,
-        };
+        let mut walk = Walk { cluster, span: *span, before: None, unsigned: 0 };
         let mut at = span.first_seq;
         while at < span.next_seq {
             let arrivals = reader.of_segment(span.segment, at, Direction::Forward, READ_BYTES)?;
@@ -211,24 +203,14 @@ impl Walk {
     }
 
     fn finish(self) -> Result<Head, BadPlace> {
-        let Span {
-            segment, first_seq, ..
-        } = self.span;
+        let Span { segment, first_seq, .. } = self.span;
         let Some(last) = self.before else {
             return Err(bad(&self.span, first_seq, "the segment is empty"));
         };
         if self.unsigned > 0 {
-            return Err(bad(
-                &self.span,
-                last.first_seq,
-                "no signature vouches for it",
-            ));
+            return Err(bad(&self.span, last.first_seq, "no signature vouches for it"));
         }
-        Ok(Head {
-            segment,
-            next_seq: last.next_seq(),
-            hash: last.hash,
-        })
+        Ok(Head { segment, next_seq: last.next_seq(), hash: last.hash })
     }
 }
 
@@ -242,17 +224,10 @@ fn check_offsets(
     let mut passed = 0;
     while at < watermark {
         let (changes, next) = reader.scan(at, 4_096)?;
-        passed += changes
-            .iter()
-            .map(|c| c.head.next_seq.0 - c.first_seq.0)
-            .sum::<u64>();
+        passed += changes.iter().map(|c| c.head.next_seq.0 - c.first_seq.0).sum::<u64>();
         if changes.is_empty() || next.0 != passed {
             let place = format!("offset {passed}");
-            return Err(BadPlace {
-                place,
-                what: "the order of arrival has a hole".into(),
-            }
-            .into());
+            return Err(BadPlace { place, what: "the order of arrival has a hole".into() }.into());
         }
         at = next;
     }
@@ -260,11 +235,7 @@ fn check_offsets(
         return Ok(());
     }
     let what = format!("{passed} entries by arrival, {entries} by segment");
-    Err(BadPlace {
-        place: "the order of arrival".into(),
-        what,
-    }
-    .into())
+    Err(BadPlace { place: "the order of arrival".into(), what }.into())
 }
 
 /// The heads that the store names are the ends of segments that no other one continues.
@@ -276,10 +247,7 @@ fn check_frontier(
     let mut expected = Frontier::default();
     for (author, heads) in heads.iter() {
         for head in heads {
-            let end = Parent {
-                next_seq: head.next_seq,
-                hash: head.hash,
-            };
+            let end = Parent { next_seq: head.next_seq, hash: head.hash };
             if !joined.contains(&(*author, end)) {
                 expected.insert(*author, *head);
             }
@@ -289,9 +257,5 @@ fn check_frontier(
         return Ok(());
     }
     let what = "the heads it names are not the ends of its segments".into();
-    Err(BadPlace {
-        place: "the frontier".into(),
-        what,
-    }
-    .into())
+    Err(BadPlace { place: "the frontier".into(), what }.into())
 }

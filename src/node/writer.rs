@@ -113,7 +113,9 @@ enum Command {
         reply: Reply<Applied>,
     },
     /// The last one: no number is reserved any more.
-    Close { reply: Reply<()> },
+    Close {
+        reply: Reply<()>,
+    },
 }
 
 type Reply<T> = oneshot::Sender<Result<T, AppendError>>;
@@ -146,40 +148,19 @@ impl Writer {
         metrics: Arc<Metrics>,
     ) -> Result<(Self, JoinHandle<()>), StoreError> {
         let past = store.reader()?;
-        let emits = EmitMark {
-            reserved: first_block(emits_from),
-            ..resume.emits
-        };
-        store.commit(&Batch {
-            emits: Some(emits),
-            ..Batch::default()
-        })?;
+        let emits = EmitMark { reserved: first_block(emits_from), ..resume.emits };
+        store.commit(&Batch { emits: Some(emits), ..Batch::default() })?;
         let (queue, commands) = mpsc::channel(QUEUE);
         let (doorbell, watermark) = watch::channel(resume.next_offset);
         let poison = Arc::new(OnceLock::new());
-        let mut state = State {
-            store,
-            past,
-            log,
-            emits,
-            doorbell,
-            poison: poison.clone(),
-            metrics,
-        };
+        let mut state =
+            State { store, past, log, emits, doorbell, poison: poison.clone(), metrics };
         let thread = std::thread::Builder::new().name("towline-writer".into());
         let handle = thread
             .spawn(move || state.run(commands))
             .map_err(|error| StoreError::Failed(format!("no thread for the writer: {error}")))?;
         let room = Arc::new(Semaphore::new(QUEUE_KIB as usize));
-        Ok((
-            Self {
-                queue,
-                room,
-                watermark,
-                poison,
-            },
-            handle,
-        ))
+        Ok((Self { queue, room, watermark, poison }, handle))
     }
 
     /// The doorbell: the offset that the next entry takes. It rises after a commit.
@@ -206,8 +187,7 @@ impl Writer {
         }
         drafts.iter().try_for_each(Draft::check)?;
         let bytes = drafts.iter().map(Draft::size).sum();
-        self.send(bytes, |reply| Command::Append { drafts, key, reply })
-            .await
+        self.send(bytes, |reply| Command::Append { drafts, key, reply }).await
     }
 
     /// Appends what the recorder heard, and moves its mark in the same commit.
@@ -216,8 +196,7 @@ impl Writer {
     /// See [`AppendError`].
     pub async fn record(&self, recording: Recording) -> Result<EmitMark, AppendError> {
         let bytes = recording.drafts.iter().map(Draft::size).sum();
-        self.send(bytes, |reply| Command::Record { recording, reply })
-            .await
+        self.send(bytes, |reply| Command::Record { recording, reply }).await
     }
 
     /// Queues changes that were verified, and returns what will tell what became of them.
@@ -229,8 +208,7 @@ impl Writer {
         changes: Vec<Change>,
     ) -> Result<oneshot::Receiver<Result<Applied, AppendError>>, AppendError> {
         let bytes = changes.iter().map(|change| change.bytes.len()).sum();
-        self.queue(bytes, |reply| Command::Apply { changes, reply })
-            .await
+        self.queue(bytes, |reply| Command::Apply { changes, reply }).await
     }
 
     /// Writes that no emit number is outstanding, and ends the writer.
@@ -259,19 +237,11 @@ impl Writer {
         if let Some(why) = self.poison() {
             return Err(AppendError::Poisoned(why.to_owned()));
         }
-        let kib = u32::try_from(bytes >> 10)
-            .unwrap_or(QUEUE_KIB)
-            .clamp(1, QUEUE_KIB);
+        let kib = u32::try_from(bytes >> 10).unwrap_or(QUEUE_KIB).clamp(1, QUEUE_KIB);
         let room = self.room.clone().acquire_many_owned(kib).await.ok();
         let (reply, answer) = oneshot::channel();
-        let queued = Queued {
-            command: command(reply),
-            _room: room,
-        };
-        self.queue
-            .send(queued)
-            .await
-            .map_err(|_| AppendError::Closed)?;
+        let queued = Queued { command: command(reply), _room: room };
+        self.queue.send(queued).await.map_err(|_| AppendError::Closed)?;
         Ok(answer)
     }
 }
@@ -309,30 +279,19 @@ impl Group {
     fn take(&mut self, queued: Queued) {
         self._rooms.extend(queued._room);
         match queued.command {
-            Command::Append {
-                mut drafts,
-                key,
-                reply,
-            } => {
+            Command::Append { mut drafts, key, reply } => {
                 self.bytes += drafts.iter().map(Draft::size).sum::<usize>();
                 self.appends.push((Slot::Append(key, reply), drafts.len()));
                 self.drafts.append(&mut drafts);
             }
-            Command::Record {
-                mut recording,
-                reply,
-            } => {
+            Command::Record { mut recording, reply } => {
                 let mut drafts = std::mem::take(&mut recording.drafts);
                 self.bytes += drafts.iter().map(Draft::size).sum::<usize>();
-                self.appends
-                    .push((Slot::Record(recording, reply), drafts.len()));
+                self.appends.push((Slot::Record(recording, reply), drafts.len()));
                 self.drafts.append(&mut drafts);
             }
             Command::Apply { changes, reply } => {
-                self.bytes += changes
-                    .iter()
-                    .map(|change| change.bytes.len())
-                    .sum::<usize>();
+                self.bytes += changes.iter().map(|change| change.bytes.len()).sum::<usize>();
                 self.changes += changes.len();
                 self.applies.push((changes, reply));
             }
@@ -403,8 +362,7 @@ impl State {
                 return self.stop(&error, group);
             }
             self.log.committed();
-            self.metrics
-                .committed(&batch, started.elapsed(), self.log.node());
+            self.metrics.committed(&batch, started.elapsed(), self.log.node());
         }
         self.metrics.pending.set(self.log.pending() as i64);
         self.emits = batch.emits.unwrap_or(self.emits);
@@ -463,11 +421,7 @@ impl State {
             };
             let reused = || Answer::Failed(AppendError::KeyReused(key.key.clone()));
             let answer = if let Some((digest, first)) = fresh.get(&key.key) {
-                if *digest == key.digest {
-                    Answer::Same(*first)
-                } else {
-                    reused()
-                }
+                if *digest == key.digest { Answer::Same(*first) } else { reused() }
             } else if let Some(record) = self.past.key(&key.key)? {
                 match record.digest == key.digest {
                     true => Answer::Known(self.old_receipts(&record)?),
@@ -494,14 +448,10 @@ impl State {
         while seq < end {
             let found = self.past.find(author, seq)?;
             let Some(arrival) = found.first() else {
-                return Err(StoreError::Damaged(format!(
-                    "no entry {author}:{seq} of a key"
-                )));
+                return Err(StoreError::Damaged(format!("no entry {author}:{seq} of a key")));
             };
             let of_change = self::receipts(std::slice::from_ref(arrival));
-            let wanted = of_change
-                .into_iter()
-                .filter(|r| seq <= r.id.seq && r.id.seq < end);
+            let wanted = of_change.into_iter().filter(|r| seq <= r.id.seq && r.id.seq < end);
             receipts.extend(wanted);
             seq = arrival.change.next_seq();
         }
@@ -517,12 +467,7 @@ impl State {
             if let (Slot::Append(Some(key), _), Some(first)) = (slot, answers.receipts.get(at)) {
                 let IdempotencyKey { key, digest } = key.clone();
                 let (first_seq, count) = (first.id.seq, *count as u64);
-                batch.keys.push(KeyRecord {
-                    key,
-                    digest,
-                    first_seq,
-                    count,
-                });
+                batch.keys.push(KeyRecord { key, digest, first_seq, count });
             }
             at += count;
         }
@@ -610,11 +555,8 @@ impl Answers {
             };
             match slot {
                 Slot::Append(key, reply) => {
-                    let kept = if key.is_some() {
-                        result.clone().unwrap_or_default()
-                    } else {
-                        Vec::new()
-                    };
+                    let kept =
+                        if key.is_some() { result.clone().unwrap_or_default() } else { Vec::new() };
                     given.push(kept);
                     answer(reply, result);
                 }
@@ -639,11 +581,7 @@ fn receipts(arrivals: &[Arrival]) -> Vec<Receipt> {
         let (author, hash, offset) = (change.author, change.hash, *offset);
         let first: Seq = change.first_seq;
         (0..u64::from(change.count)).map(move |at| Receipt {
-            id: EntryId {
-                author,
-                seq: first.plus(at),
-                segment: None,
-            },
+            id: EntryId { author, seq: first.plus(at), segment: None },
             offset: offset.plus(at),
             hash,
         })

@@ -51,33 +51,21 @@ pub struct MemoryStore {
 impl MemoryStore {
     /// An empty store.
     pub fn new(id: StoreId, owner: Owner) -> Self {
-        Self {
-            id,
-            owner,
-            contents: Arc::default(),
-        }
+        Self { id, owner, contents: Arc::default() }
     }
 }
 
 impl Contents {
     fn watermark(&self) -> Offset {
         let newest = self.arrivals.last_key_value();
-        newest.map_or(Offset(0), |(offset, arrival)| {
-            offset.plus(u64::from(arrival.change.count))
-        })
+        newest.map_or(Offset(0), |(offset, arrival)| offset.plus(u64::from(arrival.change.count)))
     }
 
     fn insert(&mut self, arrival: &Arrival) -> Result<(), StoreError> {
         let change = &arrival.change;
-        let link = change
-            .link()
-            .map_err(|e| StoreError::Damaged(e.to_string()))?;
+        let link = change.link().map_err(|e| StoreError::Damaged(e.to_string()))?;
         if let Link::Opening(opening) = &link {
-            for other in self
-                .segments
-                .values_mut()
-                .filter(|s| s.author == change.author)
-            {
+            for other in self.segments.values_mut().filter(|s| s.author == change.author) {
                 let Head { next_seq, hash, .. } = other.tip.head;
                 if opening.parents.contains(&Parent { next_seq, hash }) {
                     other.is_tip = false;
@@ -85,14 +73,8 @@ impl Contents {
             }
         }
         let before = self.segments.remove(&change.segment);
-        let head = Head {
-            next_seq: change.next_seq(),
-            hash: change.hash,
-            segment: change.segment,
-        };
-        let (changes, bytes) = before
-            .as_ref()
-            .map_or((0, 0), |s| (s.tip.changes, s.tip.bytes));
+        let head = Head { next_seq: change.next_seq(), hash: change.hash, segment: change.segment };
+        let (changes, bytes) = before.as_ref().map_or((0, 0), |s| (s.tip.changes, s.tip.bytes));
         let tip = Tip {
             head,
             segment_seq: change.segment_seq,
@@ -101,11 +83,7 @@ impl Contents {
             last_time: change.last_time,
         };
         let mut segment = match (before, link) {
-            (Some(segment), _) => Segment {
-                tip,
-                is_tip: true,
-                ..segment
-            },
+            (Some(segment), _) => Segment { tip, is_tip: true, ..segment },
             (None, Link::Opening(opening)) => Segment {
                 author: change.author,
                 parents: opening.parents,
@@ -115,9 +93,7 @@ impl Contents {
                 changes: BTreeMap::new(),
             },
             (None, Link::Previous(_)) => {
-                return Err(StoreError::Failed(
-                    "a change of a segment that isn't open".into(),
-                ));
+                return Err(StoreError::Failed("a change of a segment that isn't open".into()));
             }
         };
         segment.changes.insert(change.first_seq, arrival.offset);
@@ -130,9 +106,7 @@ impl Contents {
         self.keys.insert(record.key.clone(), record.clone());
         self.keys_by_age.push_back(record.key.clone());
         while self.keys_by_age.len() as u64 > IDEMPOTENCY_KEYS {
-            self.keys_by_age
-                .pop_front()
-                .map(|oldest| self.keys.remove(&oldest));
+            self.keys_by_age.pop_front().map(|oldest| self.keys.remove(&oldest));
         }
     }
 
@@ -148,9 +122,7 @@ impl Store for MemoryStore {
         let contents = self.contents.read().unwrap_or_else(PoisonError::into_inner);
         let tips = contents.segments.values().filter(|segment| segment.is_tip);
         Ok(Resume {
-            tips: tips
-                .map(|segment| (segment.author, segment.tip.clone()))
-                .collect(),
+            tips: tips.map(|segment| (segment.author, segment.tip.clone())).collect(),
             next_offset: contents.watermark(),
             emits: contents.emits,
             id: self.id,
@@ -158,20 +130,14 @@ impl Store for MemoryStore {
     }
 
     fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
-        let mut contents = self
-            .contents
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut contents = self.contents.write().unwrap_or_else(PoisonError::into_inner);
         for arrival in &batch.arrivals {
             contents.insert(arrival)?;
         }
         if let Some(emits) = batch.emits {
             contents.emits = emits;
         }
-        batch
-            .keys
-            .iter()
-            .for_each(|record| contents.remember(record));
+        batch.keys.iter().for_each(|record| contents.remember(record));
         Ok(())
     }
 
@@ -209,11 +175,7 @@ impl Reader for MemoryStore {
     }
 
     fn watermark(&mut self) -> Result<Offset, StoreError> {
-        Ok(self
-            .contents
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .watermark())
+        Ok(self.contents.read().unwrap_or_else(PoisonError::into_inner).watermark())
     }
 
     fn frontier(&mut self) -> Result<Frontier, StoreError> {
@@ -226,19 +188,12 @@ impl Reader for MemoryStore {
     }
 
     fn emits(&mut self) -> Result<EmitMark, StoreError> {
-        Ok(self
-            .contents
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .emits)
+        Ok(self.contents.read().unwrap_or_else(PoisonError::into_inner).emits)
     }
 
     fn extents(&mut self, author: NodeId) -> Result<Vec<Extent>, StoreError> {
         let contents = self.contents.read().unwrap_or_else(PoisonError::into_inner);
-        let of_author = contents
-            .segments
-            .values()
-            .filter(|segment| segment.author == author);
+        let of_author = contents.segments.values().filter(|segment| segment.author == author);
         let mut extents: Vec<Extent> = of_author
             .map(|segment| Extent {
                 segment: segment.tip.head.segment,
@@ -263,21 +218,12 @@ impl Reader for MemoryStore {
             first_time: segment.first_time,
             last_time: segment.tip.last_time,
         };
-        Ok(contents
-            .segments
-            .values()
-            .filter(wanted)
-            .map(span)
-            .collect())
+        Ok(contents.segments.values().filter(wanted).map(span).collect())
     }
 
     fn scan(&mut self, from: Offset, limit: usize) -> Result<(Vec<Passed>, Offset), StoreError> {
         let contents = self.contents.read().unwrap_or_else(PoisonError::into_inner);
-        let start = contents
-            .arrivals
-            .range(..=from)
-            .next_back()
-            .map_or(from, |(at, _)| *at);
+        let start = contents.arrivals.range(..=from).next_back().map_or(from, |(at, _)| *at);
         let mut next = from;
         let mut passed = Vec::new();
         for (offset, Arrival { change, .. }) in contents.arrivals.range(start..) {
@@ -289,16 +235,8 @@ impl Reader for MemoryStore {
                 break;
             }
             let Tip { head, .. } = contents.segments[&change.segment].tip;
-            let head = Head {
-                next_seq: change.next_seq(),
-                hash: change.hash,
-                ..head
-            };
-            passed.push(Passed {
-                author: change.author,
-                first_seq: change.first_seq,
-                head,
-            });
+            let head = Head { next_seq: change.next_seq(), hash: change.hash, ..head };
+            passed.push(Passed { author: change.author, first_seq: change.first_seq, head });
             next = end;
         }
         Ok((passed, next))
@@ -314,20 +252,12 @@ impl Reader for MemoryStore {
         let end = |arrival: &Arrival| arrival.offset.plus(u64::from(arrival.change.count));
         match direction {
             Direction::Forward => {
-                let at = contents
-                    .arrivals
-                    .range(..=from)
-                    .next_back()
-                    .map_or(from, |(at, _)| *at);
+                let at = contents.arrivals.range(..=from).next_back().map_or(from, |(at, _)| *at);
                 let ahead = contents.arrivals.range(at..).map(|(_, arrival)| arrival);
                 up_to(ahead.filter(|arrival| end(arrival) > from), max_bytes)
             }
             Direction::Backward => {
-                let below = contents
-                    .arrivals
-                    .range(..from)
-                    .rev()
-                    .map(|(_, arrival)| arrival);
+                let below = contents.arrivals.range(..from).rev().map(|(_, arrival)| arrival);
                 up_to(below.filter(|arrival| end(arrival) <= from), max_bytes)
             }
         }
@@ -347,21 +277,13 @@ impl Reader for MemoryStore {
         let arrival = |(_, offset): (&Seq, &Offset)| contents.arrivals.get(offset);
         match direction {
             Direction::Forward => {
-                let at = held
-                    .changes
-                    .range(..=from)
-                    .next_back()
-                    .map_or(from, |(seq, _)| *seq);
+                let at = held.changes.range(..=from).next_back().map_or(from, |(seq, _)| *seq);
                 let ahead = held.changes.range(at..).filter_map(arrival);
-                up_to(
-                    ahead.filter(|arrival| arrival.change.next_seq() > from),
-                    max_bytes,
-                )
+                up_to(ahead.filter(|arrival| arrival.change.next_seq() > from), max_bytes)
             }
-            Direction::Backward => up_to(
-                held.changes.range(..from).rev().filter_map(arrival),
-                max_bytes,
-            ),
+            Direction::Backward => {
+                up_to(held.changes.range(..from).rev().filter_map(arrival), max_bytes)
+            }
         }
     }
 
@@ -370,10 +292,7 @@ impl Reader for MemoryStore {
         let Some(held) = contents.segments.get(&segment) else {
             return Ok(Seq(0));
         };
-        let mut changes = held
-            .changes
-            .values()
-            .filter_map(|at| contents.arrivals.get(at));
+        let mut changes = held.changes.values().filter_map(|at| contents.arrivals.get(at));
         let found = changes.find(|arrival| arrival.change.last_time >= time);
         Ok(found.map_or(held.tip.head.next_seq, |arrival| arrival.change.first_seq))
     }
@@ -396,9 +315,7 @@ impl Reader for MemoryStore {
     ) -> Result<Option<ChangeHash>, StoreError> {
         let contents = self.contents.read().unwrap_or_else(PoisonError::into_inner);
         let arrival = contents.in_segment(segment, seq);
-        Ok(arrival
-            .filter(|a| a.change.first_seq == seq)
-            .map(|a| a.change.hash))
+        Ok(arrival.filter(|a| a.change.first_seq == seq).map(|a| a.change.hash))
     }
 
     fn parent_time(&mut self, author: NodeId, parent: &Parent) -> Result<Option<Time>, StoreError> {
@@ -408,10 +325,7 @@ impl Reader for MemoryStore {
         let found = self.find(author, Seq(last))?;
         let is_parent =
             |a: &&Arrival| a.change.hash == parent.hash && a.change.next_seq() == parent.next_seq;
-        Ok(found
-            .iter()
-            .find(is_parent)
-            .map(|arrival| arrival.change.last_time))
+        Ok(found.iter().find(is_parent).map(|arrival| arrival.change.last_time))
     }
 
     fn segment_end(
@@ -420,10 +334,7 @@ impl Reader for MemoryStore {
         segment: SegmentId,
     ) -> Result<Option<Tip>, StoreError> {
         let contents = self.contents.read().unwrap_or_else(PoisonError::into_inner);
-        let held = contents
-            .segments
-            .get(&segment)
-            .filter(|held| held.author == author);
+        let held = contents.segments.get(&segment).filter(|held| held.author == author);
         Ok(held.map(|held| held.tip.clone()))
     }
 

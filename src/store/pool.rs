@@ -16,10 +16,7 @@ pub struct Pool {
 impl Pool {
     /// A pool that opens its readers so.
     pub fn new(open: Opener) -> Self {
-        Self {
-            open,
-            idle: Mutex::new(Vec::new()),
-        }
+        Self { open, idle: Mutex::new(Vec::new()) }
     }
 
     /// Runs a reading with a reader of its own, on the caller's thread.
@@ -30,11 +27,7 @@ impl Pool {
         &self,
         reading: impl FnOnce(&mut dyn Reader) -> Result<T, E>,
     ) -> Result<T, E> {
-        let idle = self
-            .idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop();
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut reader = match idle {
             Some(reader) => reader,
             None => (self.open)()?,

@@ -81,33 +81,18 @@ impl SqliteStore {
         schema::configure(&connection)?;
         schema::migrate(&connection, owner, StoreId(fresh_id))?;
         let (_, id) = schema::owner(&connection)?;
-        Ok(Self {
-            connection,
-            path: path.to_owned(),
-            owner,
-            id,
-            known: KnownRows::default(),
-        })
+        Ok(Self { connection, path: path.to_owned(), owner, id, known: KnownRows::default() })
     }
 }
 
 fn check_owner(found: Owner, expected: Owner) -> Result<(), OpenError> {
-    let wrong = |what, found: String, expected: String| {
-        Err(OpenError::Owner {
-            what,
-            found,
-            expected,
-        })
-    };
+    let wrong =
+        |what, found: String, expected: String| Err(OpenError::Owner { what, found, expected });
     if found.node != expected.node {
         return wrong("node", found.node.to_string(), expected.node.to_string());
     }
     if found.cluster != expected.cluster {
-        return wrong(
-            "cluster",
-            found.cluster.to_string(),
-            expected.cluster.to_string(),
-        );
+        return wrong("cluster", found.cluster.to_string(), expected.cluster.to_string());
     }
     Ok(())
 }
@@ -162,11 +147,7 @@ fn write_change(
     known: &mut KnownRows,
     arrival: &Arrival,
 ) -> Result<(), StoreError> {
-    let Arrival {
-        offset,
-        skew,
-        change,
-    } = arrival;
+    let Arrival { offset, skew, change } = arrival;
     let author = author_row(connection, &mut known.authors, change.author)?;
     let segment = write_segment(connection, &mut known.segments, author, change)?;
     connection
@@ -217,9 +198,7 @@ fn write_segment(
     author: i64,
     change: &Change,
 ) -> Result<OpenSegment, StoreError> {
-    let link = change
-        .link()
-        .map_err(|e| StoreError::Damaged(e.to_string()))?;
+    let link = change.link().map_err(|e| StoreError::Damaged(e.to_string()))?;
     let before = match link {
         Link::Opening(opening) => open_segment(connection, open, author, (change, &opening))?,
         Link::Previous(_) => match open.get(&change.segment) {
@@ -266,10 +245,7 @@ fn open_segment(
             change.first_seq.0 as i64,
             change.first_time.bits() as i64,
         ])?;
-    Ok(OpenSegment {
-        row: connection.last_insert_rowid(),
-        bytes: 0,
-    })
+    Ok(OpenSegment { row: connection.last_insert_rowid(), bytes: 0 })
 }
 
 /// Looks up a segment that goes on; it is the end of a branch from now on, if it wasn't before.
@@ -277,10 +253,7 @@ fn reopen_segment(connection: &Connection, segment: SegmentId) -> Result<OpenSeg
     let found = connection
         .prepare_cached("SELECT id, bytes FROM held WHERE name = ?1")?
         .query_row([segment.0], |row| {
-            Ok(OpenSegment {
-                row: row.get(0)?,
-                bytes: row.get::<_, i64>(1)? as u64,
-            })
+            Ok(OpenSegment { row: row.get(0)?, bytes: row.get::<_, i64>(1)? as u64 })
         })?;
     connection
         .prepare_cached("UPDATE segments SET tip = 1 WHERE id = ?1 AND tip = 0")?

@@ -15,10 +15,7 @@ fn identity(n: u8) -> Identity {
 }
 
 fn owner() -> Owner {
-    Owner {
-        node: identity(1).node_id(),
-        cluster: CLUSTER,
-    }
+    Owner { node: identity(1).node_id(), cluster: CLUSTER }
 }
 
 /// A store under test; the directory lives as long as it.
@@ -33,14 +30,8 @@ fn both() -> [Stored; 2] {
     let sqlite = SqliteStore::open(&one.path().join("log.sqlite"), owner(), [1; 8]).unwrap();
     let memory = MemoryStore::new(StoreId([1; 8]), owner());
     [
-        Stored {
-            store: Box::new(sqlite),
-            _directory: one,
-        },
-        Stored {
-            store: Box::new(memory),
-            _directory: two,
-        },
+        Stored { store: Box::new(sqlite), _directory: one },
+        Stored { store: Box::new(memory), _directory: two },
     ]
 }
 
@@ -53,10 +44,7 @@ struct World {
 impl World {
     fn new(authors: u8) -> Self {
         let log = |n: u8| Log::new(identity(n), CLUSTER, [n; 16], [], Offset(0), 0);
-        Self {
-            logs: (2..2 + authors).map(log).collect(),
-            here: log(1),
-        }
+        Self { logs: (2..2 + authors).map(log).collect(), here: log(1) }
     }
 
     /// An author writes a change of so many entries, and it arrives here.
@@ -75,12 +63,7 @@ impl World {
         let mut past = store.reader().unwrap();
         let applied = self.here.apply(changes, now, &mut past).unwrap();
         assert!(applied.refused.is_empty());
-        store
-            .commit(&Batch {
-                arrivals: applied.arrivals.clone(),
-                ..Batch::default()
-            })
-            .unwrap();
+        store.commit(&Batch { arrivals: applied.arrivals.clone(), ..Batch::default() }).unwrap();
         self.here.committed();
         applied.arrivals
     }
@@ -105,14 +88,9 @@ fn what_is_committed_reads_back_as_it_was() {
     for mut stored in both() {
         let (_, all) = World::filled(&mut *stored.store);
         let mut reader = stored.store.reader().unwrap();
-        assert_eq!(
-            reader.arrivals(Offset(0), Direction::Forward, usize::MAX),
-            Ok(all.clone())
-        );
+        assert_eq!(reader.arrivals(Offset(0), Direction::Forward, usize::MAX), Ok(all.clone()));
         assert_eq!(reader.watermark(), Ok(Offset(18)));
-        let mut back = reader
-            .arrivals(Offset(18), Direction::Backward, usize::MAX)
-            .unwrap();
+        let mut back = reader.arrivals(Offset(18), Direction::Backward, usize::MAX).unwrap();
         back.reverse();
         assert_eq!(back, all);
     }
@@ -156,14 +134,8 @@ fn a_scan_names_what_the_changes_are() {
         let (passed, next) = reader.scan(Offset(0), 100).unwrap();
         assert_eq!(next, Offset(18));
         for (passed, Arrival { change, .. }) in passed.iter().zip(&all) {
-            assert_eq!(
-                (passed.author, passed.first_seq),
-                (change.author, change.first_seq)
-            );
-            assert_eq!(
-                (passed.head.hash, passed.head.segment),
-                (change.hash, change.segment)
-            );
+            assert_eq!((passed.author, passed.first_seq), (change.author, change.first_seq));
+            assert_eq!((passed.head.hash, passed.head.segment), (change.hash, change.segment));
             assert_eq!(passed.head.next_seq, change.next_seq());
         }
         assert_eq!(reader.scan(Offset(18), 100), Ok((Vec::new(), Offset(18))));
@@ -176,19 +148,9 @@ fn a_writer_resumes_where_it_was() {
         let (world, _) = World::filled(&mut *stored.store);
         let resume = stored.store.resume().unwrap();
         assert_eq!(resume.next_offset, Offset(18));
-        let again = Log::new(
-            identity(1),
-            CLUSTER,
-            [7; 16],
-            resume.tips,
-            resume.next_offset,
-            0,
-        );
+        let again = Log::new(identity(1), CLUSTER, [7; 16], resume.tips, resume.next_offset, 0);
         assert_eq!(again.frontier(), world.here.frontier());
-        assert_eq!(
-            stored.store.reader().unwrap().frontier(),
-            Ok(world.here.frontier())
-        );
+        assert_eq!(stored.store.reader().unwrap().frontier(), Ok(world.here.frontier()));
     }
 }
 
@@ -199,12 +161,8 @@ fn a_segment_reads_from_any_entry_in_both_directions() {
         let segment = all[0].change.segment; // the first author's: 2, 1, 2, 1 entries
         let mut reader = stored.store.reader().unwrap();
         let mut firsts = |from, direction| {
-            let read = reader
-                .of_segment(segment, Seq(from), direction, usize::MAX)
-                .unwrap();
-            read.iter()
-                .map(|arrival| arrival.change.first_seq.0)
-                .collect::<Vec<_>>()
+            let read = reader.of_segment(segment, Seq(from), direction, usize::MAX).unwrap();
+            read.iter().map(|arrival| arrival.change.first_seq.0).collect::<Vec<_>>()
         };
         assert_eq!(firsts(0, Direction::Forward), [0, 2, 3, 5]);
         assert_eq!(firsts(4, Direction::Forward), [3, 5]);
@@ -222,16 +180,8 @@ fn a_time_is_found_in_a_segment() {
         let (_, all) = World::filled(&mut *stored.store);
         let segment = all[0].change.segment; // written at 1,000, 1,002, 1,004 and 1,006 ms
         let mut reader = stored.store.reader().unwrap();
-        let mut seek = |millis| {
-            reader
-                .seek_time(segment, Time::from_millis(millis))
-                .unwrap()
-                .0
-        };
-        assert_eq!(
-            [seek(0), seek(1_001), seek(1_002), seek(1_003)],
-            [0, 2, 2, 3]
-        );
+        let mut seek = |millis| reader.seek_time(segment, Time::from_millis(millis)).unwrap().0;
+        assert_eq!([seek(0), seek(1_001), seek(1_002), seek(1_003)], [0, 2, 2, 3]);
         assert_eq!([seek(1_006), seek(1_007)], [5, 6]);
     }
 }
@@ -257,34 +207,13 @@ fn the_past_answers_by_place_end_and_parent() {
         let (_, all) = World::filled(&mut *stored.store);
         let change = &all[3].change;
         let mut reader = stored.store.reader().unwrap();
-        assert_eq!(
-            reader.change_at(change.segment, change.first_seq),
-            Ok(Some(change.hash))
-        );
-        assert_eq!(
-            reader.change_at(change.segment, change.first_seq.plus(1)),
-            Ok(None)
-        );
-        assert_eq!(
-            reader.ends_with(change.segment, change.next_seq(), change.hash),
-            Ok(true)
-        );
-        assert_eq!(
-            reader.ends_with(change.segment, change.first_seq, change.hash),
-            Ok(false)
-        );
-        let parent = Parent {
-            next_seq: change.next_seq(),
-            hash: change.hash,
-        };
-        assert_eq!(
-            reader.parent_time(change.author, &parent),
-            Ok(Some(change.last_time))
-        );
-        let other = Parent {
-            hash: ChangeHash([0; 32]),
-            ..parent
-        };
+        assert_eq!(reader.change_at(change.segment, change.first_seq), Ok(Some(change.hash)));
+        assert_eq!(reader.change_at(change.segment, change.first_seq.plus(1)), Ok(None));
+        assert_eq!(reader.ends_with(change.segment, change.next_seq(), change.hash), Ok(true));
+        assert_eq!(reader.ends_with(change.segment, change.first_seq, change.hash), Ok(false));
+        let parent = Parent { next_seq: change.next_seq(), hash: change.hash };
+        assert_eq!(reader.parent_time(change.author, &parent), Ok(Some(change.last_time)));
+        let other = Parent { hash: ChangeHash([0; 32]), ..parent };
         assert_eq!(reader.parent_time(change.author, &other), Ok(None));
     }
 }
@@ -299,17 +228,8 @@ fn the_recorders_mark_and_the_keys_are_part_of_the_commit() {
             dropped: 1,
             gaps: 1,
         };
-        let key = KeyRecord {
-            key: "k".into(),
-            digest: [7; 32],
-            first_seq: Seq(3),
-            count: 2,
-        };
-        let batch = Batch {
-            emits: Some(mark),
-            keys: vec![key.clone()],
-            ..Batch::default()
-        };
+        let key = KeyRecord { key: "k".into(), digest: [7; 32], first_seq: Seq(3), count: 2 };
+        let batch = Batch { emits: Some(mark), keys: vec![key.clone()], ..Batch::default() };
         stored.store.commit(&batch).unwrap();
         let mut reader = stored.store.reader().unwrap();
         assert_eq!(reader.emits(), Ok(mark));
@@ -327,11 +247,7 @@ fn a_segment_that_another_continues_after_may_go_on_as_a_branch() {
         let mut world = World::new(1);
         let first = world.write(0, 2, 1_000, store).remove(0).change;
         let draft = [Draft::text("t", "k", "lost and found").unwrap()];
-        let lost = world.logs[0]
-            .append(&draft, 1_001)
-            .unwrap()
-            .remove(0)
-            .change;
+        let lost = world.logs[0].append(&draft, 1_001).unwrap().remove(0).change;
         let mut restored = Log::new(identity(2), CLUSTER, [77; 16], [], Offset(0), 0);
         let mut past = store.reader().unwrap();
         restored.apply(vec![first.clone()], 0, &mut past).unwrap();
@@ -342,18 +258,10 @@ fn a_segment_that_another_continues_after_may_go_on_as_a_branch() {
         assert_eq!(end.map(|tip| tip.head.hash), Some(first.hash));
         let stranger = reader.segment_end(identity(1).node_id(), first.segment);
         assert_eq!(stranger, Ok(None));
-        let applied = world
-            .here
-            .apply(vec![lost.clone()], 1_002, &mut past)
-            .unwrap();
+        let applied = world.here.apply(vec![lost.clone()], 1_002, &mut past).unwrap();
         let arrivals = applied.arrivals;
         assert_eq!(arrivals.len(), 1);
-        store
-            .commit(&Batch {
-                arrivals,
-                ..Batch::default()
-            })
-            .unwrap();
+        store.commit(&Batch { arrivals, ..Batch::default() }).unwrap();
         let frontier = store.reader().unwrap().frontier().unwrap();
         assert_eq!(frontier, world.here.frontier());
         assert_eq!(frontier.heads(&first.author).len(), 2);
@@ -424,10 +332,7 @@ fn a_reopened_file_holds_what_was_committed() {
     let store = SqliteStore::open(&path, owner(), [2; 8]).unwrap();
     let mut reader = store.reader().unwrap();
     assert_eq!(reader.id(), StoreId([1; 8]));
-    assert_eq!(
-        reader.arrivals(Offset(0), Direction::Forward, usize::MAX),
-        Ok(all)
-    );
+    assert_eq!(reader.arrivals(Offset(0), Direction::Forward, usize::MAX), Ok(all));
 }
 
 #[test]
@@ -439,13 +344,7 @@ fn a_file_of_a_newer_version_is_refused_untouched() {
     drop(connection);
     let before = std::fs::read(&path).unwrap();
     let opened = SqliteStore::open(&path, owner(), [1; 8]).map(|_| ());
-    assert_eq!(
-        opened,
-        Err(OpenError::Newer {
-            found: 99,
-            known: sqlite::VERSION
-        })
-    );
+    assert_eq!(opened, Err(OpenError::Newer { found: 99, known: sqlite::VERSION }));
     assert_eq!(SqliteReader::open(&path).map(|_| ()), opened);
     assert_eq!(std::fs::read(&path).unwrap(), before);
 }
@@ -457,39 +356,21 @@ fn a_file_of_another_program_is_refused_untouched() {
     connection.execute_batch("CREATE TABLE theirs (x)").unwrap();
     drop(connection);
     let before = std::fs::read(&path).unwrap();
-    assert!(matches!(
-        SqliteStore::open(&path, owner(), [1; 8]),
-        Err(OpenError::Foreign(_))
-    ));
+    assert!(matches!(SqliteStore::open(&path, owner(), [1; 8]), Err(OpenError::Foreign(_))));
     assert_eq!(std::fs::read(&path).unwrap(), before);
-    std::fs::write(
-        &path,
-        "not a database at all, but long enough to have a header of its own",
-    )
-    .unwrap();
-    assert!(matches!(
-        SqliteStore::open(&path, owner(), [1; 8]),
-        Err(OpenError::Foreign(_))
-    ));
+    std::fs::write(&path, "not a database at all, but long enough to have a header of its own")
+        .unwrap();
+    assert!(matches!(SqliteStore::open(&path, owner(), [1; 8]), Err(OpenError::Foreign(_))));
 }
 
 #[test]
 fn a_file_of_another_node_or_cluster_is_refused() {
     let (_directory, path) = sqlite_file();
     drop(SqliteStore::open(&path, owner(), [1; 8]).unwrap());
-    let node = Owner {
-        node: NodeId([5; 32]),
-        ..owner()
-    };
-    let cluster = Owner {
-        cluster: ClusterId([5; 32]),
-        ..owner()
-    };
+    let node = Owner { node: NodeId([5; 32]), ..owner() };
+    let cluster = Owner { cluster: ClusterId([5; 32]), ..owner() };
     for other in [node, cluster] {
-        assert!(matches!(
-            SqliteStore::open(&path, other, [1; 8]),
-            Err(OpenError::Owner { .. })
-        ));
+        assert!(matches!(SqliteStore::open(&path, other, [1; 8]), Err(OpenError::Owner { .. })));
     }
 }
 
@@ -518,10 +399,7 @@ fn a_batch_that_fails_leaves_nothing_behind() {
     let mut good = world.write(2, 1, 5_000, &mut elsewhere).remove(0);
     good.offset = Offset(18);
     // The second change of the batch takes a place that is taken.
-    let batch = Batch {
-        arrivals: vec![good, all[0].clone()],
-        ..Batch::default()
-    };
+    let batch = Batch { arrivals: vec![good, all[0].clone()], ..Batch::default() };
     assert!(matches!(store.commit(&batch), Err(StoreError::Failed(_))));
     let mut reader = store.reader().unwrap();
     assert_eq!(reader.watermark(), Ok(Offset(18)));

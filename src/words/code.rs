@@ -118,9 +118,7 @@ impl Code {
 
     /// The code that a text names, in any case.
     pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|code| code.text().eq_ignore_ascii_case(text))
+        Self::ALL.into_iter().find(|code| code.text().eq_ignore_ascii_case(text))
     }
 
     fn facts(self) -> Facts {

@@ -154,9 +154,7 @@ impl Draft {
         check_attribute(key, value)?;
         self.attributes.insert(key.to_owned(), value.to_owned());
         if self.attributes.len() > ATTRIBUTES {
-            return Err(DraftError::TooManyAttributes {
-                found: self.attributes.len(),
-            });
+            return Err(DraftError::TooManyAttributes { found: self.attributes.len() });
         }
         Ok(self)
     }
@@ -164,14 +162,7 @@ impl Draft {
     /// A draft that towline itself writes, under its reserved names.
     pub(crate) fn of_towline(tenant: Tenant, topic: Topic, kind: Kind, json: Vec<u8>) -> Self {
         let attributes = BTreeMap::new();
-        Self {
-            tenant,
-            topic,
-            kind,
-            attributes,
-            content_type: JSON.into(),
-            data: json.into(),
-        }
+        Self { tenant, topic, kind, attributes, content_type: JSON.into(), data: json.into() }
     }
 
     /// Checks the bounds that the fields' types can't hold.
@@ -182,22 +173,14 @@ impl Draft {
         check_content_type(&self.content_type)?;
         check_payload(&self.data)?;
         if self.attributes.len() > ATTRIBUTES {
-            return Err(DraftError::TooManyAttributes {
-                found: self.attributes.len(),
-            });
+            return Err(DraftError::TooManyAttributes { found: self.attributes.len() });
         }
-        self.attributes
-            .iter()
-            .try_for_each(|(key, value)| check_attribute(key, value))
+        self.attributes.iter().try_for_each(|(key, value)| check_attribute(key, value))
     }
 
     /// About how many bytes the draft takes in memory and in the log.
     pub fn size(&self) -> usize {
-        let attributes: usize = self
-            .attributes
-            .iter()
-            .map(|(k, v)| k.len() + v.len() + 16)
-            .sum();
+        let attributes: usize = self.attributes.iter().map(|(k, v)| k.len() + v.len() + 16).sum();
         self.data.len() + self.topic.as_str().len() + self.kind.as_str().len() + attributes + 64
     }
 
@@ -213,19 +196,14 @@ impl Draft {
 fn check_content_type(text: &str) -> Result<(), DraftError> {
     let printable = text.bytes().all(|b| (0x20..0x7f).contains(&b));
     if text.is_empty() || text.len() > CONTENT_TYPE_BYTES || !printable {
-        return Err(DraftError::ContentType {
-            found: text.to_owned(),
-        });
+        return Err(DraftError::ContentType { found: text.to_owned() });
     }
     Ok(())
 }
 
 fn check_payload(data: &[u8]) -> Result<(), DraftError> {
     if data.len() > PAYLOAD_BYTES {
-        return Err(DraftError::PayloadTooLarge {
-            most: PAYLOAD_BYTES,
-            found: data.len(),
-        });
+        return Err(DraftError::PayloadTooLarge { most: PAYLOAD_BYTES, found: data.len() });
     }
     Ok(())
 }
@@ -233,14 +211,10 @@ fn check_payload(data: &[u8]) -> Result<(), DraftError> {
 fn check_attribute(key: &str, value: &str) -> Result<(), DraftError> {
     let wrong = |c: char| c.is_control() || c.is_whitespace();
     if key.is_empty() || key.len() > ATTRIBUTE_KEY_BYTES || key.contains(wrong) {
-        return Err(DraftError::AttributeKey {
-            key: key.to_owned(),
-        });
+        return Err(DraftError::AttributeKey { key: key.to_owned() });
     }
     if value.len() > ATTRIBUTE_VALUE_BYTES {
-        return Err(DraftError::AttributeValue {
-            key: key.to_owned(),
-        });
+        return Err(DraftError::AttributeValue { key: key.to_owned() });
     }
     Ok(())
 }
@@ -258,10 +232,7 @@ fn write_entry(out: &mut Vec<u8>, time: Time, draft: &Draft) {
         tenant: draft.tenant.as_str(),
         topic: draft.topic.as_str(),
         kind: draft.kind.as_str(),
-        attributes: attributes
-            .iter()
-            .map(|(k, v)| (k.as_str(), v.as_str()))
-            .collect(),
+        attributes: attributes.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect(),
         content_type: &draft.content_type,
         data: &draft.data,
     };
@@ -317,9 +288,7 @@ impl<'a> View<'a> {
     /// Bytes that are no such map. It never panics and never allocates more than the input.
     pub fn read(bytes: &'a [u8]) -> Result<Self, EntryError> {
         let mut input = Decoder::new(bytes);
-        let fields = input
-            .map()?
-            .ok_or_else(|| EntryError("indefinite length".into()))?;
+        let fields = input.map()?.ok_or_else(|| EntryError("indefinite length".into()))?;
         let mut view = View {
             time: Time::default(),
             tenant: DEFAULT_TENANT,
@@ -364,10 +333,7 @@ impl<'a> View<'a> {
         check_content_type(view.content_type)?;
         check_payload(view.data)?;
         if view.attributes.len() > ATTRIBUTES {
-            return Err(DraftError::TooManyAttributes {
-                found: view.attributes.len(),
-            }
-            .into());
+            return Err(DraftError::TooManyAttributes { found: view.attributes.len() }.into());
         }
         for (key, value) in &view.attributes {
             check_attribute(key, value)?;
@@ -436,9 +402,7 @@ fn read_attributes<'a>(input: &mut Decoder<'a>) -> Result<Vec<(&'a str, &'a str)
     if count > ATTRIBUTES as u64 {
         return Err(EntryError(format!("more than {ATTRIBUTES} attributes")));
     }
-    (0..count)
-        .map(|_| Ok((input.str()?, input.str()?)))
-        .collect()
+    (0..count).map(|_| Ok((input.str()?, input.str()?))).collect()
 }
 
 /// One event in the log: immutable, named by author and seq.
@@ -465,11 +429,7 @@ pub struct Entry {
 impl Entry {
     /// The entry's name.
     pub fn id(&self) -> EntryId {
-        EntryId {
-            author: self.author,
-            seq: self.seq,
-            segment: None,
-        }
+        EntryId { author: self.author, seq: self.seq, segment: None }
     }
 
     /// The entry's place in merged order, which is the same on every node.

@@ -45,13 +45,7 @@ impl Gap {
     /// A gap from one emit number through another.
     pub fn new(from: EmitNumber, to: EmitNumber, reason: GapReason) -> Self {
         let count = to.0.saturating_sub(from.0).saturating_add(1);
-        Self {
-            from,
-            to,
-            count,
-            reason,
-            exact: reason != GapReason::Crash,
-        }
+        Self { from, to, count, reason, exact: reason != GapReason::Crash }
     }
 
     /// The gap that an entry states, when it is a gap entry that can be read.
@@ -81,20 +75,11 @@ impl std::fmt::Display for Gap {
             GapReason::Crash => "crash",
             GapReason::Shutdown => "shutdown",
         };
-        let Self {
-            from,
-            to,
-            count,
-            exact,
-            ..
-        } = self;
+        let Self { from, to, count, exact, .. } = self;
         if *exact {
             write!(f, "events {from}..={to} were dropped ({reason})")
         } else {
-            write!(
-                f,
-                "events {from}..={to}, up to {count} of them, were dropped ({reason})"
-            )
+            write!(f, "events {from}..={to}, up to {count} of them, were dropped ({reason})")
         }
     }
 }
@@ -120,9 +105,6 @@ mod tests {
     fn a_gap_makes_a_draft() {
         let gap = Gap::new(EmitNumber(3), EmitNumber(5), GapReason::Lag);
         let draft = gap.draft().unwrap();
-        assert_eq!(
-            &draft.data[..],
-            br#"{"from":3,"to":5,"count":3,"reason":"lag","exact":true}"#
-        );
+        assert_eq!(&draft.data[..], br#"{"from":3,"to":5,"count":3,"reason":"lag","exact":true}"#);
     }
 }

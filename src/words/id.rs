@@ -32,11 +32,7 @@ pub enum ParseIdError {
 fn parse_hex<const N: usize>(text: &str, what: &'static str) -> Result<[u8; N], ParseIdError> {
     if text.len() != N * 2 {
         let found = text.chars().count();
-        return Err(ParseIdError::Length {
-            what,
-            expected: N * 2,
-            found,
-        });
+        return Err(ParseIdError::Length { what, expected: N * 2, found });
     }
     let mut bytes = [0; N];
     hex::decode_to_slice(text, &mut bytes).map_err(|_| ParseIdError::NotHex { what })?;
@@ -182,10 +178,6 @@ impl FromStr for EntryId {
             None => (rest, None),
         };
         let seq = seq.parse().map(Seq).map_err(|_| ParseIdError::Entry)?;
-        Ok(Self {
-            author: author.parse()?,
-            seq,
-            segment,
-        })
+        Ok(Self { author: author.parse()?, seq, segment })
     }
 }

@@ -34,9 +34,7 @@ impl fmt::Debug for Identity {
 impl Identity {
     /// The identity that belongs to a secret of 32 random bytes.
     pub fn from_secret(secret: &[u8; 32]) -> Self {
-        Self {
-            key: SigningKey::from_bytes(secret),
-        }
+        Self { key: SigningKey::from_bytes(secret) }
     }
 
     /// The secret itself, for the key file and the TLS certificate only.
@@ -65,8 +63,7 @@ impl NodeId {
             return false;
         };
         let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
-        key.verify_strict(&statement(cluster, hash), &signature)
-            .is_ok()
+        key.verify_strict(&statement(cluster, hash), &signature).is_ok()
     }
 
     /// Whether the id is a key that can vouch for anything: a point of the curve, of full order.
@@ -90,16 +87,8 @@ mod tests {
         let (cluster, hash) = (ClusterId([1; 32]), ChangeHash([2; 32]));
         let signature = identity.sign(cluster, hash);
         assert!(identity.node_id().verify(cluster, hash, &signature));
-        assert!(
-            !identity
-                .node_id()
-                .verify(ClusterId([3; 32]), hash, &signature)
-        );
-        assert!(
-            !identity
-                .node_id()
-                .verify(cluster, ChangeHash([3; 32]), &signature)
-        );
+        assert!(!identity.node_id().verify(ClusterId([3; 32]), hash, &signature));
+        assert!(!identity.node_id().verify(cluster, ChangeHash([3; 32]), &signature));
     }
 
     #[test]

@@ -42,11 +42,7 @@ pub struct EntryJson {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content_type: Option<String>,
     /// The payload, when it is JSON or text.
-    #[serde(
-        default,
-        deserialize_with = "present",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub data: Option<Box<RawValue>>,
     /// The payload, when it is neither.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -173,11 +169,7 @@ pub struct DraftJson {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content_type: Option<String>,
     /// The payload as JSON; or as a JSON string, when the content type is `text/…`.
-    #[serde(
-        default,
-        deserialize_with = "present",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub data: Option<Box<RawValue>>,
     /// The payload as base64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -221,10 +213,7 @@ impl DraftJson {
             (None, Some(base64)) => {
                 let decoded = STANDARD.decode(base64);
                 let bytes = decoded.map_err(|e| DraftJsonError::Base64(e.to_string()))?;
-                (
-                    self.content_type.unwrap_or_else(|| OCTETS.to_owned()),
-                    bytes,
-                )
+                (self.content_type.unwrap_or_else(|| OCTETS.to_owned()), bytes)
             }
             _ => return Err(DraftJsonError::Payload),
         };
@@ -284,10 +273,7 @@ mod tests {
         let text =
             r#"{"topic":"t","kind":"k","data":{"a":1e400,"a":123456789012345678901234567890}}"#;
         let draft = round_trip(text).unwrap();
-        assert_eq!(
-            &draft.data[..],
-            br#"{"a":1e400,"a":123456789012345678901234567890}"#
-        );
+        assert_eq!(&draft.data[..], br#"{"a":1e400,"a":123456789012345678901234567890}"#);
         let json = EntryJson::new(&entry(draft.clone()), Lateness::InOrder);
         assert_eq!(json.payload().unwrap(), &draft.data[..]);
     }
@@ -315,10 +301,7 @@ mod tests {
 
     #[test]
     fn a_draft_has_one_payload() {
-        assert_eq!(
-            round_trip(r#"{"topic":"t","kind":"k"}"#),
-            Err(DraftJsonError::Payload)
-        );
+        assert_eq!(round_trip(r#"{"topic":"t","kind":"k"}"#), Err(DraftJsonError::Payload));
         let two = r#"{"topic":"t","kind":"k","data":1,"data_base64":"AA=="}"#;
         assert_eq!(round_trip(two), Err(DraftJsonError::Payload));
         let null = r#"{"topic":"t","kind":"k","data":null}"#;

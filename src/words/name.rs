@@ -149,10 +149,7 @@ impl Tenant {
     /// [`NameError::Reserved`] for `towline`.
     pub fn open_to_callers(self) -> Result<Self, NameError> {
         if self.as_str() == TOWLINE_TENANT {
-            return Err(NameError::Reserved {
-                what: "tenant",
-                name: self.0.to_string(),
-            });
+            return Err(NameError::Reserved { what: "tenant", name: self.0.to_string() });
         }
         Ok(self)
     }
@@ -165,10 +162,7 @@ impl Kind {
     /// [`NameError::Reserved`] for `towline.*`.
     pub fn open_to_callers(self) -> Result<Self, NameError> {
         if self.as_str().starts_with(TOWLINE_KINDS) {
-            return Err(NameError::Reserved {
-                what: "kind",
-                name: self.0.to_string(),
-            });
+            return Err(NameError::Reserved { what: "kind", name: self.0.to_string() });
         }
         Ok(self)
     }
@@ -181,10 +175,7 @@ mod tests {
     #[test]
     fn a_topic_may_hold_any_text_but_control_characters() {
         assert!(Topic::parse("story/42 – äöü").is_ok());
-        assert!(matches!(
-            Topic::parse("a\u{1b}[31m"),
-            Err(NameError::Character { .. })
-        ));
+        assert!(matches!(Topic::parse("a\u{1b}[31m"), Err(NameError::Character { .. })));
         assert_eq!(Topic::parse(""), Err(NameError::Empty { what: "topic" }));
         assert!(Topic::parse(&"x".repeat(TOPIC_BYTES)).is_ok());
         assert!(Topic::parse(&"x".repeat(TOPIC_BYTES + 1)).is_err());
@@ -193,12 +184,7 @@ mod tests {
     #[test]
     fn towline_keeps_its_own_names() {
         assert!(Tenant::parse("towline").unwrap().open_to_callers().is_err());
-        assert!(
-            Kind::parse("towline.gap")
-                .unwrap()
-                .open_to_callers()
-                .is_err()
-        );
+        assert!(Kind::parse("towline.gap").unwrap().open_to_callers().is_err());
         assert!(Kind::parse("towlines").unwrap().open_to_callers().is_ok());
     }
 }

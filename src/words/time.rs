@@ -123,9 +123,8 @@ impl FromStr for Moment {
         if let Ok(ago) = parse_duration(text) {
             return Ok(Self::Ago(ago));
         }
-        let time: Timestamp = text
-            .parse()
-            .map_err(|_| ParseTimeError::Moment(text.chars().take(60).collect()))?;
+        let time: Timestamp =
+            text.parse().map_err(|_| ParseTimeError::Moment(text.chars().take(60).collect()))?;
         let millis = u64::try_from(time.as_millisecond()).unwrap_or_default();
         Ok(Self::At(Time::from_millis(millis)))
     }
@@ -136,10 +135,7 @@ impl FromStr for Moment {
 /// # Errors
 /// It has no unit, or one that is not always equally long, or is negative.
 pub fn parse_duration(text: &str) -> Result<Duration, ParseTimeError> {
-    let span = text
-        .parse::<Span>()
-        .ok()
-        .filter(|_| text.starts_with(|c: char| c.is_ascii_digit()));
+    let span = text.parse::<Span>().ok().filter(|_| text.starts_with(|c: char| c.is_ascii_digit()));
     let signed = span.and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()).ok());
     signed
         .and_then(|signed| signed.try_into().ok())
@@ -174,10 +170,7 @@ mod tests {
 
     #[test]
     fn a_time_prints_as_rfc_3339() {
-        assert_eq!(
-            Time::from_millis(1_795_237_297_123).to_string(),
-            "2026-11-21T05:01:37.123Z"
-        );
+        assert_eq!(Time::from_millis(1_795_237_297_123).to_string(), "2026-11-21T05:01:37.123Z");
         assert_eq!(Time::from_millis(0).to_string(), "1970-01-01T00:00:00.000Z");
     }
 

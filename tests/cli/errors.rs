@@ -32,10 +32,7 @@ fn an_unknown_flag_is_refused_in_the_usual_form() {
 fn a_missing_argument_is_named() {
     let failed = Home::new().fails(&["get"]);
     assert!(failed.is("E0001", 2), "{failed:?}");
-    assert_eq!(
-        (&*failed.why, &*failed.hint),
-        ("<ID>", "towline get --help")
-    );
+    assert_eq!((&*failed.why, &*failed.hint), ("<ID>", "towline get --help"));
 }
 
 #[test]
@@ -65,14 +62,8 @@ fn nothing_to_append_is_refused() {
 fn a_name_that_is_reserved_is_refused() {
     let home = Home::new();
     let _node = home.start(&[]);
-    assert!(
-        home.fails(&["append", "x", "--kind", "towline.gap"])
-            .is("E0002", 2)
-    );
-    assert!(
-        home.fails(&["append", "x", "--tenant", "towline"])
-            .is("E0002", 2)
-    );
+    assert!(home.fails(&["append", "x", "--kind", "towline.gap"]).is("E0002", 2));
+    assert!(home.fails(&["append", "x", "--tenant", "towline"]).is("E0002", 2));
 }
 
 #[test]
@@ -92,10 +83,7 @@ fn an_address_at_which_nothing_answers_is_unreachable() {
 fn an_address_that_is_none_is_refused() {
     let home = Home::new();
     for url in ["https://127.0.0.1:1", "", "http://127.0.0.1/path"] {
-        assert!(
-            home.fails(&["--node", url, "status"]).is("E0001", 2),
-            "{url}"
-        );
+        assert!(home.fails(&["--node", url, "status"]).is("E0001", 2), "{url}");
     }
 }
 
@@ -110,10 +98,7 @@ fn a_file_that_is_no_store_is_refused() {
     let home = Home::new();
     let path = home.path().join("other.sqlite");
     std::fs::write(&path, "something else, and quite long enough to be a file").unwrap();
-    assert!(
-        home.fails(&["verify", path.to_str().unwrap()])
-            .is("E0103", 1)
-    );
+    assert!(home.fails(&["verify", path.to_str().unwrap()]).is("E0103", 1));
 }
 
 #[test]
@@ -139,10 +124,7 @@ fn every_code_is_explained() {
     assert!(codes.lines().count() > 20);
     for line in codes.lines() {
         let (code, title) = line.split_once("  ").unwrap();
-        assert!(
-            home.ok(&["explain", code])
-                .starts_with(&format!("{code}: {title}\n"))
-        );
+        assert!(home.ok(&["explain", code]).starts_with(&format!("{code}: {title}\n")));
     }
     assert!(home.fails(&["explain", "E9999"]).is("E0007", 1));
 }
@@ -152,10 +134,7 @@ fn help_begins_with_examples_and_fits_a_terminal() {
     let home = Home::new();
     for command in COMMANDS {
         let help = home.ok(&["help", command]);
-        assert!(
-            help.starts_with("Examples:\n  towline "),
-            "{command}: {help}"
-        );
+        assert!(help.starts_with("Examples:\n  towline "), "{command}: {help}");
         assert_eq!(help, home.ok(&[command, "--help"]));
         let wide = help.lines().find(|line| line.chars().count() > 80);
         assert_eq!(wide, None, "{command}");

@@ -21,9 +21,7 @@ fn written(home: &Home, entries: usize) {
 
 fn numbers(page: &Value) -> Vec<u64> {
     let entries = page["entries"].as_array().unwrap().iter();
-    entries
-        .map(|entry| entry["data"]["n"].as_u64().unwrap())
-        .collect()
+    entries.map(|entry| entry["data"]["n"].as_u64().unwrap()).collect()
 }
 
 #[test]
@@ -61,10 +59,7 @@ fn pages_join_without_a_seam() {
     let first = home.json(&["query", "--limit", "3", "-o", "json"]);
     let next = first["next"].as_str().unwrap();
     let rest = home.json(&["query", "--after", next, "-o", "json"]);
-    assert_eq!(
-        (numbers(&first), numbers(&rest)),
-        (vec![0, 1, 2], vec![3, 4])
-    );
+    assert_eq!((numbers(&first), numbers(&rest)), (vec![0, 1, 2], vec![3, 4]));
 }
 
 #[test]
@@ -72,10 +67,7 @@ fn an_untouched_store_is_verified() {
     let home = Home::new();
     written(&home, 4);
     let verified = home.json(&["verify", "-o", "json"]);
-    assert_eq!(
-        (&verified["entries"], &verified["authors"]),
-        (&4.into(), &1.into())
-    );
+    assert_eq!((&verified["entries"], &verified["authors"]), (&4.into(), &1.into()));
     assert!(home.ok(&["verify"]).starts_with("ok: 4 entries"));
 }
 
@@ -99,11 +91,9 @@ fn a_flipped_byte_is_found_and_its_place_named() {
     let store = home.data().join("log.sqlite");
     let database = rusqlite::Connection::open(&store).unwrap();
     let (offset, mut bytes): (i64, Vec<u8>) = database
-        .query_row(
-            "SELECT offset, bytes FROM changes WHERE first_seq = 1",
-            [],
-            |row| Ok((row.get(0)?, row.get(1)?)),
-        )
+        .query_row("SELECT offset, bytes FROM changes WHERE first_seq = 1", [], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
         .unwrap();
     let middle = bytes.len() - 3;
     bytes[middle] ^= 1;
@@ -135,13 +125,7 @@ fn an_exported_document_opens_in_automerge_with_every_entry() {
 
     let home = Home::new();
     written(&home, 7);
-    home.ok(&[
-        "export",
-        "--format",
-        "automerge",
-        "--output",
-        "log.automerge",
-    ]);
+    home.ok(&["export", "--format", "automerge", "--output", "log.automerge"]);
     let saved = std::fs::read(home.path().join("log.automerge")).unwrap();
     let piped = home.run(&["export", "--format", "automerge"]).stdout;
     assert_eq!(piped, saved);

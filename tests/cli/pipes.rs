@@ -21,15 +21,10 @@ fn payloads(home: &Home, topic: &str) -> Vec<Value> {
 fn a_line_becomes_an_entry_byte_for_byte() {
     let home = Home::new();
     let _node = home.start(&[]);
-    let ids = printed(home.piped(
-        &["append", "-t", "t"],
-        b"a\r\n\n\xff\x00\n\"last\xc3\xa9\x1b[31m",
-    ));
+    let ids =
+        printed(home.piped(&["append", "-t", "t"], b"a\r\n\n\xff\x00\n\"last\xc3\xa9\x1b[31m"));
     assert_eq!(ids.lines().count(), 4);
-    assert_eq!(
-        payloads(&home, "t"),
-        ["a\r", "", "/wA=", "\"lasté\u{1b}[31m"]
-    );
+    assert_eq!(payloads(&home, "t"), ["a\r", "", "/wA=", "\"lasté\u{1b}[31m"]);
 }
 
 #[test]
@@ -45,16 +40,11 @@ fn flags_fill_what_a_draft_leaves_out() {
     let home = Home::new();
     let _node = home.start(&[]);
     let drafts = b"{\"data\":{\"a\":1.0}}\n\n{\"kind\":\"own\",\"data\":null,\"attributes\":{\"x\":\"y\"}}\n";
-    let arguments = [
-        "append", "--format", "ndjson", "-t", "t", "-k", "given", "--attr", "x=z",
-    ];
+    let arguments = ["append", "--format", "ndjson", "-t", "t", "-k", "given", "--attr", "x=z"];
     printed(home.piped(&arguments, drafts));
     let page = home.json(&["query", "-o", "json"]);
     let entries = page["entries"].as_array().unwrap();
-    assert_eq!(
-        (&entries[0]["kind"], &entries[1]["kind"]),
-        (&"given".into(), &"own".into())
-    );
+    assert_eq!((&entries[0]["kind"], &entries[1]["kind"]), (&"given".into(), &"own".into()));
     assert_eq!(entries[0]["data"].to_string(), "{\"a\":1.0}");
     assert_eq!(entries[0]["attributes"]["x"], "z");
     assert_eq!(entries[1]["attributes"]["x"], "y");
@@ -68,23 +58,14 @@ fn a_bad_line_is_named_and_what_came_before_it_stays() {
     lines.extend(vec![b'x'; (1 << 20) + 1]);
     lines.extend(b"\nthree\n");
     let output = home.piped(&["append", "-t", "t"], &lines);
-    assert_eq!(
-        output.stdout.iter().filter(|byte| **byte == b'\n').count(),
-        2
-    );
+    assert_eq!(output.stdout.iter().filter(|byte| **byte == b'\n').count(), 2);
     let failed = Failed::of(output);
     assert!(failed.is("E0003", 2), "{failed:?}");
-    assert!(
-        failed.what.contains("line 3") && failed.why.contains("2 entries"),
-        "{failed:?}"
-    );
+    assert!(failed.what.contains("line 3") && failed.why.contains("2 entries"), "{failed:?}");
     assert_eq!(payloads(&home, "t"), ["one", "two"]);
     let drafts = b"{\"data\":1}\n{nope\n";
     let failed = Failed::of(home.piped(&["append", "--format", "ndjson"], drafts));
-    assert!(
-        failed.is("E0004", 2) && failed.what.contains("line 2"),
-        "{failed:?}"
-    );
+    assert!(failed.is("E0004", 2) && failed.what.contains("line 2"), "{failed:?}");
 }
 
 #[test]
@@ -101,11 +82,7 @@ fn the_largest_line_is_appended() {
 fn a_slow_pipe_is_appended_line_by_line() {
     let home = Home::new();
     let _node = home.start(&[]);
-    let mut child = home
-        .command(&["append"])
-        .stdin(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = home.command(&["append"]).stdin(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let mut ids = BufReader::new(child.stdout.take().unwrap());
     for seq in 0..3 {
@@ -128,10 +105,7 @@ fn a_key_makes_a_retry_harmless() {
     assert_eq!(first.lines().count(), 2_500);
     assert_eq!(printed(append("job-7")), first);
     assert_ne!(printed(append("job-8")), first);
-    assert!(
-        home.fails(&["append", "--key", "job-7", "other"])
-            .is("E0008", 7)
-    );
+    assert!(home.fails(&["append", "--key", "job-7", "other"]).is("E0008", 7));
 }
 
 #[test]
@@ -152,11 +126,7 @@ fn a_reader_that_leaves_ends_a_command_quietly() {
     let _node = home.start(&[]);
     let lines: String = (0..5_000).map(|n| format!("{n}\n")).collect();
     printed(home.piped(&["append"], lines.as_bytes()));
-    for arguments in [
-        ["tail", "-n", "5000"],
-        ["query", "-o", "json"],
-        ["tail", "-f", "-n5000"],
-    ] {
+    for arguments in [["tail", "-n", "5000"], ["query", "-o", "json"], ["tail", "-f", "-n5000"]] {
         let mut child = home.command(&arguments).spawn().unwrap();
         let mut first = [0; 10];
         child.stdout.take().unwrap().read_exact(&mut first).unwrap();
@@ -170,11 +140,7 @@ fn a_reader_that_leaves_ends_a_command_quietly() {
 fn all_is_appended_even_when_nobody_reads_the_ids() {
     let home = Home::new();
     let _node = home.start(&[]);
-    let mut child = home
-        .command(&["append"])
-        .stdin(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = home.command(&["append"]).stdin(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     let mut stdin = child.stdin.take().unwrap();
     for n in 0..3_000 {
@@ -190,10 +156,7 @@ fn a_follower_goes_on_where_its_connection_was_lost() {
     let home = Home::new();
     let node = home.start(&[]);
     home.ok(&["append", "one"]);
-    let mut child = home
-        .command(&["tail", "-f", "-o", "ndjson"])
-        .spawn()
-        .unwrap();
+    let mut child = home.command(&["tail", "-f", "-o", "ndjson"]).spawn().unwrap();
     let mut line = String::new();
     let mut lines = BufReader::new(child.stdout.take().unwrap());
     lines.read_line(&mut line).unwrap();
@@ -230,8 +193,5 @@ fn nothing_in_an_entry_commands_the_terminal() {
     let _node = home.start(&[]);
     home.ok(&["append", "-t", "a\u{202e}b", "\u{1b}[31m\n\u{7}"]);
     let line = home.ok(&["tail"]);
-    assert!(
-        line.ends_with("a\\u{202e}b  line  \\u{1b}[31m\\n\\u{7}\n"),
-        "{line}"
-    );
+    assert!(line.ends_with("a\\u{202e}b  line  \\u{1b}[31m\\n\\u{7}\n"), "{line}");
 }

@@ -60,11 +60,7 @@ impl Home {
 
     /// The program with this on its stdin.
     pub fn piped(&self, arguments: &[&str], input: &[u8]) -> Output {
-        let mut child = self
-            .command(arguments)
-            .stdin(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = self.command(arguments).stdin(Stdio::piped()).spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
         let input = input.to_vec();
         // A program that gives up early closes its stdin: that is no error here.
@@ -114,11 +110,7 @@ impl Failed {
         let &[first, why, hint] = &lines[..] else {
             panic!("an error is three lines: {said:?}");
         };
-        let (code, what) = first
-            .strip_prefix("error[")
-            .unwrap()
-            .split_once("]: ")
-            .unwrap();
+        let (code, what) = first.strip_prefix("error[").unwrap().split_once("]: ").unwrap();
         Self {
             exit: output.status.code().unwrap(),
             code: code.to_owned(),
@@ -164,25 +156,14 @@ impl Running {
             drop(said.read_to_string(&mut rest));
             rest
         });
-        Self {
-            child,
-            draining: Some(draining),
-            node,
-            quic,
-        }
+        Self { child, draining: Some(draining), node, quic }
     }
 
     /// Ends the node as a service manager would; returns how it ended, and what it said after it
     /// was ready.
     pub fn terminate(mut self) -> (i32, String) {
         let pid = self.child.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-TERM", &pid])
-                .status()
-                .unwrap()
-                .success()
-        );
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
         let status = self.child.wait().unwrap();
         let said = self.draining.take().unwrap().join().unwrap();
         (status.code().unwrap_or(-1), said)

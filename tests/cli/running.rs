@@ -20,11 +20,7 @@ fn init_says_who_the_node_is_and_says_it_again() {
     let second = other.json(&["init", "-o", "json", "--cluster", cluster]);
     assert_eq!(second["cluster"], first["cluster"]);
     assert_ne!(second["node"], first["node"]);
-    assert!(
-        other
-            .fails(&["init", "--cluster", &"ab".repeat(32)])
-            .is("E0104", 1)
-    );
+    assert!(other.fails(&["init", "--cluster", &"ab".repeat(32)]).is("E0104", 1));
 }
 
 #[test]
@@ -36,13 +32,8 @@ fn a_ports_file_says_where_the_node_is() {
     assert_eq!(ports["node"], json!(node.node));
     assert_eq!(ports["quic"], json!(node.quic));
     let elsewhere = Home::new();
-    let status = elsewhere.json(&[
-        "--node",
-        ports["http"].as_str().unwrap(),
-        "status",
-        "-o",
-        "json",
-    ]);
+    let status =
+        elsewhere.json(&["--node", ports["http"].as_str().unwrap(), "status", "-o", "json"]);
     assert_eq!(status["node"], json!(node.node));
 }
 
@@ -86,11 +77,7 @@ fn a_peer_that_is_none_is_refused() {
 fn flags_go_before_variables_and_these_before_files() {
     let home = Home::new();
     home.ok(&["init"]);
-    fs::write(
-        home.data().join("config.toml"),
-        "name = \"d\"\nemit_ring = 8\n",
-    )
-    .unwrap();
+    fs::write(home.data().join("config.toml"), "name = \"d\"\nemit_ring = 8\n").unwrap();
     fs::write(home.path().join("named.toml"), "name = \"c\"\n").unwrap();
     let named = |arguments: &[&str], variable: Option<&str>| {
         let anywhere = ["run", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"];
@@ -111,17 +98,10 @@ fn flags_go_before_variables_and_these_before_files() {
 fn a_setting_that_is_none_is_named_with_its_line() {
     let home = Home::new();
     home.ok(&["init"]);
-    fs::write(
-        home.data().join("config.toml"),
-        "name = \"a\"\ncolour = 1\n",
-    )
-    .unwrap();
+    fs::write(home.data().join("config.toml"), "name = \"a\"\ncolour = 1\n").unwrap();
     let failed = home.fails(&["run"]);
     assert!(failed.is("E0001", 2), "{failed:?}");
-    assert!(
-        failed.why.contains("line 2") && failed.why.contains("colour"),
-        "{failed:?}"
-    );
+    assert!(failed.why.contains("line 2") && failed.why.contains("colour"), "{failed:?}");
 }
 
 #[test]
@@ -168,9 +148,7 @@ fn every_emitted_event_is_recorded_or_stated_in_a_gap() {
     assert_eq!(count("recorded") + count("dropped"), 5_000);
     let gaps = home.json(&["gaps", "-o", "json"]);
     let gaps = gaps["gaps"].as_array().unwrap();
-    let dropped = gaps
-        .iter()
-        .map(|gap| gap["data"]["count"].as_u64().unwrap());
+    let dropped = gaps.iter().map(|gap| gap["data"]["count"].as_u64().unwrap());
     assert_eq!(dropped.sum::<u64>(), count("dropped"));
     assert_eq!(home.ok(&["gaps"]).lines().count() as u64, count("gaps"));
     let sum = format!("5000 emitted = {} recorded + ", count("recorded"));
@@ -192,8 +170,5 @@ fn an_entry_is_acknowledged_once_peers_have_it() {
     let failed = alice.fails(&["append", "y", "--ack", "peers=2", "--timeout", "50ms"]);
     assert!(failed.is("E0204", 6), "{failed:?}");
     let nodes = alice.ok(&["nodes"]);
-    assert!(
-        nodes.contains("bob") && nodes.contains("connected"),
-        "{nodes}"
-    );
+    assert!(nodes.contains("bob") && nodes.contains("connected"), "{nodes}");
 }

@@ -5,10 +5,7 @@ use crate::server::{JSON, NDJSON, Server};
 const DRAFT: &str = r#"{"topic":"t","kind":"k","data":{"n":1}}"#;
 
 fn entries(server: &Server) -> usize {
-    server.get("/v1/entries").json()["entries"]
-        .as_array()
-        .unwrap()
-        .len()
+    server.get("/v1/entries").json()["entries"].as_array().unwrap().len()
 }
 
 #[test]
@@ -37,13 +34,8 @@ fn arrays_and_lines_get_a_receipt_for_each_draft_in_order() {
     );
     for (answer, first) in [(array, 0), (lines, 2)] {
         assert_eq!(answer.status, 201, "{}", answer.body);
-        let offsets: Vec<_> = answer
-            .json()
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|r| r["offset"].clone())
-            .collect();
+        let offsets: Vec<_> =
+            answer.json().as_array().unwrap().iter().map(|r| r["offset"].clone()).collect();
         assert_eq!(offsets, [json!(first), json!(first + 1)]);
     }
 }
@@ -54,21 +46,11 @@ fn a_body_with_one_bad_draft_appends_nothing() {
     let bad = r#"{"topic":"t","kind":"towline.gap","data":1}"#;
     let array = server.post("/v1/entries", &format!("[{DRAFT},{bad}]"));
     array.is_problem(400, "E0002");
-    assert!(
-        array.json()["detail"]
-            .as_str()
-            .unwrap()
-            .starts_with("draft 2: ")
-    );
+    assert!(array.json()["detail"].as_str().unwrap().starts_with("draft 2: "));
     let lines = format!("{DRAFT}\n{{nope\n{DRAFT}\n");
     let lines = server.call("POST", "/v1/entries", &[("content-type", NDJSON)], &lines);
     lines.is_problem(400, "E0004");
-    assert!(
-        lines.json()["detail"]
-            .as_str()
-            .unwrap()
-            .starts_with("line 2: ")
-    );
+    assert!(lines.json()["detail"].as_str().unwrap().starts_with("line 2: "));
     assert_eq!(entries(&server), 0);
 }
 
@@ -107,10 +89,7 @@ fn peers_acknowledge_what_they_have_persisted() {
     let answer = first.post("/v1/entries?ack=peers=1&timeout=15s", DRAFT);
     assert_eq!(answer.status, 201, "{}", answer.body);
     assert_eq!(entries(&second), 1);
-    assert_eq!(
-        first.get("/v1/frontier").body,
-        second.get("/v1/frontier").body
-    );
+    assert_eq!(first.get("/v1/frontier").body, second.get("/v1/frontier").body);
 }
 
 #[test]

@@ -8,9 +8,8 @@ use towline::words::Kind;
 use crate::server::{PATIENCE, Server};
 
 fn events(count: usize) -> String {
-    let events: Vec<Value> = (0..count)
-        .map(|n| json!({"topic": "t", "kind": "k", "data": n}))
-        .collect();
+    let events: Vec<Value> =
+        (0..count).map(|n| json!({"topic": "t", "kind": "k", "data": n})).collect();
     json!(events).to_string()
 }
 
@@ -46,9 +45,7 @@ fn what_is_emitted_is_recorded_or_stated_as_a_gap() {
     assert_eq!(status["emitted"], 5_001);
     let gaps = server.get("/v1/gaps").json();
     let counts = gaps["gaps"].as_array().unwrap().iter();
-    let dropped: u64 = counts
-        .map(|gap| gap["data"]["count"].as_u64().unwrap())
-        .sum();
+    let dropped: u64 = counts.map(|gap| gap["data"]["count"].as_u64().unwrap()).sum();
     assert!(dropped > 0);
     assert_eq!(status["dropped"], dropped);
 }
@@ -58,10 +55,7 @@ fn a_kind_that_is_only_broadcast_takes_no_number() {
     let kind = Kind::parse("k").unwrap();
     let server = Server::with(Config::in_memory().delivery(kind, Delivery::BroadcastOnly));
     let answer = server.post("/v1/emit", &events(2));
-    assert_eq!(
-        (answer.status, answer.json()),
-        (202, json!({"emitted": null}))
-    );
+    assert_eq!((answer.status, answer.json()), (202, json!({"emitted": null})));
 }
 
 #[test]
@@ -71,8 +65,6 @@ fn an_event_over_64_kib_is_refused_with_all_others() {
         {"topic": "t", "kind": "k", "data": 1},
         {"topic": "t", "kind": "k", "data": "x".repeat(64 << 10)},
     ]);
-    server
-        .post("/v1/emit", &large.to_string())
-        .is_problem(413, "E0003");
+    server.post("/v1/emit", &large.to_string()).is_problem(413, "E0003");
     assert_eq!(server.get("/v1/status").json()["emitted"], 0);
 }

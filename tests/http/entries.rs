@@ -39,12 +39,7 @@ fn pages_joined_are_one_big_page_in_every_order() {
                 joined.extend(ids(&page.json()));
                 let link = page.header("link");
                 assert_eq!(link.is_empty(), page.json()["next"].is_null());
-                next = link
-                    .trim_start_matches('<')
-                    .split('>')
-                    .next()
-                    .unwrap()
-                    .to_owned();
+                next = link.trim_start_matches('<').split('>').next().unwrap().to_owned();
             }
             assert_eq!(joined, ids(&whole), "{path}");
         }
@@ -77,10 +72,7 @@ fn filters_narrow_a_page() {
     assert_eq!(count("grep=pea"), 1);
     assert_eq!(count("since=1h"), 2);
     assert_eq!(count("until=1h"), 0);
-    assert_eq!(
-        count("since=2020-01-01T00:00:00Z&until=2020-01-02T00:00:00%2B01:00"),
-        0
-    );
+    assert_eq!(count("since=2020-01-01T00:00:00Z&until=2020-01-02T00:00:00%2B01:00"), 0);
     assert_eq!(count("gaps=true"), 0);
 }
 
@@ -91,16 +83,10 @@ fn a_page_as_lines_has_an_entry_a_line() {
     let page = server.get_as("/v1/entries?limit=2", NDJSON);
     assert_eq!(page.header("content-type"), NDJSON);
     assert!(page.header("link").contains("after="));
-    let lines: Vec<Value> = page
-        .body
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
+    let lines: Vec<Value> =
+        page.body.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.len(), 2);
-    assert_eq!(
-        (&lines[0]["seq"], &lines[1]["data"]),
-        (&0.into(), &1.into())
-    );
+    assert_eq!((&lines[0]["seq"], &lines[1]["data"]), (&0.into(), &1.into()));
 }
 
 #[test]
@@ -113,10 +99,6 @@ fn an_entry_is_found_by_its_name() {
     let segment = listed["segment"].as_str().unwrap();
     assert_eq!(server.get(&format!("{path}@{segment}")).json(), listed);
     let other = "0".repeat(32);
-    server
-        .get(&format!("{path}@{other}"))
-        .is_problem(404, "E0007");
-    server
-        .get(&format!("/v1/entries/{}/1", server.node.id()))
-        .is_problem(404, "E0007");
+    server.get(&format!("{path}@{other}")).is_problem(404, "E0007");
+    server.get(&format!("/v1/entries/{}/1", server.node.id())).is_problem(404, "E0007");
 }

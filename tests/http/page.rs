@@ -33,10 +33,7 @@ fn everything_that_the_page_loads_is_there() {
             "text/javascript; charset=utf-8"
         };
         assert_eq!(file.header("content-type"), expected);
-        let imports = file
-            .body
-            .split('\'')
-            .filter_map(|text| text.strip_prefix("./"));
+        let imports = file.body.split('\'').filter_map(|text| text.strip_prefix("./"));
         for import in imports.filter(|import| import.ends_with(".js")) {
             let import = format!("/page/{import}");
             if !files.contains(&import) {
@@ -62,12 +59,9 @@ fn a_file_that_is_known_is_not_sent_again() {
 #[test]
 fn nothing_outside_of_the_page_is_served() {
     let server = Server::start();
-    for path in [
-        "/page/../page.rs",
-        "/page/%2e%2e/page.rs",
-        "/page/..%2fpage.rs",
-        "/page//etc/passwd",
-    ] {
+    for path in
+        ["/page/../page.rs", "/page/%2e%2e/page.rs", "/page/..%2fpage.rs", "/page//etc/passwd"]
+    {
         let request =
             format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
         let answer = server.raw(request.as_bytes());

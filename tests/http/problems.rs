@@ -8,9 +8,7 @@ fn what_can_not_be_read_as_drafts_is_malformed() {
     let bombs = ["[".repeat(1 << 20), r#"{"attributes":"#.repeat(100_000)];
     let missing = r#"{"topic":"t","data":1}"#;
     let unknown = r#"{"topic":"t","kind":"k","data":1,"x":1}"#;
-    let bodies = [
-        "{", "1", "[1]", "nope", "{}", missing, unknown, "\u{0}", &bombs[0], &bombs[1],
-    ];
+    let bodies = ["{", "1", "[1]", "nope", "{}", missing, unknown, "\u{0}", &bombs[0], &bombs[1]];
     for body in bodies {
         for content_type in [JSON, NDJSON] {
             let headers = [("content-type", content_type)];
@@ -74,9 +72,7 @@ fn parameters_that_make_no_sense_are_refused() {
         let path = format!("/v1/entries?{parameters}");
         server.post(&path, DRAFT).is_problem(400, "E0001");
     }
-    server
-        .post("/v1/emit?ack=local", DRAFT)
-        .is_problem(400, "E0001");
+    server.post("/v1/emit?ack=local", DRAFT).is_problem(400, "E0001");
 }
 
 #[test]
@@ -89,33 +85,18 @@ fn cursors_of_elsewhere_are_refused() {
     let place = server.stream("", &[]).event().unwrap().id;
     let beyond = place.replace(".1", ".99");
     for cursor in ["x", "o:1", "f:ab", listed, &beyond] {
-        server
-            .get(&format!("/v1/entries?order=time&after={cursor}"))
-            .is_problem(400, "E0006");
-        server
-            .get(&format!("/v1/stream?after={cursor}"))
-            .is_problem(400, "E0006");
+        server.get(&format!("/v1/entries?order=time&after={cursor}")).is_problem(400, "E0006");
+        server.get(&format!("/v1/stream?after={cursor}")).is_problem(400, "E0006");
         let headers = [("last-event-id", cursor)];
-        server
-            .call("GET", "/v1/stream", &headers, "")
-            .is_problem(400, "E0006");
+        server.call("GET", "/v1/stream", &headers, "").is_problem(400, "E0006");
     }
-    other
-        .get(&format!("/v1/stream?after={place}"))
-        .is_problem(400, "E0006");
+    other.get(&format!("/v1/stream?after={place}")).is_problem(400, "E0006");
 }
 
 #[test]
 fn routes_and_methods_that_there_are_not_have_problems() {
     let server = Server::start();
-    for path in [
-        "/v2",
-        "/v1/entries/",
-        "/v1/entries/a",
-        "/page",
-        "/page/",
-        "/page/none.js",
-    ] {
+    for path in ["/v2", "/v1/entries/", "/v1/entries/a", "/page", "/page/", "/page/none.js"] {
         server.get(path).is_problem(404, "E0007");
     }
     for path in ["/v1/entries", "/v1/stream", "/v1/status", "/", "/metrics"] {
@@ -132,32 +113,19 @@ fn a_body_says_what_it_is() {
     let form = "application/x-www-form-urlencoded";
     for content_type in ["text/plain", form, "application/jsonp", ""] {
         let headers = [("content-type", content_type)];
-        server
-            .call("POST", "/v1/entries", &headers, DRAFT)
-            .is_problem(415, "E0010");
+        server.call("POST", "/v1/entries", &headers, DRAFT).is_problem(415, "E0010");
     }
-    server
-        .call("POST", "/v1/emit", &[], DRAFT)
-        .is_problem(415, "E0010");
+    server.call("POST", "/v1/emit", &[], DRAFT).is_problem(415, "E0010");
     let packed = [("content-type", JSON), ("content-encoding", "gzip")];
-    server
-        .call("POST", "/v1/entries", &packed, DRAFT)
-        .is_problem(415, "E0010");
+    server.call("POST", "/v1/entries", &packed, DRAFT).is_problem(415, "E0010");
 }
 
 #[test]
 fn what_is_too_large_is_refused() {
     let server = Server::start();
-    let payload = format!(
-        r#"{{"topic":"t","kind":"k","data":"{}"}}"#,
-        "x".repeat(1 << 20)
-    );
-    server
-        .post("/v1/entries", &payload)
-        .is_problem(413, "E0003");
-    server
-        .post("/v1/entries", &" ".repeat((16 << 20) + 1))
-        .is_problem(413, "E0003");
+    let payload = format!(r#"{{"topic":"t","kind":"k","data":"{}"}}"#, "x".repeat(1 << 20));
+    server.post("/v1/entries", &payload).is_problem(413, "E0003");
+    server.post("/v1/entries", &" ".repeat((16 << 20) + 1)).is_problem(413, "E0003");
     let largest = format!("{DRAFT}{}", " ".repeat((16 << 20) - DRAFT.len()));
     assert_eq!(server.post("/v1/entries", &largest).status, 201);
 }
@@ -180,37 +148,21 @@ fn a_head_over_16_kib_is_refused() {
             "GET /livez HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nx: {padding}\r\n\r\n"
         )
     };
-    assert!(
-        server
-            .raw(head(15_000).as_bytes())
-            .starts_with("HTTP/1.1 200 ")
-    );
-    assert!(
-        server
-            .raw(head(17_000).as_bytes())
-            .starts_with("HTTP/1.1 431 ")
-    );
+    assert!(server.raw(head(15_000).as_bytes()).starts_with("HTTP/1.1 200 "));
+    assert!(server.raw(head(17_000).as_bytes()).starts_with("HTTP/1.1 431 "));
 }
 
 #[test]
 fn requests_for_other_hosts_are_refused() {
     let server = Server::start();
-    for host in [
-        "evil.example",
-        "evil.example:80",
-        "localhost.evil.example",
-        "10.0.0.1",
-    ] {
+    for host in ["evil.example", "evil.example:80", "localhost.evil.example", "10.0.0.1"] {
         for path in ["/", "/v1/status", "/none"] {
             let answer = server.call("GET", path, &[("host", host)], "");
             answer.is_problem(421, "E0011");
         }
     }
     for host in ["localhost", "LocalHost:1", "127.0.0.1", "[::1]:80"] {
-        assert_eq!(
-            server.call("GET", "/livez", &[("host", host)], "").status,
-            200
-        );
+        assert_eq!(server.call("GET", "/livez", &[("host", host)], "").status, 200);
     }
     let nameless = server.raw(b"GET /livez HTTP/1.0\r\n\r\n");
     assert!(nameless.starts_with("HTTP/1.0 421 "), "{nameless}");

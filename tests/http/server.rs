@@ -50,16 +50,9 @@ impl Server {
         });
         let address = listener.local_addr().unwrap();
         let served = Some(runtime.spawn(http::serve(node.clone(), listener)));
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            .timeout_global(Some(PATIENCE));
-        Self {
-            node,
-            address,
-            runtime,
-            served,
-            agent: config.build().into(),
-        }
+        let config =
+            Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE));
+        Self { node, address, runtime, served, agent: config.build().into() }
     }
 
     /// Two nodes of one cluster; the second one dials the first.
@@ -73,10 +66,7 @@ impl Server {
             let store = Box::new(store);
             Config::with_storage(Storage::Opened { secret, store })
                 .listen("127.0.0.1:0".parse().unwrap())
-                .peer(PeerAddress {
-                    node: peer,
-                    address,
-                })
+                .peer(PeerAddress { node: peer, address })
         };
         let nowhere = "127.0.0.1:9".parse().unwrap();
         let first = Self::with(config(secrets[0], b, nowhere));
@@ -99,12 +89,7 @@ impl Server {
         Answer {
             status: response.status().as_u16(),
             headers: response.headers().clone(),
-            body: response
-                .body_mut()
-                .with_config()
-                .limit(64 << 20)
-                .read_to_string()
-                .unwrap(),
+            body: response.body_mut().with_config().limit(64 << 20).read_to_string().unwrap(),
         }
     }
 
@@ -144,9 +129,7 @@ impl Server {
     pub fn shut_down(&mut self) {
         self.runtime.block_on(self.node.shutdown()).unwrap();
         let served = self.served.take().unwrap();
-        let ended = self
-            .runtime
-            .block_on(async { tokio::time::timeout(PATIENCE, served).await });
+        let ended = self.runtime.block_on(async { tokio::time::timeout(PATIENCE, served).await });
         ended.unwrap().unwrap().unwrap();
     }
 }
@@ -157,9 +140,7 @@ impl Answer {
     }
 
     pub fn header(&self, name: &str) -> &str {
-        self.headers
-            .get(name)
-            .map_or("", |value| value.to_str().unwrap())
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
     /// Asserts that this is the problem document of a code.

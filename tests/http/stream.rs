@@ -9,9 +9,7 @@ use crate::server::{Event, NDJSON, Server};
 
 fn offsets(events: &[Event]) -> Vec<u64> {
     let entries = events.iter().filter(|event| event.name == "entry");
-    entries
-        .map(|event| event.data["offset"].as_u64().unwrap())
-        .collect()
+    entries.map(|event| event.data["offset"].as_u64().unwrap()).collect()
 }
 
 #[test]
@@ -38,12 +36,8 @@ fn resuming_misses_nothing_and_repeats_nothing() {
         let id = seen.last().unwrap().id.clone();
         // The header goes before the address, which an EventSource repeats unchanged.
         let headers = [("last-event-id", id.as_str())];
-        let rest = server
-            .stream("after=end&until_caught_up=true", &headers)
-            .events();
-        let after = server
-            .stream(&format!("after={id}&until_caught_up=true"), &[])
-            .events();
+        let rest = server.stream("after=end&until_caught_up=true", &headers).events();
+        let after = server.stream(&format!("after={id}&until_caught_up=true"), &[]).events();
         assert_eq!(offsets(&rest), offsets(&after));
         seen.extend(rest);
         assert_eq!(offsets(&seen), (0..20).collect::<Vec<u64>>());
@@ -95,10 +89,7 @@ fn gaps_come_whatever_the_filter_is() {
     assert_eq!(stream.event().unwrap().name, "caught-up");
     assert_eq!(server.post("/v1/emit", &events).status, 202);
     let gap = stream.event().unwrap();
-    assert_eq!(
-        (&*gap.name, &gap.data["kind"]),
-        ("gap", &"towline.gap".into())
-    );
+    assert_eq!((&*gap.name, &gap.data["kind"]), ("gap", &"towline.gap".into()));
     assert_eq!(gap.data["data"]["reason"], "lag");
 }
 
@@ -129,9 +120,7 @@ fn a_client_that_does_not_read_holds_up_no_shutdown() {
     let large = "x".repeat(1 << 19);
     (0..60).for_each(|_| server.append("t", &large));
     let mut client = TcpStream::connect(server.address).unwrap();
-    client
-        .write_all(b"GET /v1/stream HTTP/1.1\r\nhost: localhost\r\n\r\n")
-        .unwrap();
+    client.write_all(b"GET /v1/stream HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
     let mut head = [0; 15];
     client.read_exact(&mut head).unwrap();
     assert_eq!(&head, b"HTTP/1.1 200 OK");

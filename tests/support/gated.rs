@@ -10,13 +10,7 @@ pub const SECRET: [u8; 32] = [7; 32];
 
 pub fn store() -> MemoryStore {
     let node = Identity::from_secret(&SECRET).node_id();
-    MemoryStore::new(
-        StoreId([1; 8]),
-        Owner {
-            node,
-            cluster: ClusterId([9; 32]),
-        },
-    )
+    MemoryStore::new(StoreId([1; 8]), Owner { node, cluster: ClusterId([9; 32]) })
 }
 
 /// A store whose every commit waits until the test lets it pass: a slow disk as a test input.
@@ -35,14 +29,7 @@ pub struct Gate {
 pub fn gated(store: MemoryStore) -> (Gated, Gate) {
     let (pass, passes) = mpsc::channel();
     let (tell, waiting) = mpsc::channel();
-    (
-        Gated {
-            store,
-            passes,
-            waiting: tell,
-        },
-        Gate { pass, waiting },
-    )
+    (Gated { store, passes, waiting: tell }, Gate { pass, waiting })
 }
 
 impl Gate {
@@ -81,10 +68,7 @@ pub struct Failing {
 
 impl Failing {
     pub fn after(left: u32) -> Self {
-        Self {
-            store: store(),
-            left,
-        }
+        Self { store: store(), left }
     }
 }
 
@@ -94,10 +78,7 @@ impl Store for Failing {
     }
 
     fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
-        self.left = self
-            .left
-            .checked_sub(1)
-            .ok_or(StoreError::Failed("it broke".into()))?;
+        self.left = self.left.checked_sub(1).ok_or(StoreError::Failed("it broke".into()))?;
         self.store.commit(batch)
     }
 

@@ -22,10 +22,7 @@ pub fn note(topic: &str, text: &str) -> Draft {
 
 /// The payloads of entries, as text.
 pub fn texts(entries: &[Entry]) -> Vec<String> {
-    entries
-        .iter()
-        .map(|entry| String::from_utf8_lossy(&entry.body.data).into_owned())
-        .collect()
+    entries.iter().map(|entry| String::from_utf8_lossy(&entry.body.data).into_owned()).collect()
 }
 
 /// The whole merged log of a node.
@@ -94,9 +91,7 @@ pub async fn until(nodes: &[&Node], condition: impl Fn(&[Status]) -> bool) {
 /// Waits until all nodes hold the same `entries` entries.
 pub async fn until_equal(nodes: &[&Node], entries: u64) {
     until(nodes, |statuses| {
-        statuses
-            .iter()
-            .all(|s| s.entries == entries && s.frontier == statuses[0].frontier)
+        statuses.iter().all(|s| s.entries == entries && s.frontier == statuses[0].frontier)
     })
     .await;
 }
@@ -111,13 +106,7 @@ pub fn members(count: u8) -> Vec<Member> {
     let member = |n: u8| {
         let secret = [n + 1; 32];
         let node = Identity::from_secret(&secret).node_id();
-        Member {
-            secret,
-            peer: PeerAddress {
-                node,
-                address: free_address(),
-            },
-        }
+        Member { secret, peer: PeerAddress { node, address: free_address() } }
     };
     (0..count).map(member).collect()
 }
@@ -129,13 +118,8 @@ pub fn config(directory: &std::path::Path, member: &Member, others: &[&Member]) 
     if !key.exists() {
         use std::os::unix::fs::OpenOptionsExt;
         let mut options = std::fs::OpenOptions::new();
-        let mut file = options
-            .create(true)
-            .write(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&key)
-            .unwrap();
+        let mut file =
+            options.create(true).write(true).truncate(true).mode(0o600).open(&key).unwrap();
         std::io::Write::write_all(&mut file, hex::encode(member.secret).as_bytes()).unwrap();
     }
     let mut config = Config::new(directory)

@@ -70,39 +70,21 @@ impl Cluster {
             cluster = Some(made.cluster());
             let node = made.identity().node_id();
             let listen = free_address().map_err(failed("the demo finds no port"))?;
-            let wire = wires
-                .lay(listen)
-                .await
-                .map_err(failed("the demo finds no port"))?;
+            let wire = wires.lay(listen).await.map_err(failed("the demo finds no port"))?;
             places.push((name, directory, node, listen, wire));
         }
         let all: Vec<PeerAddress> = places
             .iter()
-            .map(|(_, _, node, _, wire)| PeerAddress {
-                node: *node,
-                address: wire.address,
-            })
+            .map(|(_, _, node, _, wire)| PeerAddress { node: *node, address: wire.address })
             .collect();
         let mut members = Vec::new();
         for (name, directory, id, listen, wire) in places {
             let peers: Vec<_> = all.iter().filter(|peer| peer.node != id).copied().collect();
             let http = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
             let (node, http, server) = open(name, &directory, listen, http, &peers).await?;
-            members.push(Member {
-                name,
-                directory,
-                wire,
-                node,
-                http,
-                listen,
-                peers,
-                server,
-            });
+            members.push(Member { name, directory, wire, node, http, listen, peers, server });
         }
-        Ok(Self {
-            members,
-            _wires: wires,
-        })
+        Ok(Self { members, _wires: wires })
     }
 
     /// Waits until all nodes but those left out are connected with each other.
@@ -111,10 +93,7 @@ impl Cluster {
     /// They aren't in time.
     pub async fn connected(&self) -> Result<(), Failure> {
         let wanted = self.members.len() - 1;
-        self.until("connect", |all| {
-            all.iter().all(|status| status.peers.connected == wanted)
-        })
-        .await
+        self.until("connect", |all| all.iter().all(|status| status.peers.connected == wanted)).await
     }
 
     /// Waits until all nodes hold the same entries, and no event is on its way into the log.
@@ -124,8 +103,7 @@ impl Cluster {
     pub async fn equal(&self) -> Result<(), Failure> {
         self.until("become equal", |all| {
             let settled = |s: &Status| s.emitted == s.recorded + s.dropped;
-            all.iter()
-                .all(|s| settled(s) && s.frontier == all[0].frontier)
+            all.iter().all(|s| settled(s) && s.frontier == all[0].frontier)
         })
         .await
     }
@@ -153,11 +131,7 @@ impl Cluster {
         let looked = tokio::time::timeout(PATIENCE, looking).await;
         looked.unwrap_or_else(|_| {
             let why = format_args!("they took over {} s", PATIENCE.as_secs());
-            Err(Failure::new(
-                Code::Timeout,
-                format_args!("the nodes did not {what}"),
-                why,
-            ))
+            Err(Failure::new(Code::Timeout, format_args!("the nodes did not {what}"), why))
         })
     }
 
@@ -188,14 +162,7 @@ impl Member {
         let ended = self.node.shutdown().await;
         ended.map_err(|e| Failure::new(Code::Poisoned, "a node of the demo can't end", e))?;
         drop((&mut self.server).await);
-        let opened = open(
-            self.name,
-            &self.directory,
-            self.listen,
-            self.http,
-            &self.peers,
-        )
-        .await?;
+        let opened = open(self.name, &self.directory, self.listen, self.http, &self.peers).await?;
         (self.node, self.http, self.server) = opened;
         Ok(())
     }
@@ -210,27 +177,15 @@ async fn open(
     http: SocketAddr,
     peers: &[PeerAddress],
 ) -> Result<Opened, Failure> {
-    let mut config = Config::new(directory)
-        .name(name)
-        .listen(listen)
-        .emit_ring(RING);
+    let mut config = Config::new(directory).name(name).listen(listen).emit_ring(RING);
     config.interval = INTERVAL;
     config.peers = peers.to_vec();
-    let node = Node::open(config)
-        .await
-        .map_err(|error| Failure::start(&error))?;
+    let node = Node::open(config).await.map_err(|error| Failure::start(&error))?;
     let listener = http::bind(http).await;
     let listener = listener.map_err(|e| Failure::new(Code::Address, "no port for HTTP", e))?;
     let http = listener.local_addr().map_err(failed("no port for HTTP"))?;
-    let addresses = Addresses {
-        quic: listen.to_string(),
-        http: http.to_string(),
-        node: node.id(),
-    };
-    if let Some(announced) = node
-        .directory()
-        .map(|directory| directory.announce(&addresses))
-    {
+    let addresses = Addresses { quic: listen.to_string(), http: http.to_string(), node: node.id() };
+    if let Some(announced) = node.directory().map(|directory| directory.announce(&addresses)) {
         announced.map_err(|e| Failure::directory("the demo can't say where it is", &e))?;
     }
     let server = tokio::spawn(http::serve(node.clone(), listener));

@@ -64,12 +64,7 @@ fn take_lines(input: impl Read, lines: &mut Vec<Vec<u8>>) -> std::io::Result<()>
     let mut input = BufReader::new(input);
     while lines.len() < LINES {
         let mut line = Vec::new();
-        if input
-            .by_ref()
-            .take(LINE_BYTES)
-            .read_until(b'\n', &mut line)?
-            == 0
-        {
+        if input.by_ref().take(LINE_BYTES).read_until(b'\n', &mut line)? == 0 {
             break;
         }
         line.pop_if(|last| *last == b'\n');
@@ -91,20 +86,14 @@ fn is_pipe_or_file() -> bool {
 /// None in practice: it is far below every bound.
 pub fn observation(node: &str) -> Result<Draft, DraftError> {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-    let load: Vec<f64> = read("/proc/loadavg")
-        .split(' ')
-        .take(3)
-        .filter_map(|word| word.parse().ok())
-        .collect();
+    let load: Vec<f64> =
+        read("/proc/loadavg").split(' ').take(3).filter_map(|word| word.parse().ok()).collect();
     let memory = read("/proc/meminfo");
     let kib = |field: &str| -> Option<u64> {
         let line = memory.lines().find(|line| line.starts_with(field))?;
         line.split_whitespace().nth(1)?.parse().ok()
     };
-    let uptime: Option<f64> = read("/proc/uptime")
-        .split(' ')
-        .next()
-        .and_then(|w| w.parse().ok());
+    let uptime: Option<f64> = read("/proc/uptime").split(' ').next().and_then(|w| w.parse().ok());
     let value = json!({
         "load": load,
         "memory_available_kib": kib("MemAvailable:"),

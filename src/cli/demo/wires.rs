@@ -41,10 +41,7 @@ impl Wire {
 impl Wires {
     /// No wires yet.
     pub fn new() -> Self {
-        Self {
-            ends: Arc::default(),
-            relays: JoinSet::new(),
-        }
+        Self { ends: Arc::default(), relays: JoinSet::new() }
     }
 
     /// Lays a wire to the node that listens at an address.
@@ -54,20 +51,9 @@ impl Wires {
     pub async fn lay(&mut self, node: SocketAddr) -> io::Result<Wire> {
         let outside = Arc::new(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?);
         let cut = Arc::new(AtomicBool::new(false));
-        let wire = Wire {
-            address: outside.local_addr()?,
-            cut: cut.clone(),
-        };
-        self.ends
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(node, cut.clone());
-        let relay = Relay {
-            node,
-            outside,
-            cut,
-            ends: self.ends.clone(),
-        };
+        let wire = Wire { address: outside.local_addr()?, cut: cut.clone() };
+        self.ends.lock().unwrap_or_else(PoisonError::into_inner).insert(node, cut.clone());
+        let relay = Relay { node, outside, cut, ends: self.ends.clone() };
         self.relays.spawn(relay.run());
         Ok(wire)
     }

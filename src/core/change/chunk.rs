@@ -76,22 +76,14 @@ impl<'a> Chunk<'a> {
     }
 
     fn read(bytes: &'a Bytes) -> Option<Self> {
-        let mut input = Input {
-            bytes,
-            at: HASHED_FROM,
-        };
+        let mut input = Input { bytes, at: HASHED_FROM };
         let (dependency, message) = input.head()?;
         for _ in 0..input.number()? {
             input.prefixed()?; // the other actor: genesis
         }
         let (meta, values) = input.value_columns()?;
         let entries = entry_ranges(bytes.get(meta)?, values)?;
-        Some(Self {
-            bytes,
-            dependency,
-            message,
-            entries,
-        })
+        Some(Self { bytes, dependency, message, entries })
     }
 
     /// What the change hangs on.
@@ -114,19 +106,13 @@ impl<'a> Chunk<'a> {
 
     /// The encoded entries, sharing the chunk's memory.
     pub fn shared_entries(&self) -> Vec<Bytes> {
-        self.entries
-            .iter()
-            .map(|range| self.bytes.slice(range.clone()))
-            .collect()
+        self.entries.iter().map(|range| self.bytes.slice(range.clone())).collect()
     }
 }
 
 /// What a change hangs on, read from the head of bytes that need no check any more.
 pub(super) fn link_of(bytes: &Bytes) -> Result<Link, Damaged> {
-    let mut input = Input {
-        bytes,
-        at: HASHED_FROM,
-    };
+    let mut input = Input { bytes, at: HASHED_FROM };
     let (dependency, message) = input.head().ok_or(Damaged::Shape)?;
     link(dependency, message)
 }
@@ -135,9 +121,7 @@ fn link(dependency: ChangeHash, message: &str) -> Result<Link, Damaged> {
     if message.is_empty() {
         return Ok(Link::Previous(dependency));
     }
-    Opening::parse(message)
-        .map(Link::Opening)
-        .map_err(|_| Damaged::Shape)
+    Opening::parse(message).map(Link::Opening).map_err(|_| Damaged::Shape)
 }
 
 /// Cuts the value column into entries by the run-length encoded lengths.
@@ -213,11 +197,7 @@ impl<'a> Input<'a> {
             number |= i64::from(byte & 0x7f) << shift;
             if byte & 0x80 == 0 {
                 let sign = shift + 7 < 64 && byte & 0x40 != 0;
-                return Some(if sign {
-                    number | (-1 << (shift + 7))
-                } else {
-                    number
-                });
+                return Some(if sign { number | (-1 << (shift + 7)) } else { number });
             }
         }
         None

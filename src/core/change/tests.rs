@@ -23,9 +23,7 @@ fn mallory() -> Identity {
 /// An entry with a payload of `size` bytes, written in millisecond `millis`.
 fn entry(millis: u64, size: usize) -> Bytes {
     let data = vec![millis as u8; size];
-    Draft::bytes("builds", "built", OCTETS, data)
-        .unwrap()
-        .encode(Time::from_millis(millis))
+    Draft::bytes("builds", "built", OCTETS, data).unwrap().encode(Time::from_millis(millis))
 }
 
 /// Small entries, one for each of the milliseconds.
@@ -37,23 +35,10 @@ fn entries(millis: RangeInclusive<u64>) -> Vec<Bytes> {
 fn opens(author: &Identity, parents: Vec<Parent>) -> Place {
     let first_seq = parents.iter().map(|p| p.next_seq).max().unwrap_or_default();
     let author = author.node_id();
-    let opening = Opening {
-        cluster: CLUSTER,
-        author,
-        first_seq,
-        parents,
-        nonce: [4; 16],
-    };
+    let opening = Opening { cluster: CLUSTER, author, first_seq, parents, nonce: [4; 16] };
     let segment = opening.segment();
     let link = Link::Opening(opening);
-    Place {
-        author,
-        segment,
-        segment_seq: first_seq,
-        index: 0,
-        first_seq,
-        link,
-    }
+    Place { author, segment, segment_seq: first_seq, index: 0, first_seq, link }
 }
 
 /// The place right after a change.
@@ -77,11 +62,7 @@ fn run_by(signer: &Identity, start: Place, changes: Vec<Vec<Bytes>>) -> SignedRu
         hash = change.hash;
         place = after(&change);
     }
-    SignedRun {
-        place: start,
-        changes,
-        signature: signer.sign(CLUSTER, hash),
-    }
+    SignedRun { place: start, changes, signature: signer.sign(CLUSTER, hash) }
 }
 
 /// Three changes of Alice at the start of her first segment.
@@ -93,19 +74,12 @@ fn first_run() -> SignedRun {
 /// Two changes of Alice that follow [`first_run`]'s first.
 fn second_run() -> SignedRun {
     let first = encode(&opens(&alice(), Vec::new()), &entries(1..=2)).unwrap();
-    run_by(
-        &alice(),
-        after(&first),
-        vec![entries(3..=5), entries(6..=6)],
-    )
+    run_by(&alice(), after(&first), vec![entries(3..=5), entries(6..=6)])
 }
 
 /// What becomes of a run that somebody altered on its way.
 fn altered(mut run: SignedRun, alter: impl FnOnce(&mut SignedRun)) -> VerifyError {
-    assert!(
-        run.clone().verify(CLUSTER).is_ok(),
-        "the run was sound before"
-    );
+    assert!(run.clone().verify(CLUSTER).is_ok(), "the run was sound before");
     alter(&mut run);
     run.verify(CLUSTER).unwrap_err()
 }
@@ -116,9 +90,7 @@ fn refused_in_change(index: usize, error: EncodeError) -> VerifyError {
 
 /// The entries of a change as Automerge reads them.
 fn by_automerge(change: &Change) -> (automerge::ExpandedChange, Vec<Vec<u8>>) {
-    let read = automerge::Change::from_bytes(change.bytes.to_vec())
-        .unwrap()
-        .decode();
+    let read = automerge::Change::from_bytes(change.bytes.to_vec()).unwrap().decode();
     let values = read.operations.iter().map(|op| match &op.action {
         OpType::Put(ScalarValue::Bytes(bytes)) => bytes.clone(),
         other => panic!("an operation that writes no entry: {other:?}"),
@@ -138,30 +110,16 @@ fn genesis_is_the_same_for_ever() {
 #[test]
 fn a_change_has_the_same_hash_for_ever() {
     let parents = vec![
-        Parent {
-            next_seq: Seq(5),
-            hash: ChangeHash([7; 32]),
-        },
-        Parent {
-            next_seq: Seq(9),
-            hash: ChangeHash([6; 32]),
-        },
+        Parent { next_seq: Seq(5), hash: ChangeHash([7; 32]) },
+        Parent { next_seq: Seq(9), hash: ChangeHash([6; 32]) },
     ];
     let place = opens(&alice(), parents);
     let first = encode(&place, &entries(1_795_237_297_123..=1_795_237_297_223)).unwrap();
     let draft = Draft::json("builds", "built", &true).unwrap();
-    let draft = draft
-        .for_tenant("acme")
-        .unwrap()
-        .with_attribute("host", "a")
-        .unwrap();
+    let draft = draft.for_tenant("acme").unwrap().with_attribute("host", "a").unwrap();
     let second = draft.encode(Time::from_millis(1_795_237_299_000));
     let second = encode(&after(&first), &[second]).unwrap();
-    let found = [
-        place.segment.to_string(),
-        first.hash.to_string(),
-        second.hash.to_string(),
-    ];
+    let found = [place.segment.to_string(), first.hash.to_string(), second.hash.to_string()];
     let pinned = [
         "09dffcb35414fa83087d5297be0f73b2",
         "411a6eb497bb86c61f4aea1dcf05bb849e6b43fe9fa2a57a62a548c8b270e0da",
@@ -175,9 +133,7 @@ fn automerge_reads_the_opening_change_of_a_segment() {
     let place = opens(&alice(), Vec::new());
     let change = encode(&place, &entries(70_000..=70_002)).unwrap();
     let (read, values) = by_automerge(&change);
-    let Link::Opening(opening) = &place.link else {
-        panic!("it opens a segment")
-    };
+    let Link::Opening(opening) = &place.link else { panic!("it opens a segment") };
     assert_eq!(read.actor_id, ActorId::from(place.segment.0));
     assert_eq!((read.seq, read.start_op.get(), read.time), (1, 2, 70));
     assert_eq!(read.deps, [genesis().hash()]);
@@ -325,32 +281,20 @@ fn each_truncation_is_noticed() {
 /// What a chunk by hand is opened as, with the columns of the values' lengths and bytes.
 fn opened(lengths: &[u8], values: &[u8]) -> Result<Vec<Bytes>, Damaged> {
     let hash = &[3; 32][..];
-    let columns = [
-        &[2, 0x56, lengths.len() as u8, 0x57, values.len() as u8],
-        lengths,
-        values,
-    ];
+    let columns = [&[2, 0x56, lengths.len() as u8, 0x57, values.len() as u8], lengths, values];
     let numbers = [1, 2, 0, 0, 0]; // seq, start op, time, no message, no other actors
     let body = [&[1], hash, &[1, 9], &numbers, &columns.concat()].concat();
     let bytes = [&[0; 8], &[1, body.len() as u8][..], &body].concat();
     let hash = ChangeHash(Sha256::digest(&bytes[8..]).into());
-    let start = [
-        0x85, 0x6f, 0x4a, 0x83, hash.0[0], hash.0[1], hash.0[2], hash.0[3],
-    ];
+    let start = [0x85, 0x6f, 0x4a, 0x83, hash.0[0], hash.0[1], hash.0[2], hash.0[3]];
     let bytes = [&start, &bytes[8..]].concat().into();
     Chunk::open(&bytes, hash).map(|chunk| chunk.shared_entries())
 }
 
 #[test]
 fn a_change_by_hand_is_read() {
-    assert_eq!(
-        opened(&[0x02, 0x17], b"ab"),
-        Ok(vec!["a".into(), "b".into()])
-    ); // twice one byte
-    assert_eq!(
-        opened(&[0x7e, 0x17, 0x27], b"abc"),
-        Ok(vec!["a".into(), "bc".into()])
-    );
+    assert_eq!(opened(&[0x02, 0x17], b"ab"), Ok(vec!["a".into(), "b".into()])); // twice one byte
+    assert_eq!(opened(&[0x7e, 0x17, 0x27], b"abc"), Ok(vec!["a".into(), "bc".into()]));
 }
 
 #[test]
@@ -366,11 +310,7 @@ fn lengths_that_do_not_fit_the_values_are_damage() {
         &[0x02],                   // twice nothing
         &[],
     ] {
-        assert_eq!(
-            opened(lengths, b"ab"),
-            Err(Damaged::Shape),
-            "{lengths:02x?}"
-        );
+        assert_eq!(opened(lengths, b"ab"), Err(Damaged::Shape), "{lengths:02x?}");
     }
     assert_eq!(opened(&[], b""), Err(Damaged::Shape));
 }
@@ -392,16 +332,10 @@ fn a_change_of_another_program_is_not_ours() {
 #[test]
 fn what_an_author_signed_is_verified() {
     let changes = first_run().verify(CLUSTER).unwrap();
-    let places: Vec<_> = changes
-        .iter()
-        .map(|c| (c.index, c.first_seq.0, c.count))
-        .collect();
+    let places: Vec<_> = changes.iter().map(|c| (c.index, c.first_seq.0, c.count)).collect();
     assert_eq!(places, [(0, 0, 2), (1, 2, 3), (2, 5, 1)]);
     let last = changes.last().unwrap();
-    assert_eq!(
-        (last.first_time, last.last_time),
-        (Time::from_millis(6), Time::from_millis(6))
-    );
+    assert_eq!((last.first_time, last.last_time), (Time::from_millis(6), Time::from_millis(6)));
 }
 
 #[test]
@@ -413,12 +347,7 @@ fn a_run_may_start_at_any_change() {
 #[test]
 fn the_newest_signature_vouches_for_the_whole_run() {
     let run = first_run();
-    let signatures = run
-        .clone()
-        .verify(CLUSTER)
-        .unwrap()
-        .into_iter()
-        .map(|c| c.signature);
+    let signatures = run.clone().verify(CLUSTER).unwrap().into_iter().map(|c| c.signature);
     assert!(signatures.eq([None, None, Some(run.signature)]));
 }
 
@@ -439,10 +368,7 @@ fn a_run_signed_with_another_authors_key_is_refused() {
 #[test]
 fn a_run_under_another_authors_name_is_refused() {
     let rename = |run: &mut SignedRun| run.place.author = mallory().node_id();
-    assert_eq!(
-        altered(first_run(), rename),
-        refused_in_change(0, EncodeError::Place)
-    );
+    assert_eq!(altered(first_run(), rename), refused_in_change(0, EncodeError::Place));
     assert_eq!(altered(second_run(), rename), VerifyError::Signature);
 }
 
@@ -450,11 +376,7 @@ fn a_run_under_another_authors_name_is_refused() {
 fn a_flipped_bit_of_the_signature_is_refused() {
     for bit in [0, 100, 255, 256, 300, 511] {
         let flip = |run: &mut SignedRun| run.signature.0[bit / 8] ^= 1 << (bit % 8);
-        assert_eq!(
-            altered(second_run(), flip),
-            VerifyError::Signature,
-            "bit {bit}"
-        );
+        assert_eq!(altered(second_run(), flip), VerifyError::Signature, "bit {bit}");
     }
 }
 
@@ -468,11 +390,7 @@ fn an_altered_entry_is_refused() {
 fn a_removed_entry_is_refused() {
     for at in 0..3 {
         let remove = |run: &mut SignedRun| drop(run.changes[0].remove(at));
-        assert_eq!(
-            altered(second_run(), remove),
-            VerifyError::Signature,
-            "entry {at}"
-        );
+        assert_eq!(altered(second_run(), remove), VerifyError::Signature, "entry {at}");
     }
 }
 
@@ -485,10 +403,7 @@ fn an_added_entry_is_refused() {
 #[test]
 fn reordered_entries_are_refused() {
     let swap = |run: &mut SignedRun| run.changes[0].swap(0, 1);
-    assert_eq!(
-        altered(second_run(), swap),
-        refused_in_change(0, EncodeError::Time(1))
-    );
+    assert_eq!(altered(second_run(), swap), refused_in_change(0, EncodeError::Time(1)));
 }
 
 #[test]
@@ -509,55 +424,34 @@ fn entries_cut_into_other_changes_are_refused() {
 #[test]
 fn a_wrong_index_is_refused() {
     let shift = |run: &mut SignedRun| run.place.index += 1;
-    assert_eq!(
-        altered(first_run(), shift),
-        refused_in_change(0, EncodeError::Place)
-    );
+    assert_eq!(altered(first_run(), shift), refused_in_change(0, EncodeError::Place));
     assert_eq!(altered(second_run(), shift), VerifyError::Signature);
     let first = |run: &mut SignedRun| run.place.index = 0;
-    assert_eq!(
-        altered(second_run(), first),
-        refused_in_change(0, EncodeError::Place)
-    );
+    assert_eq!(altered(second_run(), first), refused_in_change(0, EncodeError::Place));
     let last = |run: &mut SignedRun| run.place.index = u32::MAX;
-    assert_eq!(
-        altered(second_run(), last),
-        refused_in_change(0, EncodeError::Place)
-    );
+    assert_eq!(altered(second_run(), last), refused_in_change(0, EncodeError::Place));
 }
 
 #[test]
 fn a_wrong_first_seq_is_refused() {
     let shift = |run: &mut SignedRun| run.place.first_seq.0 += 1;
-    assert_eq!(
-        altered(first_run(), shift),
-        refused_in_change(0, EncodeError::Place)
-    );
+    assert_eq!(altered(first_run(), shift), refused_in_change(0, EncodeError::Place));
     assert_eq!(altered(second_run(), shift), VerifyError::Signature);
     let last = |run: &mut SignedRun| run.place.first_seq = Seq(u64::MAX);
-    assert_eq!(
-        altered(second_run(), last),
-        refused_in_change(0, EncodeError::Place)
-    );
+    assert_eq!(altered(second_run(), last), refused_in_change(0, EncodeError::Place));
 }
 
 #[test]
 fn a_wrong_seq_of_the_segment_is_refused() {
     let shift = |run: &mut SignedRun| run.place.segment_seq.0 += 1;
-    assert_eq!(
-        altered(first_run(), shift),
-        refused_in_change(0, EncodeError::Place)
-    );
+    assert_eq!(altered(first_run(), shift), refused_in_change(0, EncodeError::Place));
     assert_eq!(altered(second_run(), shift), VerifyError::Signature);
 }
 
 #[test]
 fn another_segment_is_refused() {
     let rename = |run: &mut SignedRun| run.place.segment = SegmentId([5; 16]);
-    assert_eq!(
-        altered(first_run(), rename),
-        refused_in_change(0, EncodeError::Place)
-    );
+    assert_eq!(altered(first_run(), rename), refused_in_change(0, EncodeError::Place));
     assert_eq!(altered(second_run(), rename), VerifyError::Signature);
 }
 
@@ -570,10 +464,7 @@ fn a_wrong_previous_change_is_refused() {
 #[test]
 fn an_opening_in_the_middle_of_a_segment_is_refused() {
     let relink = |run: &mut SignedRun| run.place.link = first_run().place.link;
-    assert_eq!(
-        altered(second_run(), relink),
-        refused_in_change(0, EncodeError::Place)
-    );
+    assert_eq!(altered(second_run(), relink), refused_in_change(0, EncodeError::Place));
 }
 
 #[test]
@@ -588,24 +479,12 @@ fn an_opening_that_says_something_else_is_refused() {
         })
     };
     let place = refused_in_change(0, EncodeError::Place);
-    assert_eq!(
-        alter(&|opening| opening.author = mallory().node_id()),
-        place
-    );
+    assert_eq!(alter(&|opening| opening.author = mallory().node_id()), place);
     assert_eq!(alter(&|opening| opening.first_seq = Seq(1)), place);
-    let stray = |next_seq| Parent {
-        next_seq: Seq(next_seq),
-        hash: ChangeHash([5; 32]),
-    };
+    let stray = |next_seq| Parent { next_seq: Seq(next_seq), hash: ChangeHash([5; 32]) };
     assert_eq!(alter(&|opening| opening.parents.push(stray(1))), place);
-    assert_eq!(
-        alter(&|opening| opening.parents.push(stray(0))),
-        VerifyError::Signature
-    );
-    assert_eq!(
-        alter(&|opening| opening.nonce = [5; 16]),
-        VerifyError::Signature
-    );
+    assert_eq!(alter(&|opening| opening.parents.push(stray(0))), VerifyError::Signature);
+    assert_eq!(alter(&|opening| opening.nonce = [5; 16]), VerifyError::Signature);
 }
 
 #[test]
@@ -621,19 +500,13 @@ fn a_weak_key_vouches_for_nothing() {
 
 #[test]
 fn an_empty_run_is_refused() {
-    assert_eq!(
-        altered(second_run(), |run| run.changes.clear()),
-        VerifyError::Empty
-    );
+    assert_eq!(altered(second_run(), |run| run.changes.clear()), VerifyError::Empty);
 }
 
 #[test]
 fn a_change_without_an_entry_is_refused() {
     let empty = |run: &mut SignedRun| run.changes[1].clear();
-    assert_eq!(
-        altered(second_run(), empty),
-        refused_in_change(1, EncodeError::Count(0))
-    );
+    assert_eq!(altered(second_run(), empty), refused_in_change(1, EncodeError::Count(0)));
 }
 
 #[test]
@@ -641,25 +514,16 @@ fn a_change_holds_4096_entries_at_most() {
     let place = first_run().place;
     assert!(encode(&place, &entries(1..=4_096)).is_ok());
     let over = |run: &mut SignedRun| run.changes[1] = entries(6..=4_102);
-    assert_eq!(
-        altered(second_run(), over),
-        refused_in_change(1, EncodeError::Count(4_097))
-    );
+    assert_eq!(altered(second_run(), over), refused_in_change(1, EncodeError::Count(4_097)));
 }
 
 #[test]
 fn a_change_holds_its_bound_of_bytes_at_most() {
     let frame = entry(1, PAYLOAD_BYTES).len() - PAYLOAD_BYTES;
-    let full = vec![
-        entry(1, PAYLOAD_BYTES),
-        entry(2, CHANGE_BYTES - PAYLOAD_BYTES - 2 * frame),
-    ];
+    let full = vec![entry(1, PAYLOAD_BYTES), entry(2, CHANGE_BYTES - PAYLOAD_BYTES - 2 * frame)];
     assert_eq!(full.iter().map(Bytes::len).sum::<usize>(), CHANGE_BYTES);
     assert!(encode(&first_run().place, &full).is_ok());
-    let over = SignedRun {
-        changes: vec![[full, vec![entry(3, 0)]].concat()],
-        ..first_run()
-    };
+    let over = SignedRun { changes: vec![[full, vec![entry(3, 0)]].concat()], ..first_run() };
     let error = EncodeError::Bytes(CHANGE_BYTES + entry(3, 0).len());
     assert_eq!(over.verify(CLUSTER), Err(refused_in_change(0, error)));
 }
@@ -676,10 +540,7 @@ fn a_segment_holds_8192_entries_at_most() {
 fn times_that_do_not_rise_are_refused() {
     for millis in [[1, 2, 2], [1, 3, 2]] {
         let stand = |run: &mut SignedRun| run.changes[0] = millis.map(|n| entry(n, 3)).to_vec();
-        assert_eq!(
-            altered(second_run(), stand),
-            refused_in_change(0, EncodeError::Time(2))
-        );
+        assert_eq!(altered(second_run(), stand), refused_in_change(0, EncodeError::Time(2)));
     }
 }
 
@@ -689,10 +550,7 @@ fn times_that_do_not_rise_from_change_to_change_are_refused() {
         let first = encode(&opens(&alice(), Vec::new()), &entries(1..=2)).unwrap();
         let changes = vec![entries(3..=5), entries(millis..=6)];
         let run = run_by(&alice(), after(&first), changes);
-        assert_eq!(
-            run.verify(CLUSTER),
-            Err(refused_in_change(1, EncodeError::Time(0)))
-        );
+        assert_eq!(run.verify(CLUSTER), Err(refused_in_change(1, EncodeError::Time(0))));
     }
 }
 
@@ -708,12 +566,7 @@ fn an_entry_in_another_spelling_is_refused() {
 
 #[test]
 fn seqs_end_before_they_wrap_around() {
-    let parent = |next_seq| {
-        vec![Parent {
-            next_seq: Seq(next_seq),
-            hash: ChangeHash([7; 32]),
-        }]
-    };
+    let parent = |next_seq| vec![Parent { next_seq: Seq(next_seq), hash: ChangeHash([7; 32]) }];
     let last = encode(&opens(&alice(), parent(u64::MAX - 1)), &entries(1..=1)).unwrap();
     assert_eq!(last.next_seq(), Seq(u64::MAX));
     let over = encode(&opens(&alice(), parent(u64::MAX)), &entries(1..=1));

@@ -23,24 +23,12 @@ fn heads() -> impl Strategy<Value = Heads> {
 }
 
 fn link(author: NodeId, first_seq: Seq) -> impl Strategy<Value = Link> {
-    let parent = |(next_seq, hash)| Parent {
-        next_seq: Seq(next_seq),
-        hash: ChangeHash(hash),
-    };
+    let parent = |(next_seq, hash)| Parent { next_seq: Seq(next_seq), hash: ChangeHash(hash) };
     let parents = vec((number(), id()).prop_map(parent), 0..=SEGMENT_PARENTS);
     let opening = (id(), parents, id()).prop_map(move |(cluster, parents, nonce)| {
-        Link::Opening(Opening {
-            cluster: ClusterId(cluster),
-            author,
-            first_seq,
-            parents,
-            nonce,
-        })
+        Link::Opening(Opening { cluster: ClusterId(cluster), author, first_seq, parents, nonce })
     });
-    prop_oneof![
-        id().prop_map(|hash| Link::Previous(ChangeHash(hash))),
-        opening
-    ]
+    prop_oneof![id().prop_map(|hash| Link::Previous(ChangeHash(hash))), opening]
 }
 
 fn place() -> impl Strategy<Value = Place> {
@@ -50,14 +38,7 @@ fn place() -> impl Strategy<Value = Place> {
     });
     let place = |((author, first_seq, link), segment, segment_seq, index)| {
         let (segment, segment_seq) = (SegmentId(segment), Seq(segment_seq));
-        Place {
-            author,
-            segment,
-            segment_seq,
-            index,
-            first_seq,
-            link,
-        }
+        Place { author, segment, segment_seq, index, first_seq, link }
     };
     (named, id(), number(), any::<u32>()).prop_map(place)
 }
@@ -76,12 +57,7 @@ fn frame() -> impl Strategy<Value = Frame> {
     let hello = (number(), id(), number(), "[^\\p{Cc}]{0,16}");
     prop_oneof![
         hello.prop_map(|(protocol, cluster, incarnation, name)| {
-            Frame::Hello {
-                protocol,
-                cluster: ClusterId(cluster),
-                incarnation,
-                name,
-            }
+            Frame::Hello { protocol, cluster: ClusterId(cluster), incarnation, name }
         }),
         heads().prop_map(Frame::Frontier),
         id().prop_map(Frame::Digest),
@@ -154,15 +130,7 @@ fn by_hand(
 }
 
 fn hello_named(name: &str) -> Vec<u8> {
-    by_hand(|e| {
-        e.array(5)?
-            .u8(0)?
-            .u64(1)?
-            .bytes(&[9; 32])?
-            .u64(7)?
-            .str(name)?
-            .ok()
-    })
+    by_hand(|e| e.array(5)?.u8(0)?.u64(1)?.bytes(&[9; 32])?.u64(7)?.str(name)?.ok())
 }
 
 fn no_frame(why: &str) -> Result<Frame, FrameError> {
@@ -170,10 +138,7 @@ fn no_frame(why: &str) -> Result<Frame, FrameError> {
 }
 
 fn replace(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
-    let at = bytes
-        .windows(from.len())
-        .position(|window| window == from)
-        .unwrap();
+    let at = bytes.windows(from.len()).position(|window| window == from).unwrap();
     [&bytes[..at], to, &bytes[at + from.len()..]].concat()
 }
 
@@ -192,10 +157,7 @@ fn an_unknown_kind_is_refused() {
 fn a_kind_with_another_number_of_items_is_refused() {
     for (kind, items) in [(0, 4), (1, 3), (2, 1), (3, 3), (4, 9), (5, 8)] {
         let bytes = by_hand(|e| e.array(items)?.u8(kind)?.ok());
-        assert_eq!(
-            read(&bytes),
-            no_frame(&format!("kind {kind} with {items} items"))
-        );
+        assert_eq!(read(&bytes), no_frame(&format!("kind {kind} with {items} items")));
     }
 }
 
@@ -223,34 +185,17 @@ fn an_indefinite_length_is_refused() {
     assert_eq!(read(&[0x82, 4, 0x9f, 0xff]), indefinite);
     let hello = hello_named("a");
     assert!(read(&replace(&hello, &[0x61, b'a'], &[0x7f, 0x61, b'a', 0xff])).is_err());
-    let bytes = by_hand(|e| {
-        e.array(2)?
-            .u8(2)?
-            .begin_bytes()?
-            .bytes(&[9; 32])?
-            .end()?
-            .ok()
-    });
+    let bytes = by_hand(|e| e.array(2)?.u8(2)?.begin_bytes()?.bytes(&[9; 32])?.end()?.ok());
     assert!(read(&bytes).is_err());
 }
 
 #[test]
 fn another_type_than_expected_is_refused() {
     let digest = |item: &[u8]| read(&[&[0x82, 2], item].concat());
-    for item in [
-        &[0x60][..],
-        &[0x80],
-        &[0xa0],
-        &[0xf6],
-        &[0x20],
-        &[0xfb, 0, 0, 0, 0, 0, 0, 0, 0],
-    ] {
+    for item in [&[0x60][..], &[0x80], &[0xa0], &[0xf6], &[0x20], &[0xfb, 0, 0, 0, 0, 0, 0, 0, 0]] {
         assert!(digest(item).is_err(), "{item:02x?}");
     }
-    assert!(
-        digest(&[&[0xc0, 0x58, 32][..], &[9; 32]].concat()).is_err(),
-        "a tag"
-    );
+    assert!(digest(&[&[0xc0, 0x58, 32][..], &[9; 32]].concat()).is_err(), "a tag");
 }
 
 #[test]
@@ -263,10 +208,7 @@ fn deep_nesting_is_refused() {
 fn an_id_of_another_length_is_refused() {
     for length in [0, 31, 33] {
         let bytes = by_hand(|e| e.array(2)?.u8(2)?.bytes(&vec![9; length])?.ok());
-        assert_eq!(
-            read(&bytes),
-            no_frame(&format!("{length} bytes where 32 belong"))
-        );
+        assert_eq!(read(&bytes), no_frame(&format!("{length} bytes where 32 belong")));
     }
 }
 
@@ -274,18 +216,10 @@ fn an_id_of_another_length_is_refused() {
 fn a_name_is_64_bytes_of_printable_text_at_most() {
     assert!(read(&hello_named(&"x".repeat(NODE_NAME_BYTES))).is_ok());
     let wrong = no_frame("a name that is too long or holds control characters");
-    for name in [
-        &"x".repeat(NODE_NAME_BYTES + 1),
-        "a\u{1b}[31m",
-        "a\nb",
-        "\0",
-    ] {
+    for name in [&"x".repeat(NODE_NAME_BYTES + 1), "a\u{1b}[31m", "a\nb", "\0"] {
         assert_eq!(read(&hello_named(name)), wrong, "{name:?}");
     }
-    assert!(
-        read(&replace(&hello_named("a"), &[0x61, b'a'], &[0x61, 0xff])).is_err(),
-        "no UTF-8"
-    );
+    assert!(read(&replace(&hello_named("a"), &[0x61, b'a'], &[0x61, 0xff])).is_err(), "no UTF-8");
 }
 
 #[test]
@@ -306,10 +240,7 @@ fn refused_for_length(frame: &Frame) -> bool {
 fn a_frame_names_10000_authors_at_most() {
     let heads = |count: usize| vec![(NodeId([1; 32]), Vec::new()); count];
     let links = |count: usize| vec![NodeId([1; 32]); count];
-    for frame in [
-        Frame::Frontier(heads(AUTHORS)),
-        Frame::Links(links(AUTHORS)),
-    ] {
+    for frame in [Frame::Frontier(heads(AUTHORS)), Frame::Links(links(AUTHORS))] {
         assert_eq!(read(&frame.encode()), Ok(frame));
     }
     assert!(refused_for_length(&Frame::Frontier(heads(AUTHORS + 1))));
@@ -319,11 +250,7 @@ fn a_frame_names_10000_authors_at_most() {
 
 #[test]
 fn a_frame_names_64_heads_of_an_author_at_most() {
-    let head = Head {
-        segment: SegmentId([1; 16]),
-        next_seq: Seq(1),
-        hash: ChangeHash([1; 32]),
-    };
+    let head = Head { segment: SegmentId([1; 16]), next_seq: Seq(1), hash: ChangeHash([1; 32]) };
     let frontier = |count: usize| Frame::Frontier(vec![(NodeId([1; 32]), vec![head; count])]);
     assert!(read(&frontier(BRANCHES).encode()).is_ok());
     assert!(refused_for_length(&frontier(BRANCHES + 1)));
@@ -331,27 +258,13 @@ fn a_frame_names_64_heads_of_an_author_at_most() {
 
 /// A run whose changes hold these counts of empty entries.
 fn run_of(counts: &[usize]) -> Frame {
-    let changes = counts
-        .iter()
-        .map(|&count| vec![Bytes::new(); count])
-        .collect();
+    let changes = counts.iter().map(|&count| vec![Bytes::new(); count]).collect();
     let link = Link::Previous(ChangeHash([3; 32]));
     let (author, segment) = (NodeId([1; 32]), SegmentId([2; 16]));
     let (segment_seq, first_seq) = (Seq(4), Seq(5));
-    let place = Place {
-        author,
-        segment,
-        segment_seq,
-        index: 1,
-        first_seq,
-        link,
-    };
+    let place = Place { author, segment, segment_seq, index: 1, first_seq, link };
     let signature = Signature([6; 64]);
-    Frame::Run(Box::new(SignedRun {
-        place,
-        changes,
-        signature,
-    }))
+    Frame::Run(Box::new(SignedRun { place, changes, signature }))
 }
 
 #[test]
@@ -378,27 +291,11 @@ fn a_run_holds_no_more_entries_than_a_segment() {
 #[test]
 fn an_opening_names_16_parents_at_most() {
     let opened = |count: usize| {
-        let Frame::Run(mut run) = run_of(&[1]) else {
-            unreachable!()
-        };
-        let Place {
-            author, first_seq, ..
-        } = run.place;
-        let parents = vec![
-            Parent {
-                next_seq: Seq(1),
-                hash: ChangeHash([7; 32])
-            };
-            count
-        ];
+        let Frame::Run(mut run) = run_of(&[1]) else { unreachable!() };
+        let Place { author, first_seq, .. } = run.place;
+        let parents = vec![Parent { next_seq: Seq(1), hash: ChangeHash([7; 32]) }; count];
         let cluster = ClusterId([8; 32]);
-        let opening = Opening {
-            cluster,
-            author,
-            first_seq,
-            parents,
-            nonce: [9; 16],
-        };
+        let opening = Opening { cluster, author, first_seq, parents, nonce: [9; 16] };
         run.place.link = Link::Opening(opening);
         Frame::Run(run)
     };
@@ -408,26 +305,17 @@ fn an_opening_names_16_parents_at_most() {
 
 #[test]
 fn entries_share_the_memory_of_their_frame() {
-    let Frame::Run(mut run) = run_of(&[1]) else {
-        unreachable!()
-    };
+    let Frame::Run(mut run) = run_of(&[1]) else { unreachable!() };
     run.changes[0][0] = Bytes::from(vec![7; 1_000]);
     let bytes = Bytes::from(Frame::Run(run).encode());
-    let Ok(Frame::Run(read)) = Frame::decode(&bytes) else {
-        panic!("it is a run")
-    };
+    let Ok(Frame::Run(read)) = Frame::decode(&bytes) else { panic!("it is a run") };
     assert!(bytes.as_ptr_range().contains(&read.changes[0][0].as_ptr()));
 }
 
 #[test]
 fn a_hello_has_the_same_bytes_for_ever() {
     let cluster = ClusterId([0xcc; 32]);
-    let hello = Frame::Hello {
-        protocol: 1,
-        cluster,
-        incarnation: 300,
-        name: "edge".into(),
-    };
+    let hello = Frame::Hello { protocol: 1, cluster, incarnation: 300, name: "edge".into() };
     let expected = format!("8500015820{}19012c6465646765", "cc".repeat(32));
     assert_eq!(hex::encode(hello.encode()), expected);
 }

@@ -33,10 +33,7 @@ impl Disk {
     fn commit(&mut self, arrivals: &[Arrival]) {
         for arrival in arrivals {
             assert_eq!(arrival.offset, self.watermark(), "offsets are contiguous");
-            assert!(
-                self.changes().all(|held| held.hash != arrival.change.hash),
-                "held twice"
-            );
+            assert!(self.changes().all(|held| held.hash != arrival.change.hash), "held twice");
             self.0.push(arrival.clone());
         }
     }
@@ -50,11 +47,7 @@ impl Disk {
         let of_segment = || self.changes().filter(|change| change.segment == segment);
         let last = of_segment().next_back()?;
         Some(Tip {
-            head: Head {
-                next_seq: last.next_seq(),
-                hash: last.hash,
-                segment,
-            },
+            head: Head { next_seq: last.next_seq(), hash: last.hash, segment },
             segment_seq: last.segment_seq,
             changes: of_segment().count() as u32,
             bytes: of_segment().map(|change| change.bytes.len() as u64).sum(),
@@ -68,32 +61,17 @@ impl Disk {
         let firsts = self.changes().filter(|change| change.index == 0);
         let ends = firsts.filter_map(|first| Some((first.author, self.end_of(first.segment)?)));
         let open = |(_, tip): &(NodeId, Tip)| {
-            !parents.contains(&Parent {
-                next_seq: tip.head.next_seq,
-                hash: tip.head.hash,
-            })
+            !parents.contains(&Parent { next_seq: tip.head.next_seq, hash: tip.head.hash })
         };
         ends.filter(open).collect()
     }
 
     fn extents(&self, author: NodeId) -> Vec<Extent> {
-        let firsts = self
-            .changes()
-            .filter(|first| first.author == author && first.index == 0);
+        let firsts = self.changes().filter(|first| first.author == author && first.index == 0);
         let extent = |first: &Change| {
-            let Head {
-                segment,
-                next_seq,
-                hash,
-            } = self.end_of(first.segment)?.head;
+            let Head { segment, next_seq, hash } = self.end_of(first.segment)?.head;
             let (first_seq, parents) = (first.first_seq, parents_of(first));
-            Some(Extent {
-                segment,
-                first_seq,
-                next_seq,
-                hash,
-                parents,
-            })
+            Some(Extent { segment, first_seq, next_seq, hash, parents })
         };
         let mut extents: Vec<Extent> = firsts.filter_map(extent).collect();
         extents.sort_by_key(|extent| (extent.first_seq, extent.segment));
@@ -106,9 +84,7 @@ impl Disk {
 
     fn frontier(&self) -> Frontier {
         let mut frontier = Frontier::default();
-        self.tips()
-            .into_iter()
-            .for_each(|(author, tip)| frontier.insert(author, tip.head));
+        self.tips().into_iter().for_each(|(author, tip)| frontier.insert(author, tip.head));
         frontier
     }
 }
@@ -132,10 +108,7 @@ impl Past for Disk {
                 && change.hash == parent.hash
                 && change.next_seq() == parent.next_seq
         };
-        Ok(self
-            .changes()
-            .find(is_parent)
-            .map(|change| change.last_time))
+        Ok(self.changes().find(is_parent).map(|change| change.last_time))
     }
 
     fn segment_end(
@@ -143,9 +116,7 @@ impl Past for Disk {
         author: NodeId,
         segment: SegmentId,
     ) -> Result<Option<Tip>, Infallible> {
-        let held = self
-            .changes()
-            .any(|c| c.author == author && c.segment == segment);
+        let held = self.changes().any(|c| c.author == author && c.segment == segment);
         Ok(if held { self.end_of(segment) } else { None })
     }
 }
@@ -174,21 +145,8 @@ impl Node {
     /// A node that starts from a disk.
     fn with(name: u8, lifetime: u8, disk: Disk) -> Self {
         let (tips, watermark) = (disk.tips(), disk.watermark());
-        let log = Log::new(
-            identity(name),
-            CLUSTER,
-            [lifetime; 16],
-            tips,
-            watermark,
-            NOW,
-        );
-        Self {
-            name,
-            lifetime,
-            log,
-            disk,
-            unwritten: Vec::new(),
-        }
+        let log = Log::new(identity(name), CLUSTER, [lifetime; 16], tips, watermark, NOW);
+        Self { name, lifetime, log, disk, unwritten: Vec::new() }
     }
 
     /// Ends this lifetime, and begins the next one.
@@ -261,19 +219,12 @@ impl Node {
     }
 
     fn check(&self) {
-        assert_eq!(
-            self.log.frontier(),
-            self.disk.frontier(),
-            "the log knows what is on its disk"
-        );
+        assert_eq!(self.log.frontier(), self.disk.frontier(), "the log knows what is on its disk");
         assert_eq!(self.log.next_offset(), self.disk.watermark());
     }
 
     fn heads(&self, author: u8) -> Vec<Head> {
-        self.log
-            .frontier()
-            .heads(&identity(author).node_id())
-            .to_vec()
+        self.log.frontier().heads(&identity(author).node_id()).to_vec()
     }
 
     fn changes(&self) -> Vec<Change> {
@@ -282,29 +233,19 @@ impl Node {
 }
 
 fn drafts(count: usize) -> Vec<Draft> {
-    (0..count)
-        .map(|n| Draft::json("builds", "built", &n).unwrap())
-        .collect()
+    (0..count).map(|n| Draft::json("builds", "built", &n).unwrap()).collect()
 }
 
 fn large_drafts(count: usize, size: usize) -> Vec<Draft> {
-    (0..count)
-        .map(|_| Draft::bytes("builds", "log", OCTETS, vec![7; size]).unwrap())
-        .collect()
+    (0..count).map(|_| Draft::bytes("builds", "log", OCTETS, vec![7; size]).unwrap()).collect()
 }
 
 fn entries(changes: &[Change]) -> Vec<Bytes> {
-    changes
-        .iter()
-        .flat_map(|change| change.open().unwrap().shared_entries())
-        .collect()
+    changes.iter().flat_map(|change| change.open().unwrap().shared_entries()).collect()
 }
 
 fn times(changes: &[Change]) -> Vec<Time> {
-    entries(changes)
-        .iter()
-        .map(|entry| View::check(entry).unwrap().time)
-        .collect()
+    entries(changes).iter().map(|entry| View::check(entry).unwrap().time).collect()
 }
 
 fn parents_of(change: &Change) -> Vec<Parent> {
@@ -315,10 +256,7 @@ fn parents_of(change: &Change) -> Vec<Parent> {
 }
 
 fn end(change: &Change) -> Parent {
-    Parent {
-        next_seq: change.next_seq(),
-        hash: change.hash,
-    }
+    Parent { next_seq: change.next_seq(), hash: change.hash }
 }
 
 /// The place right after a change.
@@ -338,34 +276,15 @@ fn opens(author: u8, mut parents: Vec<Parent>) -> Place {
     parents.sort();
     let author = identity(author).node_id();
     let first_seq = parents.iter().map(|p| p.next_seq).max().unwrap_or_default();
-    let opening = Opening {
-        cluster: CLUSTER,
-        author,
-        first_seq,
-        parents,
-        nonce: [0xee; 16],
-    };
+    let opening = Opening { cluster: CLUSTER, author, first_seq, parents, nonce: [0xee; 16] };
     let segment = opening.segment();
     let link = Link::Opening(opening);
-    Place {
-        author,
-        segment,
-        segment_seq: first_seq,
-        index: 0,
-        first_seq,
-        link,
-    }
+    Place { author, segment, segment_seq: first_seq, index: 0, first_seq, link }
 }
 
 /// A change of one entry at a time of its author's choosing, as a dishonest author may sign it.
 fn forge(place: &Place, time: Time) -> Change {
-    encode(
-        place,
-        &[Draft::text("builds", "built", "forged")
-            .unwrap()
-            .encode(time)],
-    )
-    .unwrap()
+    encode(place, &[Draft::text("builds", "built", "forged").unwrap().encode(time)]).unwrap()
 }
 
 /// A time after all that honest nodes write here.
@@ -375,25 +294,10 @@ fn later() -> Time {
 
 /// The change as its author signed it, on its way.
 fn on_the_wire(author: u8, change: &Change) -> SignedRun {
-    let Change {
-        author: node,
-        segment,
-        segment_seq,
-        index,
-        first_seq,
-        hash,
-        ..
-    } = *change;
+    let Change { author: node, segment, segment_seq, index, first_seq, hash, .. } = *change;
     let link = change.link().unwrap();
     SignedRun {
-        place: Place {
-            author: node,
-            segment,
-            segment_seq,
-            index,
-            first_seq,
-            link,
-        },
+        place: Place { author: node, segment, segment_seq, index, first_seq, link },
         changes: vec![entries(std::slice::from_ref(change))],
         signature: identity(author).sign(CLUSTER, hash),
     }
@@ -411,9 +315,7 @@ impl Shuffle {
     }
 
     fn shuffle<T>(&mut self, items: &mut [T]) {
-        (1..items.len())
-            .rev()
-            .for_each(|at| items.swap(at, self.below(at + 1)));
+        (1..items.len()).rev().for_each(|at| items.swap(at, self.below(at + 1)));
     }
 }
 
@@ -481,26 +383,15 @@ fn two_lifetimes_from_one_disk_write_different_segments() {
 fn drafts_over_4096_become_several_changes() {
     let mut alice = Node::new(ALICE);
     let changes = alice.append(4_097);
-    assert_eq!(
-        changes.iter().map(|c| c.count).collect::<Vec<_>>(),
-        [4_096, 1]
-    );
+    assert_eq!(changes.iter().map(|c| c.count).collect::<Vec<_>>(), [4_096, 1]);
     assert_eq!(entries(&changes).len(), 4_097);
 }
 
 #[test]
 fn a_segment_holds_8192_entries_at_most() {
     let mut alice = Node::new(ALICE);
-    let changes = [
-        alice.append(5_000),
-        alice.append(5_000),
-        alice.append(8_193),
-    ]
-    .concat();
-    let places: Vec<_> = changes
-        .iter()
-        .map(|c| (c.segment_seq.0, c.index, c.count))
-        .collect();
+    let changes = [alice.append(5_000), alice.append(5_000), alice.append(8_193)].concat();
+    let places: Vec<_> = changes.iter().map(|c| (c.segment_seq.0, c.index, c.count)).collect();
     let expected = [
         (0, 0, 4_096),
         (0, 1, 904),
@@ -518,12 +409,7 @@ fn a_segment_holds_8192_entries_at_most() {
 fn a_segment_holds_8_mib_at_most() {
     let mut alice = Node::new(ALICE);
     let mut bob = Node::new(BOB);
-    for (count, size) in [
-        (5, PAYLOAD_BYTES),
-        (9, PAYLOAD_BYTES / 2),
-        (300, 30_000),
-        (3, 9),
-    ] {
+    for (count, size) in [(5, PAYLOAD_BYTES), (9, PAYLOAD_BYTES / 2), (300, 30_000), (3, 9)] {
         bob.take(&alice.append_at(NOW, &large_drafts(count, size)));
     }
     let segments: BTreeSet<SegmentId> = alice.disk.changes().map(|c| c.segment).collect();
@@ -541,39 +427,24 @@ fn a_broken_draft_leaves_the_log_as_it_was() {
     let mut broken = drafts(5_000);
     broken[4_500].data = vec![0; PAYLOAD_BYTES + 1].into();
     let refused = alice.log.append(&broken, NOW + 5);
-    assert!(matches!(
-        refused,
-        Err(AppendError::Encode(EncodeError::Entry { index: 404, .. }))
-    ));
+    assert!(matches!(refused, Err(AppendError::Encode(EncodeError::Entry { index: 404, .. }))));
     alice.check();
     let next = alice.say();
     assert_eq!((next.index, next.first_seq), (1, Seq(4)));
-    assert!(
-        next.last_time < Time::from_millis(NOW + 1),
-        "not even the clock has moved"
-    );
+    assert!(next.last_time < Time::from_millis(NOW + 1), "not even the clock has moved");
 }
 
 #[test]
 fn an_append_of_nothing_is_refused() {
-    assert_eq!(
-        Node::new(ALICE).log.append(&[], NOW),
-        Err(AppendError::Nothing)
-    );
+    assert_eq!(Node::new(ALICE).log.append(&[], NOW), Err(AppendError::Nothing));
 }
 
 #[test]
 fn nothing_is_appended_after_the_end_of_time() {
     let mut alice = Node::new(ALICE);
-    let last = forge(
-        &opens(ALICE, Vec::new()),
-        Time::from_bits(Time::MAX.bits() - 2).unwrap(),
-    );
+    let last = forge(&opens(ALICE, Vec::new()), Time::from_bits(Time::MAX.bits() - 2).unwrap());
     alice.take(&[last]);
-    assert_eq!(
-        alice.log.append(&drafts(3), NOW),
-        Err(AppendError::EndOfTime)
-    );
+    assert_eq!(alice.log.append(&drafts(3), NOW), Err(AppendError::EndOfTime));
     alice.check();
     alice.append(2);
 }
@@ -600,13 +471,7 @@ fn applying_twice_changes_nothing() {
     bob.take(&changes);
     let before = bob.log.frontier();
     let again = bob.hear(&[&changes[..], &changes[..]].concat());
-    assert_eq!(
-        again,
-        Applied {
-            duplicates: 2 * changes.len(),
-            ..Applied::default()
-        }
-    );
+    assert_eq!(again, Applied { duplicates: 2 * changes.len(), ..Applied::default() });
     assert_eq!(bob.log.frontier(), before);
 }
 
@@ -616,10 +481,7 @@ fn what_is_not_committed_yet_is_known_all_the_same() {
     let said = alice.append_unwritten(NOW, &drafts(1));
     let mut bob = Node::new(BOB);
     assert_eq!(bob.hear_unwritten(NOW, &said).arrivals.len(), 1);
-    let again = Applied {
-        duplicates: 1,
-        ..Applied::default()
-    };
+    let again = Applied { duplicates: 1, ..Applied::default() };
     assert_eq!(bob.hear_unwritten(NOW, &said), again);
     assert_eq!(alice.hear_unwritten(NOW, &said), again);
     let child = forge(&opens(ALICE, vec![end(&said[0])]), later());
@@ -649,13 +511,7 @@ fn a_change_without_its_parent_waits_for_it() {
     alice.restart();
     let third = alice.say();
     let waiting = bob.hear(&[third.clone(), second.clone()]);
-    assert_eq!(
-        waiting,
-        Applied {
-            pending: 2,
-            ..Applied::default()
-        }
-    );
+    assert_eq!(waiting, Applied { pending: 2, ..Applied::default() });
     assert!(bob.log.frontier().is_empty());
     let arrivals = bob.hear(std::slice::from_ref(&first)).arrivals;
     let hashes: Vec<_> = arrivals.iter().map(|arrival| arrival.change.hash).collect();
@@ -686,30 +542,18 @@ fn bob_says(forged: impl FnOnce(&Change, &Change) -> Change) -> Applied {
 }
 
 fn refused(refusal: Refusal) -> Applied {
-    Applied {
-        refused: vec![(identity(ALICE).node_id(), refusal)],
-        ..Applied::default()
-    }
+    Applied { refused: vec![(identity(ALICE).node_id(), refusal)], ..Applied::default() }
 }
 
 fn waits() -> Applied {
-    Applied {
-        pending: 1,
-        ..Applied::default()
-    }
+    Applied { pending: 1, ..Applied::default() }
 }
 
 #[test]
 fn a_gap_in_the_seqs_is_refused() {
     let skip = |_: &Change, second: &Change| {
         let place = after(second);
-        forge(
-            &Place {
-                first_seq: place.first_seq.plus(1),
-                ..place
-            },
-            later(),
-        )
+        forge(&Place { first_seq: place.first_seq.plus(1), ..place }, later())
     };
     assert_eq!(bob_says(skip), refused(Refusal::Place));
 }
@@ -718,13 +562,7 @@ fn a_gap_in_the_seqs_is_refused() {
 fn a_seq_said_twice_is_refused() {
     let back = |_: &Change, second: &Change| {
         let place = after(second);
-        forge(
-            &Place {
-                first_seq: Seq(place.first_seq.0 - 1),
-                ..place
-            },
-            later(),
-        )
+        forge(&Place { first_seq: Seq(place.first_seq.0 - 1), ..place }, later())
     };
     assert_eq!(bob_says(back), refused(Refusal::Place));
 }
@@ -733,13 +571,7 @@ fn a_seq_said_twice_is_refused() {
 fn a_wrong_index_is_refused() {
     let skip = |_: &Change, second: &Change| {
         let place = after(second);
-        forge(
-            &Place {
-                index: place.index + 1,
-                ..place
-            },
-            later(),
-        )
+        forge(&Place { index: place.index + 1, ..place }, later())
     };
     assert_eq!(bob_says(skip), refused(Refusal::Place));
 }
@@ -748,28 +580,16 @@ fn a_wrong_index_is_refused() {
 fn a_change_that_follows_another_segment_is_not_admitted() {
     let stray = |_: &Change, second: &Change| {
         let segment = opens(ALICE, Vec::new()).segment;
-        forge(
-            &Place {
-                segment,
-                ..after(second)
-            },
-            later(),
-        )
+        forge(&Place { segment, ..after(second) }, later())
     };
     let said = bob_says(stray);
-    assert!(
-        said == refused(Refusal::Place) || said == waits(),
-        "{said:?}"
-    );
+    assert!(said == refused(Refusal::Place) || said == waits(), "{said:?}");
 }
 
 #[test]
 fn the_last_seq_of_all_is_not_admitted() {
     let last = |_: &Change, _: &Change| {
-        let parent = Parent {
-            next_seq: Seq(u64::MAX - 1),
-            hash: ChangeHash([7; 32]),
-        };
+        let parent = Parent { next_seq: Seq(u64::MAX - 1), hash: ChangeHash([7; 32]) };
         forge(&opens(ALICE, vec![parent]), later())
     };
     assert_eq!(bob_says(last), waits());
@@ -779,16 +599,7 @@ fn the_last_seq_of_all_is_not_admitted() {
 fn a_parent_that_is_held_with_another_seq_is_no_parent() {
     let stretch = |_: &Change, second: &Change| {
         let Parent { next_seq, hash } = end(second);
-        forge(
-            &opens(
-                ALICE,
-                vec![Parent {
-                    next_seq: next_seq.plus(90),
-                    hash,
-                }],
-            ),
-            later(),
-        )
+        forge(&opens(ALICE, vec![Parent { next_seq: next_seq.plus(90), hash }]), later())
     };
     assert_eq!(bob_says(stretch), waits());
 }
@@ -796,24 +607,13 @@ fn a_parent_that_is_held_with_another_seq_is_no_parent() {
 #[test]
 fn a_parent_that_never_comes_is_waited_for() {
     let orphan = |_: &Change, second: &Change| {
-        let never = Parent {
-            next_seq: Seq(1),
-            hash: ChangeHash([7; 32]),
-        };
+        let never = Parent { next_seq: Seq(1), hash: ChangeHash([7; 32]) };
         forge(&opens(ALICE, vec![never, end(second)]), later())
     };
     assert_eq!(bob_says(orphan), waits());
     let orphan = |_: &Change, second: &Change| {
         let link = Link::Previous(ChangeHash([7; 32]));
-        forge(
-            &Place {
-                first_seq: Seq(50),
-                index: 7,
-                link,
-                ..after(second)
-            },
-            later(),
-        )
+        forge(&Place { first_seq: Seq(50), index: 7, link, ..after(second) }, later())
     };
     assert_eq!(bob_says(orphan), waits());
 }
@@ -835,26 +635,9 @@ fn a_second_change_at_one_place_is_a_fork() {
     let again = |first: &Change, _: &Change| forge(&after(first), later());
     assert_eq!(bob_says(again), refused(Refusal::Fork));
     let at_the_start = |first: &Change, _: &Change| {
-        let Change {
-            author,
-            segment,
-            segment_seq,
-            index,
-            first_seq,
-            ..
-        } = *first;
+        let Change { author, segment, segment_seq, index, first_seq, .. } = *first;
         let link = first.link().unwrap();
-        forge(
-            &Place {
-                author,
-                segment,
-                segment_seq,
-                index,
-                first_seq,
-                link,
-            },
-            later(),
-        )
+        forge(&Place { author, segment, segment_seq, index, first_seq, link }, later())
     };
     assert_eq!(bob_says(at_the_start), refused(Refusal::Fork));
 }
@@ -866,10 +649,7 @@ fn of_two_changes_at_one_place_in_one_delivery_the_second_is_a_fork() {
     let other = forge(&after(&first), later());
     let applied = bob.hear(&[first, second.clone(), other]);
     assert_eq!(applied.arrivals.len(), 2);
-    assert_eq!(
-        applied.refused,
-        [(identity(ALICE).node_id(), Refusal::Fork)]
-    );
+    assert_eq!(applied.refused, [(identity(ALICE).node_id(), Refusal::Fork)]);
     assert_eq!(bob.heads(ALICE)[0].hash, second.hash);
 }
 
@@ -909,19 +689,10 @@ fn a_change_under_another_authors_segment_proves_no_fork() {
     let changes: Vec<Change> = (0..3).map(|_| alice.say()).collect();
     carol.take(&changes);
     let bob = identity(BOB).node_id();
-    let stray = forge(
-        &Place {
-            author: bob,
-            ..after(&changes[0])
-        },
-        later(),
-    );
+    let stray = forge(&Place { author: bob, ..after(&changes[0]) }, later());
     let applied = carol.hear(&[stray]);
     assert!(applied.arrivals.is_empty());
-    assert!(
-        !applied.refused.contains(&(bob, Refusal::Fork)),
-        "Bob has written nothing else"
-    );
+    assert!(!applied.refused.contains(&(bob, Refusal::Fork)), "Bob has written nothing else");
 }
 
 #[test]
@@ -988,13 +759,7 @@ fn both_branches_of_a_wiped_author_are_kept_in_any_order() {
         let mut bob = Node::new(BOB);
         bob.take(one);
         bob.take(two);
-        assert_eq!(
-            bob.heads(ALICE)
-                .iter()
-                .map(|h| h.next_seq.0)
-                .collect::<Vec<_>>(),
-            [2, 7]
-        );
+        assert_eq!(bob.heads(ALICE).iter().map(|h| h.next_seq.0).collect::<Vec<_>>(), [2, 7]);
         frontiers.push(bob.log.frontier());
     }
     assert_eq!(frontiers[0], frontiers[1]);
@@ -1022,10 +787,7 @@ fn a_wiped_author_joins_its_branches_without_a_restart() {
     alice.take(&old);
     assert_eq!(parents_of(&alice.say()).len(), 2);
     assert_eq!(alice.heads(ALICE).len(), 1);
-    assert!(
-        parents_of(&alice.say()).is_empty(),
-        "it goes on in the segment that joined them"
-    );
+    assert!(parents_of(&alice.say()).is_empty(), "it goes on in the segment that joined them");
 }
 
 #[test]
@@ -1084,10 +846,7 @@ fn a_branch_off_a_branch_does_not_cover_its_neighbour() {
 
 /// Lifetimes of Alice that knew nothing of each other: one change each.
 fn branches(count: usize) -> Vec<Change> {
-    (1..)
-        .take(count)
-        .map(|life| Node::with(ALICE, life, Disk::default()).say())
-        .collect()
+    (1..).take(count).map(|life| Node::with(ALICE, life, Disk::default()).say()).collect()
 }
 
 #[test]
@@ -1138,9 +897,7 @@ fn a_node_keeps_10000_authors_at_most_and_is_one_of_them() {
     let Node { mut log, .. } = Node::new(ALICE);
     let stranger = |n: usize| {
         let mut place = opens(BOB, Vec::new());
-        let Link::Opening(opening) = &mut place.link else {
-            unreachable!()
-        };
+        let Link::Opening(opening) = &mut place.link else { unreachable!() };
         opening.author.0[..8].copy_from_slice(&n.to_be_bytes());
         (place.author, place.segment) = (opening.author, opening.segment());
         forge(&place, later())
@@ -1169,11 +926,7 @@ fn a_time_ten_years_ahead_is_admitted_marked_and_not_followed() {
 #[test]
 fn a_time_ten_years_behind_is_no_skew() {
     let (mut alice, mut bob) = (Node::new(ALICE), Node::new(BOB));
-    assert!(
-        !bob.hear(&alice.append_at(NOW - TEN_YEARS, &drafts(1)))
-            .arrivals[0]
-            .skew
-    );
+    assert!(!bob.hear(&alice.append_at(NOW - TEN_YEARS, &drafts(1))).arrivals[0].skew);
 }
 
 #[test]
@@ -1259,12 +1012,7 @@ fn play(authors: usize, acts: &[Act]) -> (Vec<Node>, Vec<Change>) {
                 let most = nodes[*author].disk.0.len();
                 nodes[*author].restore(arrivals.index(most + 1));
             }
-            Act::Hear {
-                author,
-                from,
-                skip,
-                take,
-            } => {
+            Act::Hear { author, from, skip, take } => {
                 let said = nodes[*from].changes();
                 let skip = skip.index(said.len() + 1);
                 let said: Vec<Change> = said.into_iter().skip(skip).take(*take).collect();
@@ -1284,11 +1032,7 @@ fn play(authors: usize, acts: &[Act]) -> (Vec<Node>, Vec<Change>) {
 fn deliver(node: &mut Node, changes: &[Change], seed: u64) {
     let mut shuffle = Shuffle(seed | 1);
     let mut deck = changes.to_vec();
-    let again: Vec<_> = changes
-        .iter()
-        .filter(|_| shuffle.below(4) == 0)
-        .cloned()
-        .collect();
+    let again: Vec<_> = changes.iter().filter(|_| shuffle.below(4) == 0).cloned().collect();
     deck.extend(again);
     shuffle.shuffle(&mut deck);
     while !deck.is_empty() {
@@ -1308,11 +1052,7 @@ fn deliver(node: &mut Node, changes: &[Change], seed: u64) {
 fn reached_by_some(changes: &[Change], seed: u64) -> Node {
     let mut shuffle = Shuffle(seed | 1);
     let lost = 2 + shuffle.below(12);
-    let some: Vec<_> = changes
-        .iter()
-        .filter(|_| shuffle.below(lost) != 0)
-        .cloned()
-        .collect();
+    let some: Vec<_> = changes.iter().filter(|_| shuffle.below(lost) != 0).cloned().collect();
     let mut node = Node::new(99);
     deliver(&mut node, &some, seed);
     node
@@ -1321,9 +1061,7 @@ fn reached_by_some(changes: &[Change], seed: u64) -> Node {
 /// The entries and heads of the document that arrivals make, in order.
 fn document(changes: &[Change]) -> Contents {
     let mut document = Document::new().unwrap();
-    changes
-        .iter()
-        .for_each(|change| document.add(change).unwrap());
+    changes.iter().for_each(|change| document.add(change).unwrap());
     let mut made = contents(&document.save().unwrap()).unwrap();
     made.entries.sort();
     made

@@ -33,8 +33,7 @@ impl Disk {
     }
 
     fn of_segment(&self, segment: SegmentId) -> impl DoubleEndedIterator<Item = &Change> {
-        self.changes()
-            .filter(move |change| change.segment == segment)
+        self.changes().filter(move |change| change.segment == segment)
     }
 
     fn watermark(&self) -> Offset {
@@ -52,35 +51,20 @@ impl Disk {
             head: head_of(last),
             segment_seq: last.segment_seq,
             changes: last.index + 1,
-            bytes: self
-                .of_segment(segment)
-                .map(|change| change.bytes.len() as u64)
-                .sum(),
+            bytes: self.of_segment(segment).map(|change| change.bytes.len() as u64).sum(),
             last_time: last.last_time,
         })
     }
 
     fn extents(&self, author: NodeId) -> Vec<Extent> {
-        let firsts = self
-            .changes()
-            .filter(|first| first.author == author && first.index == 0);
+        let firsts = self.changes().filter(|first| first.author == author && first.index == 0);
         let extent = |first: &Change| {
-            let Head {
-                segment,
-                next_seq,
-                hash,
-            } = self.tip(first.segment)?.head;
+            let Head { segment, next_seq, hash } = self.tip(first.segment)?.head;
             let Ok(Link::Opening(opening)) = first.link() else {
                 return None;
             };
             let (first_seq, parents) = (first.first_seq, opening.parents);
-            Some(Extent {
-                segment,
-                first_seq,
-                next_seq,
-                hash,
-                parents,
-            })
+            Some(Extent { segment, first_seq, next_seq, hash, parents })
         };
         let mut extents: Vec<Extent> = firsts.filter_map(extent).collect();
         extents.sort_by_key(|extent| (extent.first_seq, extent.segment));
@@ -92,24 +76,16 @@ impl Disk {
         for author in self.authors() {
             let extents = self.extents(author);
             let parents: Vec<&Parent> = extents.iter().flat_map(|e| &e.parents).collect();
-            let is_tip = |e: &&Extent| {
-                !parents.contains(&&Parent {
-                    next_seq: e.next_seq,
-                    hash: e.hash,
-                })
-            };
-            let ends = extents
-                .iter()
-                .filter(is_tip)
-                .filter_map(|e| self.tip(e.segment));
+            let is_tip =
+                |e: &&Extent| !parents.contains(&&Parent { next_seq: e.next_seq, hash: e.hash });
+            let ends = extents.iter().filter(is_tip).filter_map(|e| self.tip(e.segment));
             tips.extend(ends.map(|tip| (author, tip)));
         }
         tips
     }
 
     fn holds(&self, head: &Head) -> bool {
-        self.of_segment(head.segment)
-            .any(|change| head_of(change) == *head)
+        self.of_segment(head.segment).any(|change| head_of(change) == *head)
     }
 }
 
@@ -121,10 +97,7 @@ impl Past for Disk {
         segment: SegmentId,
         seq: Seq,
     ) -> Result<Option<ChangeHash>, Self::Error> {
-        Ok(self
-            .of_segment(segment)
-            .find(|c| c.first_seq == seq)
-            .map(|change| change.hash))
+        Ok(self.of_segment(segment).find(|c| c.first_seq == seq).map(|change| change.hash))
     }
 
     fn parent_time(
@@ -135,10 +108,7 @@ impl Past for Disk {
         let is_parent = |c: &&Change| {
             c.author == author && c.hash == parent.hash && c.next_seq() == parent.next_seq
         };
-        Ok(self
-            .changes()
-            .find(is_parent)
-            .map(|change| change.last_time))
+        Ok(self.changes().find(is_parent).map(|change| change.last_time))
     }
 
     fn segment_end(
@@ -146,19 +116,13 @@ impl Past for Disk {
         author: NodeId,
         segment: SegmentId,
     ) -> Result<Option<Tip>, Self::Error> {
-        let held = self
-            .of_segment(segment)
-            .any(|change| change.author == author);
+        let held = self.of_segment(segment).any(|change| change.author == author);
         Ok(if held { self.tip(segment) } else { None })
     }
 }
 
 fn head_of(change: &Change) -> Head {
-    Head {
-        next_seq: change.next_seq(),
-        hash: change.hash,
-        segment: change.segment,
-    }
+    Head { next_seq: change.next_seq(), hash: change.hash, segment: change.segment }
 }
 
 /// A node as the sessions see it: a log, a disk, and a writer that persists what comes.
@@ -175,23 +139,9 @@ struct Host {
 impl Host {
     fn new(name: usize, lifetime: u8, disk: Disk) -> Self {
         let (tips, watermark) = (disk.tips(), disk.watermark());
-        let log = Log::new(
-            identity(name),
-            CLUSTER,
-            [lifetime; 16],
-            tips,
-            watermark,
-            NOW,
-        );
+        let log = Log::new(identity(name), CLUSTER, [lifetime; 16], tips, watermark, NOW);
         let (queue, sessions) = (VecDeque::new(), BTreeMap::new());
-        Self {
-            name,
-            lifetime,
-            log,
-            disk,
-            queue,
-            sessions,
-        }
+        Self { name, lifetime, log, disk, queue, sessions }
     }
 
     fn persist(&mut self, arrivals: Vec<Arrival>) {
@@ -209,10 +159,7 @@ impl Host {
 
     fn write(&mut self) -> Option<Applied> {
         let changes = self.queue.pop_front()?;
-        let mut applied = self
-            .log
-            .apply(changes, NOW, &mut self.disk.clone())
-            .unwrap();
+        let mut applied = self.log.apply(changes, NOW, &mut self.disk.clone()).unwrap();
         assert!(applied.refused.is_empty(), "{:?}", applied.refused);
         self.persist(std::mem::take(&mut applied.arrivals));
         Some(applied)
@@ -234,12 +181,7 @@ impl Host {
     }
 
     fn scan(&self, from: Offset, limit: usize) -> (Vec<Passed>, Offset) {
-        let ahead = self
-            .disk
-            .0
-            .iter()
-            .filter(|arrival| arrival.offset >= from)
-            .take(limit);
+        let ahead = self.disk.0.iter().filter(|arrival| arrival.offset >= from).take(limit);
         let passed: Vec<Passed> = ahead
             .map(|Arrival { change, .. }| Passed {
                 author: change.author,
@@ -257,10 +199,7 @@ impl Host {
         let of_segment = self.disk.of_segment(range.segment);
         let from: Vec<&Change> = of_segment.filter(|c| c.first_seq >= range.from).collect();
         let first = from.first().filter(|first| first.first_seq == range.from)?;
-        let inside = from
-            .iter()
-            .filter(|change| change.first_seq < range.to)
-            .count();
+        let inside = from.iter().filter(|change| change.first_seq < range.to).count();
         let mut ends = inside.min(changes)..=from.len();
         let end = ends.find(|&end| from[end - 1].signature.is_some())?;
         Some(SignedRun {
@@ -272,10 +211,7 @@ impl Host {
                 first_seq: first.first_seq,
                 link: first.link().unwrap(),
             },
-            changes: from[..end]
-                .iter()
-                .map(|c| c.open().unwrap().shared_entries())
-                .collect(),
+            changes: from[..end].iter().map(|c| c.open().unwrap().shared_entries()).collect(),
             signature: from[end - 1].signature?,
         })
     }
@@ -326,9 +262,7 @@ struct World {
 impl World {
     fn new(hosts: usize, seed: u64) -> Self {
         Self {
-            hosts: (0..hosts)
-                .map(|name| Host::new(name, 0, Disk::default()))
-                .collect(),
+            hosts: (0..hosts).map(|name| Host::new(name, 0, Disk::default())).collect(),
             chance: Chance(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
             wires: BTreeMap::new(),
             dead: BTreeSet::new(),
@@ -342,18 +276,14 @@ impl World {
     /// Connected hosts that have told each other all that they had to say.
     fn settled(hosts: usize, wires: &[(usize, usize)], seed: u64) -> Self {
         let mut world = Self::new(hosts, seed);
-        wires
-            .iter()
-            .for_each(|(one, two)| world.connect(*one, *two));
+        wires.iter().for_each(|(one, two)| world.connect(*one, *two));
         world.settle();
         world
     }
 
     /// A full mesh in which every host knows of all connections.
     fn mesh(hosts: usize, seed: u64) -> Self {
-        let wires: Vec<_> = (0..hosts)
-            .flat_map(|a| (a + 1..hosts).map(move |b| (a, b)))
-            .collect();
+        let wires: Vec<_> = (0..hosts).flat_map(|a| (a + 1..hosts).map(move |b| (a, b))).collect();
         let mut world = Self::settled(hosts, &wires, seed);
         world.tell_links();
         world
@@ -386,9 +316,7 @@ impl World {
     fn tell_links(&mut self) {
         for host in &mut self.hosts {
             let links: Vec<NodeId> = host.sessions.keys().map(|peer| node(*peer)).collect();
-            host.sessions
-                .values_mut()
-                .for_each(|session| session.handle_links(links.clone()));
+            host.sessions.values_mut().for_each(|session| session.handle_links(links.clone()));
         }
         self.wake();
         self.settle();
@@ -401,11 +329,7 @@ impl World {
         peers.iter().for_each(|peer| self.disconnect(host, *peer));
         let Host { lifetime, disk, .. } = &mut self.hosts[host];
         disk.0.truncate(kept);
-        while disk
-            .0
-            .pop_if(|last| last.change.signature.is_none())
-            .is_some()
-        {}
+        while disk.0.pop_if(|last| last.change.signature.is_none()).is_some() {}
         self.hosts[host] = Host::new(host, *lifetime + 1, std::mem::take(disk));
         peers.iter().for_each(|peer| self.connect(host, *peer));
     }
@@ -421,10 +345,7 @@ impl World {
 
     /// All intervals pass at once.
     fn interval(&mut self) {
-        let sessions = self
-            .hosts
-            .iter_mut()
-            .flat_map(|host| host.sessions.values_mut());
+        let sessions = self.hosts.iter_mut().flat_map(|host| host.sessions.values_mut());
         sessions.for_each(Session::handle_interval);
         self.wake();
         self.settle();
@@ -433,10 +354,7 @@ impl World {
     fn events(&self) -> Vec<Event> {
         let mut events = Vec::new();
         for (me, host) in self.hosts.iter().enumerate() {
-            let awake = host
-                .sessions
-                .keys()
-                .filter(|peer| !self.idle.contains(&(me, **peer)));
+            let awake = host.sessions.keys().filter(|peer| !self.idle.contains(&(me, **peer)));
             events.extend(awake.map(|peer| Event::Poll(me, *peer)));
             if !host.queue.is_empty() && !self.stopped.contains(&me) {
                 events.push(Event::Write(me));
@@ -493,10 +411,7 @@ impl World {
             None => drop(self.idle.insert((me, peer))),
             Some(Step::Send(frame)) => {
                 if !self.dead.contains(&(me, peer)) {
-                    self.wires
-                        .entry((me, peer))
-                        .or_default()
-                        .push_back(frame.encode().into());
+                    self.wires.entry((me, peer)).or_default().push_back(frame.encode().into());
                 }
                 self.sent.push((me, peer, frame));
             }
@@ -517,22 +432,12 @@ impl World {
     }
 
     fn deliver(&mut self, from: usize, to: usize) {
-        let Some(bytes) = self
-            .wires
-            .get_mut(&(from, to))
-            .and_then(VecDeque::pop_front)
-        else {
+        let Some(bytes) = self.wires.get_mut(&(from, to)).and_then(VecDeque::pop_front) else {
             return;
         };
         let host = &mut self.hosts[to];
-        let session = host
-            .sessions
-            .get_mut(&from)
-            .expect("a wire ends in a session");
-        if let Received::Run(run) = session
-            .handle_frame(Frame::decode(&bytes).unwrap())
-            .unwrap()
-        {
+        let session = host.sessions.get_mut(&from).expect("a wire ends in a session");
+        if let Received::Run(run) = session.handle_frame(Frame::decode(&bytes).unwrap()).unwrap() {
             host.queue.push_back(run.verify(CLUSTER).unwrap());
         }
         self.idle.remove(&(to, from));
@@ -554,22 +459,15 @@ impl World {
     }
 
     fn equal(&self) -> bool {
-        self.hosts
-            .windows(2)
-            .all(|pair| pair[0].log.frontier() == pair[1].log.frontier())
+        self.hosts.windows(2).all(|pair| pair[0].log.frontier() == pair[1].log.frontier())
     }
 
     /// What a host knows its peer to hold, and what the peer holds.
     fn held(&self, me: usize, peer: usize) -> (BTreeMap<NodeId, Seq>, BTreeMap<NodeId, Seq>) {
         let known = self.hosts[me].sessions[&peer].held_by_peer();
         let frontier = self.hosts[peer].log.frontier();
-        let holds = frontier
-            .iter()
-            .map(|(author, _)| (*author, frontier.next_seq(author)));
-        (
-            known.map(|(author, next)| (*author, next)).collect(),
-            holds.collect(),
-        )
+        let holds = frontier.iter().map(|(author, _)| (*author, frontier.next_seq(author)));
+        (known.map(|(author, next)| (*author, next)).collect(), holds.collect())
     }
 }
 
@@ -638,12 +536,7 @@ fn equal_nodes_say_only_digests_at_an_interval() {
     world.interval();
     world.sent.clear();
     world.interval();
-    assert!(
-        world
-            .sent
-            .iter()
-            .all(|(_, _, frame)| matches!(frame, Frame::Digest(_)))
-    );
+    assert!(world.sent.iter().all(|(_, _, frame)| matches!(frame, Frame::Digest(_))));
     assert_eq!(world.sent.len(), 2);
 }
 
@@ -660,11 +553,7 @@ fn a_peer_ahead_needs_nothing() {
         world.runs();
         world.connect(ALICE, BOB);
         world.settle();
-        let back: Vec<_> = world
-            .runs()
-            .into_iter()
-            .filter(|(from, ..)| *from == BOB)
-            .collect();
+        let back: Vec<_> = world.runs().into_iter().filter(|(from, ..)| *from == BOB).collect();
         assert_eq!(back, [], "Bob was behind, and sends what Alice has");
         assert!(world.equal());
     });
@@ -680,14 +569,7 @@ fn live_entries_flow() {
             world.settle();
             assert!(world.equal());
         }
-        assert_eq!(
-            world
-                .runs()
-                .iter()
-                .map(|(.., entries)| entries)
-                .sum::<usize>(),
-            20
-        );
+        assert_eq!(world.runs().iter().map(|(.., entries)| entries).sum::<usize>(), 20);
     });
 }
 
@@ -703,14 +585,7 @@ fn what_is_appended_while_catching_up_is_sent_once() {
         }
         world.settle();
         assert_eq!(world.entries(BOB), 69);
-        assert_eq!(
-            world
-                .runs()
-                .iter()
-                .map(|(.., entries)| entries)
-                .sum::<usize>(),
-            69
-        );
+        assert_eq!(world.runs().iter().map(|(.., entries)| entries).sum::<usize>(), 69);
     });
 }
 
@@ -722,12 +597,7 @@ fn an_entry_is_relayed_along_a_chain() {
         world.append(CAROL, 2);
         world.settle();
         assert!(world.equal());
-        let runs = [
-            (ALICE, BOB, 5),
-            (BOB, ALICE, 2),
-            (BOB, CAROL, 5),
-            (CAROL, BOB, 2),
-        ];
+        let runs = [(ALICE, BOB, 5), (BOB, ALICE, 2), (BOB, CAROL, 5), (CAROL, BOB, 2)];
         assert_eq!(world.runs(), runs);
     });
 }
@@ -743,10 +613,7 @@ fn in_a_full_mesh_each_entry_reaches_each_node_once() {
             assert!(world.equal());
             let runs = world.runs();
             assert_eq!(runs.len(), hosts * (hosts - 1));
-            assert!(
-                runs.iter().all(|(from, _, entries)| *entries == from + 1),
-                "from its author"
-            );
+            assert!(runs.iter().all(|(from, _, entries)| *entries == from + 1), "from its author");
             assert_eq!(world.duplicates, 0);
         }
     });
@@ -778,14 +645,7 @@ fn under_load_in_a_full_mesh_no_entry_is_sent_twice() {
         world.settle();
         assert!(world.equal());
         assert_eq!(world.duplicates, 0);
-        assert_eq!(
-            world
-                .runs()
-                .iter()
-                .map(|(.., entries)| entries)
-                .sum::<usize>(),
-            2 * 60
-        );
+        assert_eq!(world.runs().iter().map(|(.., entries)| entries).sum::<usize>(), 2 * 60);
     });
 }
 
@@ -796,11 +656,7 @@ fn a_lost_relay_is_repaired_after_digests() {
         world.dead.insert((ALICE, CAROL));
         world.append(ALICE, 5);
         world.settle();
-        assert_eq!(
-            (world.entries(BOB), world.entries(CAROL)),
-            (5, 0),
-            "Bob leaves it to Alice"
-        );
+        assert_eq!((world.entries(BOB), world.entries(CAROL)), (5, 0), "Bob leaves it to Alice");
         world.interval();
         world.interval();
         assert_eq!(world.entries(CAROL), 5);
@@ -818,16 +674,9 @@ fn a_repair_sends_no_entry_twice() {
         world.settle();
         world.runs();
         (0..3).for_each(|_| world.interval());
-        let to_carol: Vec<_> = world
-            .runs()
-            .into_iter()
-            .filter(|(_, to, _)| *to == CAROL)
-            .collect();
+        let to_carol: Vec<_> = world.runs().into_iter().filter(|(_, to, _)| *to == CAROL).collect();
         let by_alice = (ALICE, CAROL, 5); // it is lost each time
-        let by_bob: Vec<_> = to_carol
-            .into_iter()
-            .filter(|run| *run != by_alice)
-            .collect();
+        let by_bob: Vec<_> = to_carol.into_iter().filter(|run| *run != by_alice).collect();
         assert_eq!(by_bob, [(BOB, CAROL, 5)]);
     });
 }
@@ -881,9 +730,7 @@ fn the_lower_branch_arrives_while_the_higher_one_goes_on() {
         let say = |world: &mut World, author: &mut Host, count| {
             author.append(count);
             let change = author.disk.0.last().map(|arrival| arrival.change.clone());
-            world.hosts[ALICE]
-                .queue
-                .push_back(change.into_iter().collect());
+            world.hosts[ALICE].queue.push_back(change.into_iter().collect());
         };
         say(&mut world, &mut higher, 100);
         world.settle();
@@ -894,10 +741,7 @@ fn the_lower_branch_arrives_while_the_higher_one_goes_on() {
             world.interval();
         }
         let lag = world.entries(ALICE) - world.entries(BOB);
-        assert!(
-            lag <= 3,
-            "Bob lacks {lag} of the lower branch, six intervals later"
-        );
+        assert!(lag <= 3, "Bob lacks {lag} of the lower branch, six intervals later");
     });
 }
 
@@ -942,16 +786,12 @@ fn both_branches_of_an_author_are_acknowledged() {
         let mut world = World::settled(2, PAIR, seed);
         world.append(ALICE, 1);
         world.settle();
-        let (mut higher, mut lower) = (
-            Host::new(CAROL, 1, Disk::default()),
-            Host::new(CAROL, 2, Disk::default()),
-        );
+        let (mut higher, mut lower) =
+            (Host::new(CAROL, 1, Disk::default()), Host::new(CAROL, 2, Disk::default()));
         higher.append(9);
         lower.append(4);
         for author in [higher, lower] {
-            world.hosts[ALICE]
-                .queue
-                .push_back(author.disk.changes().cloned().collect());
+            world.hosts[ALICE].queue.push_back(author.disk.changes().cloned().collect());
         }
         world.settle();
         assert!(world.equal());
@@ -963,16 +803,10 @@ fn both_branches_of_an_author_are_acknowledged() {
 fn more_authors_than_a_cluster_has_are_not_remembered() {
     let mut session = greeted();
     for round in 0..3u8 {
-        let author = |n: usize| {
-            NodeId(std::array::from_fn(|at| {
-                [round, n as u8, (n >> 8) as u8][at % 3]
-            }))
-        };
-        let head = Head {
-            next_seq: Seq(1),
-            hash: ChangeHash([1; 32]),
-            segment: SegmentId([1; 16]),
-        };
+        let author =
+            |n: usize| NodeId(std::array::from_fn(|at| [round, n as u8, (n >> 8) as u8][at % 3]));
+        let head =
+            Head { next_seq: Seq(1), hash: ChangeHash([1; 32]), segment: SegmentId([1; 16]) };
         let heads = (0..AUTHORS).map(|n| (author(n), vec![head])).collect();
         assert_eq!(session.handle_frame(Frame::Ack(heads)), Ok(Received::Noted));
     }
@@ -983,34 +817,17 @@ fn more_authors_than_a_cluster_has_are_not_remembered() {
 
 fn session() -> Session {
     let (me, peer) = (node(ALICE), node(BOB));
-    Session::new(Parties {
-        me,
-        cluster: CLUSTER,
-        incarnation: 3,
-        name: "alice".into(),
-        peer,
-    })
+    Session::new(Parties { me, cluster: CLUSTER, incarnation: 3, name: "alice".into(), peer })
 }
 
 fn hello(protocol: u64, cluster: ClusterId) -> Frame {
-    Frame::Hello {
-        protocol,
-        cluster,
-        incarnation: 7,
-        name: "bob".into(),
-    }
+    Frame::Hello { protocol, cluster, incarnation: 7, name: "bob".into() }
 }
 
 fn greeted() -> Session {
     let mut session = session();
     let greeting = session.handle_frame(hello(PROTOCOL, CLUSTER));
-    assert_eq!(
-        greeting,
-        Ok(Received::Greeted {
-            name: "bob".into(),
-            incarnation: 7
-        })
-    );
+    assert_eq!(greeting, Ok(Received::Greeted { name: "bob".into(), incarnation: 7 }));
     session
 }
 
@@ -1036,14 +853,7 @@ fn before_the_peers_hello_nothing_but_hello_is_said() {
     session.handle_links(vec![node(CAROL)]);
     session.handle_interval();
     let said = said_by(&mut session);
-    assert!(matches!(
-        &said[..],
-        [Frame::Hello {
-            protocol: PROTOCOL,
-            cluster: CLUSTER,
-            ..
-        }]
-    ));
+    assert!(matches!(&said[..], [Frame::Hello { protocol: PROTOCOL, cluster: CLUSTER, .. }]));
 }
 
 #[test]
@@ -1051,17 +861,11 @@ fn before_the_peers_frontier_nothing_of_the_log_is_sent() {
     let mut session = greeted();
     session.handle_links(vec![node(CAROL)]);
     let said = said_by(&mut session);
-    let expected = matches!(
-        &said[..],
-        [Frame::Hello { .. }, Frame::Links(_), Frame::Frontier(_)]
-    );
+    let expected = matches!(&said[..], [Frame::Hello { .. }, Frame::Links(_), Frame::Frontier(_)]);
     assert!(expected, "{said:?}");
     session.handle_interval();
     assert!(matches!(said_by(&mut session)[..], [Frame::Digest(_)]));
-    assert_eq!(
-        session.handle_frame(Frame::Links(vec![node(CAROL)])),
-        Ok(Received::Noted)
-    );
+    assert_eq!(session.handle_frame(Frame::Links(vec![node(CAROL)])), Ok(Received::Noted));
     assert_eq!(said_by(&mut session), []);
     assert!(!session.is_quiet());
 }
@@ -1081,10 +885,7 @@ fn a_first_frame_that_is_no_hello_is_a_violation() {
 
 #[test]
 fn a_second_hello_is_a_violation() {
-    assert_eq!(
-        greeted().handle_frame(hello(PROTOCOL, CLUSTER)),
-        Err(Violation::Hello)
-    );
+    assert_eq!(greeted().handle_frame(hello(PROTOCOL, CLUSTER)), Err(Violation::Hello));
 }
 
 #[test]
@@ -1104,31 +905,17 @@ fn another_cluster_is_a_violation() {
 #[test]
 fn after_a_violation_the_session_has_greeted_nobody() {
     let mut session = session();
-    assert!(
-        session
-            .handle_frame(hello(PROTOCOL, ClusterId([8; 32])))
-            .is_err()
-    );
-    assert_eq!(
-        session.handle_frame(Frame::Digest([0; 32])),
-        Err(Violation::Hello)
-    );
+    assert!(session.handle_frame(hello(PROTOCOL, ClusterId([8; 32]))).is_err());
+    assert_eq!(session.handle_frame(Frame::Digest([0; 32])), Err(Violation::Hello));
 }
 
 #[test]
 fn a_range_that_the_store_no_longer_holds_is_passed_over() {
     let mut session = greeted();
-    assert_eq!(
-        session.handle_frame(Frame::Frontier(Vec::new())),
-        Ok(Received::Noted)
-    );
+    assert_eq!(session.handle_frame(Frame::Frontier(Vec::new())), Ok(Received::Noted));
     said_until_compare(&mut session);
-    let range = |n| Range {
-        author: node(CAROL),
-        segment: SegmentId([n; 16]),
-        from: Seq(0),
-        to: Seq(5),
-    };
+    let range =
+        |n| Range { author: node(CAROL), segment: SegmentId([n; 16]), from: Seq(0), to: Seq(5) };
     session.handle_compared(vec![range(1), range(2)], &HashSet::new(), Offset(0));
     assert_eq!(session.poll(), Some(Step::Fetch(range(1))));
     session.handle_fetched(None);
@@ -1141,15 +928,9 @@ fn an_interval_says_the_digest_though_the_frontier_is_due_too() {
     let mut session = greeted();
     said_by(&mut session);
     session.handle_interval();
-    assert_eq!(
-        session.handle_frame(Frame::Digest([0; 32])),
-        Ok(Received::Noted)
-    );
+    assert_eq!(session.handle_frame(Frame::Digest([0; 32])), Ok(Received::Noted));
     let said = said_by(&mut session);
-    assert!(
-        matches!(said[..], [Frame::Frontier(_), Frame::Digest(_)]),
-        "{said:?}"
-    );
+    assert!(matches!(said[..], [Frame::Frontier(_), Frame::Digest(_)]), "{said:?}");
 }
 
 #[test]
@@ -1164,20 +945,11 @@ fn what_a_stranger_says_of_seqs_does_no_harm() {
             segment: SegmentId([chance.below(200) as u8; 16]),
         };
         let heads = vec![(node(CAROL), vec![head(), head()])];
-        let frame = if chance.below(2) == 0 {
-            Frame::Ack(heads)
-        } else {
-            Frame::Frontier(heads)
-        };
+        let frame = if chance.below(2) == 0 { Frame::Ack(heads) } else { Frame::Frontier(heads) };
         assert_eq!(session.handle_frame(frame), Ok(Received::Noted));
         said_until_compare(&mut session);
     }
-    assert!(
-        session
-            .known
-            .values()
-            .all(|known| known.heads.len() <= BRANCHES)
-    );
+    assert!(session.known.values().all(|known| known.heads.len() <= BRANCHES));
 }
 
 fn said_until_compare(session: &mut Session) {
@@ -1218,11 +990,7 @@ fn healed(hosts: usize, disks: Disks, seed: u64) -> World {
             10 => {
                 let held = world.hosts[one].disk.0.len();
                 let restored = disks == Disks::Restored && world.chance.below(2) == 0;
-                let kept = if restored {
-                    world.chance.below(held)
-                } else {
-                    held
-                };
+                let kept = if restored { world.chance.below(held) } else { held };
                 world.restart(one, kept);
             }
             _ => {}

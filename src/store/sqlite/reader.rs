@@ -34,12 +34,7 @@ pub struct SqliteReader {
 impl SqliteReader {
     pub(super) fn new(path: &Path, owner: Owner, id: StoreId) -> Result<Self, StoreError> {
         let connection = open_read_only(path)?;
-        Ok(Self {
-            connection,
-            path: path.to_owned(),
-            owner,
-            id,
-        })
+        Ok(Self { connection, path: path.to_owned(), owner, id })
     }
 
     /// Opens a store for reading only, whoever owns it.
@@ -54,12 +49,7 @@ impl SqliteReader {
             return Err(OpenError::Missing(path.display().to_string()));
         };
         let connection = open_read_only(path)?;
-        Ok(Self {
-            connection,
-            path: path.to_owned(),
-            owner,
-            id,
-        })
+        Ok(Self { connection, path: path.to_owned(), owner, id })
     }
 
     /// The same reader, which from now on sees no commit that is not there yet.
@@ -81,9 +71,7 @@ impl SqliteReader {
         values: impl rusqlite::Params,
         max_bytes: usize,
     ) -> Result<Vec<Arrival>, StoreError> {
-        let mut query = self
-            .connection
-            .prepare_cached(&format!("{CHANGE} {condition}"))?;
+        let mut query = self.connection.prepare_cached(&format!("{CHANGE} {condition}"))?;
         let mut rows = query.query(values)?;
         let mut changes = Vec::new();
         let mut bytes = 0;
@@ -99,9 +87,8 @@ impl SqliteReader {
     }
 
     fn segment_row(&self, segment: SegmentId) -> Result<Option<i64>, StoreError> {
-        let mut query = self
-            .connection
-            .prepare_cached("SELECT id FROM segments WHERE name = ?1")?;
+        let mut query =
+            self.connection.prepare_cached("SELECT id FROM segments WHERE name = ?1")?;
         Ok(query.query_row([segment.0], |row| row.get(0)).optional()?)
     }
 }
@@ -179,14 +166,8 @@ impl Reader for SqliteReader {
         let mut frontier = Frontier::default();
         while let Some(row) = rows.next()? {
             let (segment, hash) = (SegmentId(row.get(1)?), ChangeHash(row.get(3)?));
-            frontier.insert(
-                NodeId(row.get(0)?),
-                Head {
-                    segment,
-                    next_seq: seq(row.get(2)?),
-                    hash,
-                },
-            );
+            frontier
+                .insert(NodeId(row.get(0)?), Head { segment, next_seq: seq(row.get(2)?), hash });
         }
         Ok(frontier)
     }
@@ -254,11 +235,7 @@ impl Reader for SqliteReader {
                 next_seq: first_seq.plus(u64::from(count)),
                 hash: ChangeHash(row.get(4)?),
             };
-            passed.push(Passed {
-                author: NodeId(row.get(0)?),
-                first_seq,
-                head,
-            });
+            passed.push(Passed { author: NodeId(row.get(0)?), first_seq, head });
             next = offset(row.get(5)?).plus(u64::from(count));
         }
         Ok((passed, next))
@@ -374,10 +351,7 @@ impl Reader for SqliteReader {
         let found = self.find(author, Seq(last))?;
         let is_parent =
             |a: &&Arrival| a.change.hash == parent.hash && a.change.next_seq() == parent.next_seq;
-        Ok(found
-            .iter()
-            .find(is_parent)
-            .map(|arrival| arrival.change.last_time))
+        Ok(found.iter().find(is_parent).map(|arrival| arrival.change.last_time))
     }
 
     fn segment_end(
@@ -386,12 +360,8 @@ impl Reader for SqliteReader {
         segment: SegmentId,
     ) -> Result<Option<Tip>, StoreError> {
         let condition = "WHERE s.name = ?1 AND a.node = ?2";
-        let mut query = self
-            .connection
-            .prepare_cached(&format!("{TIP} {condition}"))?;
-        let found = query
-            .query_row(params![segment.0, author.0], tip)
-            .optional()?;
+        let mut query = self.connection.prepare_cached(&format!("{TIP} {condition}"))?;
+        let found = query.query_row(params![segment.0, author.0], tip).optional()?;
         Ok(found.map(|(_, tip)| tip))
     }
 
@@ -407,10 +377,7 @@ impl Reader for SqliteReader {
              WHERE s.name = ?1 AND c.first_seq < ?2 ORDER BY c.first_seq DESC LIMIT 1",
         )?;
         let values = params![segment.0, column(next_seq.0), hash.0];
-        Ok(query
-            .query_row(values, |row| row.get(0))
-            .optional()?
-            .unwrap_or(false))
+        Ok(query.query_row(values, |row| row.get(0)).optional()?.unwrap_or(false))
     }
 
     fn key(&mut self, key: &str) -> Result<Option<KeyRecord>, StoreError> {
@@ -420,12 +387,7 @@ impl Reader for SqliteReader {
         let record = query.query_row([key], |row| {
             let count = row.get::<_, i64>(2)? as u64;
             let first_seq = seq(row.get(1)?);
-            Ok(KeyRecord {
-                key: key.to_owned(),
-                digest: row.get(0)?,
-                first_seq,
-                count,
-            })
+            Ok(KeyRecord { key: key.to_owned(), digest: row.get(0)?, first_seq, count })
         });
         Ok(record.optional()?)
     }

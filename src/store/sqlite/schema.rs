@@ -28,16 +28,9 @@ pub(super) fn check(path: &Path) -> Result<Option<(Owner, StoreId)>, OpenError> 
         return Err(OpenError::Foreign(path.display().to_string()));
     }
     if found > VERSION {
-        return Err(OpenError::Newer {
-            found,
-            known: VERSION,
-        });
+        return Err(OpenError::Newer { found, known: VERSION });
     }
-    if empty {
-        Ok(None)
-    } else {
-        Ok(Some(owner(&connection)?))
-    }
+    if empty { Ok(None) } else { Ok(Some(owner(&connection)?)) }
 }
 
 fn foreign(path: &Path, error: &rusqlite::Error) -> OpenError {
@@ -62,23 +55,12 @@ pub(super) fn configure(connection: &Connection) -> Result<(), OpenError> {
         connection
             .execute_batch(&format!("PRAGMA {pragma} = {value}"))
             .map_err(StoreError::from)?;
-        let found: String = connection
-            .pragma_query_value(None, pragma, text)
-            .map_err(StoreError::from)?;
+        let found: String =
+            connection.pragma_query_value(None, pragma, text).map_err(StoreError::from)?;
         let wanted = wanted.to_owned();
-        if found == wanted {
-            Ok(())
-        } else {
-            Err(OpenError::Pragma {
-                pragma,
-                found,
-                wanted,
-            })
-        }
+        if found == wanted { Ok(()) } else { Err(OpenError::Pragma { pragma, found, wanted }) }
     };
-    connection
-        .busy_timeout(std::time::Duration::from_secs(5))
-        .map_err(StoreError::from)?;
+    connection.busy_timeout(std::time::Duration::from_secs(5)).map_err(StoreError::from)?;
     if is_empty(connection)? {
         set("page_size", "4096", "4096")?;
     }
@@ -127,8 +109,5 @@ pub(super) fn owner(connection: &Connection) -> Result<(Owner, StoreId), StoreEr
     }
     let node = NodeId(setting(connection, "node")?);
     let cluster = ClusterId(setting(connection, "cluster")?);
-    Ok((
-        Owner { node, cluster },
-        StoreId(setting(connection, "store")?),
-    ))
+    Ok((Owner { node, cluster }, StoreId(setting(connection, "store")?)))
 }

@@ -6,24 +6,16 @@ fn draft() -> impl Strategy<Value = Draft> {
     let attributes = proptest::collection::btree_map("[a-z]{1,8}", ".{0,20}", 0..5);
     let content_type = prop_oneof![Just(JSON), Just(TEXT), Just("image/png")];
     let data = proptest::collection::vec(any::<u8>(), 0..200);
-    (
-        "[a-z.]{1,9}",
-        "[a-z/ ]{1,30}",
-        "[a-z.]{1,20}",
-        attributes,
-        content_type,
-        data,
+    ("[a-z.]{1,9}", "[a-z/ ]{1,30}", "[a-z.]{1,20}", attributes, content_type, data).prop_map(
+        |(tenant, topic, kind, attributes, content_type, data)| Draft {
+            tenant: Tenant::parse(&tenant).unwrap(),
+            topic: Topic::parse(&topic).unwrap(),
+            kind: Kind::parse(&kind).unwrap(),
+            attributes,
+            content_type: content_type.into(),
+            data: data.into(),
+        },
     )
-        .prop_map(
-            |(tenant, topic, kind, attributes, content_type, data)| Draft {
-                tenant: Tenant::parse(&tenant).unwrap(),
-                topic: Topic::parse(&topic).unwrap(),
-                kind: Kind::parse(&kind).unwrap(),
-                attributes,
-                content_type: content_type.into(),
-                data: data.into(),
-            },
-        )
 }
 
 proptest! {
@@ -56,10 +48,7 @@ proptest! {
 
 #[test]
 fn trailing_bytes_are_refused() {
-    let mut bytes = Draft::text("t", "k", "x")
-        .unwrap()
-        .encode(Time::default())
-        .to_vec();
+    let mut bytes = Draft::text("t", "k", "x").unwrap().encode(Time::default()).to_vec();
     bytes.push(0);
     assert!(View::check(&bytes).is_err());
 }
@@ -81,22 +70,8 @@ fn a_spelled_out_default_is_refused() {
     let mut e = Encoder::new(&mut out);
     e.map(6).unwrap().u8(0).unwrap().u64(0).unwrap();
     e.u8(1).unwrap().str("default").unwrap();
-    e.u8(2)
-        .unwrap()
-        .str("t")
-        .unwrap()
-        .u8(3)
-        .unwrap()
-        .str("k")
-        .unwrap();
-    e.u8(5)
-        .unwrap()
-        .str(TEXT)
-        .unwrap()
-        .u8(6)
-        .unwrap()
-        .bytes(&draft.data)
-        .unwrap();
+    e.u8(2).unwrap().str("t").unwrap().u8(3).unwrap().str("k").unwrap();
+    e.u8(5).unwrap().str(TEXT).unwrap().u8(6).unwrap().bytes(&draft.data).unwrap();
     assert!(View::read(&out).is_ok());
     assert!(View::check(&out).is_err());
 }

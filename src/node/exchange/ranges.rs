@@ -1,0 +1,142 @@
+//! What an exchange reads of the store: what a peer lacks, and the runs that carry it there.
+
+use std::collections::HashSet;
+
+use crate::core::change::{Change, Damaged, Place, SignedRun};
+use crate::core::frame::{Heads, RUN_CHANGES};
+use crate::core::frontier::{self, Head, Range};
+use crate::core::log::Arrival;
+use crate::core::merge::Direction;
+use crate::store::{Reader, StoreError};
+use crate::words::{NodeId, Offset, Seq};
+
+/// About how many bytes of changes go into a frame.
+const RUN_BYTES: usize = 1 << 20;
+
+/// What a comparison with a peer's frontier found.
+#[derive(Default)]
+pub(super) struct Comparison {
+    /// What the peer lacks.
+    pub(super) missing: Vec<Range>,
+    /// The authors of whom it has heads that lead to nothing held here.
+    pub(super) ahead: HashSet<NodeId>,
+    /// The offset up to which that is said.
+    pub(super) watermark: Offset,
+}
+
+/// Compares a peer's frontier with the store.
+pub(super) fn compare(reader: &mut dyn Reader, theirs: &Heads) -> Result<Comparison, StoreError> {
+    let watermark = reader.watermark()?;
+    let mut found = Comparison { watermark, ..Comparison::default() };
+    for (author, own) in reader.frontier()?.iter() {
+        let said = theirs.iter().find(|(node, _)| node == author);
+        let said = said.map_or(&[][..], |(_, heads)| heads.as_slice());
+        if said != own && !compare_open_segment(reader, *author, (own, said), &mut found)? {
+            compare_author(reader, *author, said, &mut found)?;
+        }
+    }
+    Ok(found)
+}
+
+/// The usual case: both have one head, in the segment that is still written. Returns whether it is.
+fn compare_open_segment(
+    reader: &mut dyn Reader,
+    author: NodeId,
+    (own, said): (&[Head], &[Head]),
+    found: &mut Comparison,
+) -> Result<bool, StoreError> {
+    let ([own], [there]) = (own, said) else {
+        return Ok(false);
+    };
+    let segment = own.segment;
+    if segment != there.segment {
+        return Ok(false);
+    }
+    if there.next_seq > own.next_seq {
+        return Ok(true); // the peer is further, and sends
+    }
+    let known = reader.ends_with(segment, there.next_seq, there.hash)?;
+    if known {
+        found.missing.push(Range { author, segment, from: there.next_seq, to: own.next_seq });
+    }
+    Ok(known)
+}
+
+fn compare_author(
+    reader: &mut dyn Reader,
+    author: NodeId,
+    said: &[Head],
+    found: &mut Comparison,
+) -> Result<(), StoreError> {
+    let extents = reader.extents(author)?;
+    let mut known = Vec::new();
+    for head in said {
+        let leads_here = frontier::is_further(&extents, head)
+            || reader.ends_with(head.segment, head.next_seq, head.hash)?;
+        if leads_here {
+            known.push(*head);
+        } else {
+            found.ahead.insert(author);
+        }
+    }
+    found.missing.extend(frontier::missing(author, &extents, &known));
+    Ok(())
+}
+
+pub(super) fn holds(reader: &mut dyn Reader, heads: &[Head]) -> Result<bool, StoreError> {
+    for head in heads {
+        if !reader.ends_with(head.segment, head.next_seq, head.hash)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Reads changes from the start of a range into a run that ends in a signed change.
+pub(super) fn fetch(
+    reader: &mut dyn Reader,
+    range: Range,
+) -> Result<Option<SignedRun>, StoreError> {
+    let mut arrivals: Vec<Arrival> = Vec::new();
+    let mut from = range.from;
+    loop {
+        let more = reader.of_segment(range.segment, from, Direction::Forward, RUN_BYTES)?;
+        let Some(end) = more.last() else { break };
+        from = end.change.next_seq();
+        arrivals.extend(more);
+        if signed_prefix(&arrivals, range.to) > 0 || arrivals.len() >= RUN_CHANGES {
+            break;
+        }
+    }
+    arrivals.truncate(signed_prefix(&arrivals, range.to).min(RUN_CHANGES));
+    run_of(arrivals.into_iter().map(|arrival| arrival.change).collect())
+}
+
+/// How many of the changes are sent: up to the end of the range, and on to a signed one.
+fn signed_prefix(arrivals: &[Arrival], to: Seq) -> usize {
+    let signed = |at: &usize| arrivals[*at].change.signature.is_some();
+    let inside = arrivals.iter().take_while(|arrival| arrival.change.first_seq < to).count();
+    let last_inside = (0..inside).rev().find(signed);
+    let at = last_inside.or_else(|| (inside..arrivals.len()).find(signed));
+    at.map_or(0, |at| at + 1)
+}
+
+fn run_of(changes: Vec<Change>) -> Result<Option<SignedRun>, StoreError> {
+    let (Some(first), Some(signature)) =
+        (changes.first(), changes.last().and_then(|c| c.signature))
+    else {
+        return Ok(None);
+    };
+    let damaged = |e: Damaged| StoreError::Damaged(e.to_string());
+    let place = Place {
+        author: first.author,
+        segment: first.segment,
+        segment_seq: first.segment_seq,
+        index: first.index,
+        first_seq: first.first_seq,
+        link: first.link().map_err(damaged)?,
+    };
+    let entries = |change: &Change| Ok(change.chunk().map_err(damaged)?.shared_entries());
+    let changes = changes.iter().map(entries).collect::<Result<_, StoreError>>()?;
+    Ok(Some(SignedRun { place, changes, signature }))
+}
