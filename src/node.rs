@@ -243,7 +243,7 @@ impl Node {
             Some(address) => {
                 let admitted = Admitted::default();
                 config.peers.iter().for_each(|peer| admitted.insert(peer.node));
-                Some(Endpoint::bind(address, opened.identity.clone(), admitted)?)
+                Some(Endpoint::bind(address, opened.identity.clone(), admitted).await?)
             }
             None => None,
         };

@@ -1,5 +1,6 @@
 //! The endpoint: one UDP socket on which a node listens and dials.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,9 @@ pub const HANDSHAKE: Duration = Duration::from_secs(5);
 const IDLE: Duration = Duration::from_secs(30);
 /// How often a silent connection says that it lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// How often an address that is taken is tried again, and how long lies between two tries.
+const BIND_TRIES: u32 = 30;
+const BIND_PAUSE: Duration = Duration::from_millis(100);
 /// How many streams of each sort a peer may open.
 const STREAMS: u32 = 16;
 /// How many bytes a peer may send on one stream before they are read.
@@ -97,9 +101,12 @@ pub struct Incoming {
 impl Endpoint {
     /// Binds an address for a node that admits these others. Needs a tokio runtime.
     ///
+    /// A node that was just closed in this process keeps its socket until its last connections have
+    /// drained, so an address that is taken is tried again for a while.
+    ///
     /// # Errors
     /// See [`BindError`].
-    pub fn bind(
+    pub async fn bind(
         address: SocketAddr,
         identity: Identity,
         admitted: Admitted,
@@ -109,9 +116,17 @@ impl Endpoint {
         let crypto = crypto.map_err(|error| TlsError::from(no_suite(&error)))?;
         let mut server = quinn::ServerConfig::with_crypto(Arc::new(crypto));
         server.transport_config(transport.clone()).migration(false).max_incoming(HALF_OPEN);
-        let endpoint = quinn::Endpoint::server(server, address)
-            .map_err(|error| BindError::Address { address, error })?;
-        Ok(Self { endpoint, identity, transport })
+        let mut tries = BIND_TRIES;
+        loop {
+            match quinn::Endpoint::server(server.clone(), address) {
+                Ok(endpoint) => return Ok(Self { endpoint, identity, transport }),
+                Err(error) if error.kind() == ErrorKind::AddrInUse && tries > 0 => {
+                    tries -= 1;
+                    tokio::time::sleep(BIND_PAUSE).await;
+                }
+                Err(error) => return Err(BindError::Address { address, error }),
+            }
+        }
     }
 
     /// Where this node listens.
