@@ -206,8 +206,10 @@ struct Exchange {
     frames_out: mpsc::Sender<Frame>,
     runs: mpsc::Sender<Box<SignedRun>>,
     trouble: mpsc::Receiver<Ended>,
-    /// The heads of this node that the peer named first, until all of them are held here.
+    /// The heads of this node that the peer named first.
     own_heads: Option<Vec<Head>>,
+    /// Whether all of them are held here.
+    own_settled: bool,
     /// They end with the exchange.
     _tasks: [AbortOnDropHandle<()>; 4],
 }
@@ -243,6 +245,7 @@ impl Exchange {
             runs,
             trouble,
             own_heads: None,
+            own_settled: false,
             _tasks: tasks,
         }
     }
@@ -366,20 +369,16 @@ impl Exchange {
 
     /// Looks whether all that the peer holds of this node is held here by now.
     async fn settle_own(&mut self) -> Result<(), Ended> {
+        if self.own_settled {
+            return Ok(());
+        }
         let Some(heads) = self.own_heads.clone() else {
             return Ok(());
         };
-        let settled =
-            heads.is_empty() || self.context.reading.run(move |r| holds(r, &heads)).await?;
-        if settled && !self.own_heads.as_ref().is_none_or(Vec::is_empty) {
-            self.own_heads = Some(Vec::new());
-        }
+        let settled = self.context.reading.run(move |reader| holds(reader, &heads)).await?;
         if settled {
-            let roster = &self.context.roster;
-            let noted = roster.peers().get(&self.peer).is_some_and(|entry| entry.own_settled);
-            if !noted {
-                roster.update(self.peer, |entry| entry.own_settled = true);
-            }
+            self.own_settled = true;
+            self.context.roster.update(self.peer, |entry| entry.own_settled = true);
         }
         Ok(())
     }
