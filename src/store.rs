@@ -263,7 +263,15 @@ pub trait Reader: Send {
     -> Result<Option<ChangeHash>, StoreError>;
 
     /// The last time of an author's change that is this parent.
-    fn parent_time(&mut self, author: NodeId, parent: &Parent) -> Result<Option<Time>, StoreError>;
+    fn parent_time(&mut self, author: NodeId, parent: &Parent) -> Result<Option<Time>, StoreError> {
+        let Some(last) = parent.next_seq.0.checked_sub(1) else {
+            return Ok(None);
+        };
+        let found = self.find(author, Seq(last))?;
+        let is_parent =
+            |a: &&Arrival| a.change.hash == parent.hash && a.change.next_seq() == parent.next_seq;
+        Ok(found.iter().find(is_parent).map(|arrival| arrival.change.last_time))
+    }
 
     /// The end of what is held of an author's segment, whether or not it is the end of a branch.
     fn segment_end(

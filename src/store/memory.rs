@@ -318,16 +318,6 @@ impl Reader for MemoryStore {
         Ok(arrival.filter(|a| a.change.first_seq == seq).map(|a| a.change.hash))
     }
 
-    fn parent_time(&mut self, author: NodeId, parent: &Parent) -> Result<Option<Time>, StoreError> {
-        let Some(last) = parent.next_seq.0.checked_sub(1) else {
-            return Ok(None);
-        };
-        let found = self.find(author, Seq(last))?;
-        let is_parent =
-            |a: &&Arrival| a.change.hash == parent.hash && a.change.next_seq() == parent.next_seq;
-        Ok(found.iter().find(is_parent).map(|arrival| arrival.change.last_time))
-    }
-
     fn segment_end(
         &mut self,
         author: NodeId,

@@ -13,7 +13,7 @@ use crate::core::change::Change;
 use crate::core::frontier::{Extent, Frontier, Head};
 use crate::core::log::{Arrival, Tip};
 use crate::core::merge::Direction;
-use crate::core::segment::{Opening, Parent};
+use crate::core::segment::Opening;
 use crate::core::session::Passed;
 use crate::words::{ChangeHash, NodeId, Offset, SegmentId, Seq, Signature, Time};
 
@@ -342,16 +342,6 @@ impl Reader for SqliteReader {
         )?;
         let hash = query.query_row(params![segment.0, column(seq.0)], |row| row.get(0));
         Ok(hash.optional()?.map(ChangeHash))
-    }
-
-    fn parent_time(&mut self, author: NodeId, parent: &Parent) -> Result<Option<Time>, StoreError> {
-        let Some(last) = parent.next_seq.0.checked_sub(1) else {
-            return Ok(None);
-        };
-        let found = self.find(author, Seq(last))?;
-        let is_parent =
-            |a: &&Arrival| a.change.hash == parent.hash && a.change.next_seq() == parent.next_seq;
-        Ok(found.iter().find(is_parent).map(|arrival| arrival.change.last_time))
     }
 
     fn segment_end(
