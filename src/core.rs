@@ -12,5 +12,6 @@ pub mod frontier;
 pub mod log;
 pub mod merge;
 pub mod pending;
+pub mod recording;
 pub mod segment;
 pub mod session;

@@ -8,6 +8,7 @@ use crate::core::change::Change;
 use crate::core::frontier::{Extent, Frontier};
 use crate::core::log::{Arrival, Tip};
 use crate::core::merge::Direction;
+use crate::core::recording::Recording;
 use crate::core::segment::Parent;
 use crate::core::session::Passed;
 use crate::words::{ChangeHash, ClusterId, EmitNumber, NodeId, Offset, SegmentId, Seq, Time};
@@ -15,6 +16,7 @@ use crate::words::{ChangeHash, ClusterId, EmitNumber, NodeId, Offset, SegmentId,
 pub mod baseline;
 pub mod memory;
 pub mod pool;
+pub mod ranges;
 pub mod sqlite;
 
 #[cfg(test)]
@@ -55,6 +57,19 @@ pub struct EmitMark {
     pub dropped: u64,
     /// How many gaps were written.
     pub gaps: u64,
+}
+
+impl EmitMark {
+    /// Where the recorder stands once this is recorded.
+    pub fn after(self, recording: &Recording) -> Self {
+        Self {
+            next: recording.next,
+            reserved: self.reserved,
+            recorded: self.recorded + recording.recorded,
+            dropped: self.dropped + recording.dropped,
+            gaps: self.gaps + recording.gaps,
+        }
+    }
 }
 
 /// What an idempotency key stands for: the entries that its first use appended.

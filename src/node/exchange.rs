@@ -30,12 +30,9 @@ use crate::core::log::Applied;
 use crate::core::session::{Parties, Received, Session, Step, Violation};
 use crate::net::endpoint::{ConnectError, Connected, HANDSHAKE};
 use crate::net::link::{LinkError, Receiver, Sender};
+use crate::store::ranges::{compare, fetch, holds};
 use crate::store::{Reader, StoreError};
 use crate::words::{ClusterId, NodeId, Time};
-
-mod ranges;
-
-use ranges::{compare, fetch, holds};
 
 /// How many received frames may wait to be handled.
 const FRAMES_IN: usize = 16; // full: nothing more is read from the link

@@ -19,9 +19,10 @@ use tokio::sync::broadcast::{self, Receiver};
 
 use super::config::Delivery;
 use super::directory::EmitCounter;
-use super::writer::{AppendError, Recording, Writer};
+use super::writer::{AppendError, Writer};
+use crate::core::recording::Tally;
 use crate::words::limits::{CHANGE_BYTES, EMIT_PAYLOAD_BYTES};
-use crate::words::{Draft, DraftError, EmitNumber, Gap, GapReason, Kind};
+use crate::words::{Draft, DraftError, EmitNumber, GapReason, Kind};
 
 /// How many events the recorder appends at once.
 const RECORDED_AT_ONCE: usize = 4_096;
@@ -196,10 +197,7 @@ pub struct Recorder {
     channel: Receiver<Emitted>,
     writer: Writer,
     emitter: Arc<Emitter>,
-    /// All numbers below are on disk, or in the recording that is being made.
-    expected: EmitNumber,
-    recording: Recording,
-    bytes: usize,
+    tally: Tally,
 }
 
 impl Recorder {
@@ -210,8 +208,7 @@ impl Recorder {
         emitter: Arc<Emitter>,
         expected: EmitNumber,
     ) -> Self {
-        let recording = Recording { next: expected, ..Recording::default() };
-        Self { channel, writer, emitter, expected, recording, bytes: 0 }
+        Self { channel, writer, emitter, tally: Tally::new(expected) }
     }
 
     /// Writes what a crash of the last lifetime took: all numbers up to `to` may be lost.
@@ -219,7 +216,7 @@ impl Recorder {
     /// # Errors
     /// The writer is poisoned or closed.
     pub async fn mark_crash(&mut self, to: EmitNumber) -> Result<(), AppendError> {
-        self.skip_to(to, GapReason::Crash);
+        self.tally.skip_to(to, GapReason::Crash);
         self.write().await
     }
 
@@ -245,14 +242,14 @@ impl Recorder {
     /// The channel is closed; what it still holds is written while there is time.
     async fn drain(&mut self, deadline: Instant) -> Result<(), AppendError> {
         let end = self.emitter.emitted();
-        while self.expected < end && Instant::now() < deadline {
+        while self.tally.expected() < end && Instant::now() < deadline {
             self.hear_all();
-            if self.recording.drafts.is_empty() {
+            if self.tally.is_empty() {
                 break;
             }
             self.write().await?;
         }
-        self.skip_to(end, GapReason::Shutdown);
+        self.tally.skip_to(end, GapReason::Shutdown);
         self.write().await
     }
 
@@ -262,51 +259,28 @@ impl Recorder {
     /// so a loss is stated even if no numbered event follows it.
     fn hear_all(&mut self) {
         let mut sent = None;
-        while self.recording.drafts.len() < RECORDED_AT_ONCE && self.bytes < CHANGE_BYTES {
+        while self.tally.len() < RECORDED_AT_ONCE && self.tally.bytes() < CHANGE_BYTES {
             match self.channel.try_recv() {
                 Ok(emitted) => self.hear(emitted),
                 Err(TryRecvError::Lagged(_)) => {}
                 Err(TryRecvError::Empty | TryRecvError::Closed) => match sent {
                     None => sent = Some(self.emitter.emitted()),
-                    Some(sent) => return self.skip_to(sent, GapReason::Lag),
+                    Some(sent) => return self.tally.skip_to(sent, GapReason::Lag),
                 },
             }
         }
     }
 
     fn hear(&mut self, emitted: Emitted) {
-        let Some(number) = emitted.number else { return };
-        self.skip_to(number, GapReason::Lag);
-        self.bytes += emitted.event.size();
-        self.recording.drafts.push(Arc::unwrap_or_clone(emitted.event));
-        self.recording.recorded += 1;
-        self.expected = number.plus(1);
-    }
-
-    /// States that the numbers from the expected one up to `to` are not recorded. Losses without
-    /// an event between them are one gap, since a gap is only made when the next event is there.
-    fn skip_to(&mut self, to: EmitNumber, reason: GapReason) {
-        if to <= self.expected {
-            return;
+        if let Some(number) = emitted.number {
+            self.tally.hear(number, emitted.event);
         }
-        let gap = Gap::new(self.expected, EmitNumber(to.0 - 1), reason);
-        match gap.draft() {
-            Ok(draft) => self.recording.drafts.push(draft),
-            Err(error) => unreachable!("constant names parse: {error}"),
-        }
-        self.recording.dropped += gap.count;
-        self.recording.gaps += 1;
-        self.expected = to;
     }
 
     async fn write(&mut self) -> Result<(), AppendError> {
-        let next = Recording { next: self.expected, ..Recording::default() };
-        let mut recording = std::mem::replace(&mut self.recording, next);
-        recording.next = self.expected;
-        self.bytes = 0;
-        if recording.drafts.is_empty() {
+        let Some(recording) = self.tally.take() else {
             return Ok(());
-        }
+        };
         let mark = self.writer.record(recording).await?;
         self.emitter.reserve_to(mark.reserved);
         Ok(())

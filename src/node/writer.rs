@@ -15,6 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 use crate::core::change::Change;
 use crate::core::log::{Applied, Arrival, Log};
+use crate::core::recording::Recording;
 use crate::store::{Batch, EmitMark, KeyRecord, Reader, Resume, Store, StoreError};
 use crate::words::limits::CHANGE_ENTRIES;
 use crate::words::{ChangeHash, Draft, DraftError, EmitNumber, EntryId, Offset, Seq};
@@ -76,21 +77,6 @@ pub struct IdempotencyKey {
     pub key: String,
     /// SHA-256 of the drafts.
     pub digest: [u8; 32],
-}
-
-/// What the recorder heard since its last call, in order: events, and gaps ahead of them.
-#[derive(Debug, Default)]
-pub struct Recording {
-    /// What is appended.
-    pub drafts: Vec<Draft>,
-    /// All emit numbers below are accounted for with it.
-    pub next: EmitNumber,
-    /// How many of the drafts are events.
-    pub recorded: u64,
-    /// How many events the gaps among the drafts state.
-    pub dropped: u64,
-    /// How many of the drafts are gaps.
-    pub gaps: u64,
 }
 
 /// The end of the block of emit numbers that a lifetime reserves at its start.
@@ -479,10 +465,7 @@ impl State {
         let mut mark = self.emits;
         for (slot, _) in &group.appends {
             if let Slot::Record(recording, _) = slot {
-                mark.next = recording.next;
-                mark.recorded += recording.recorded;
-                mark.dropped += recording.dropped;
-                mark.gaps += recording.gaps;
+                mark = mark.after(recording);
             }
         }
         if group.close.is_some() {

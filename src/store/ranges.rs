@@ -1,13 +1,13 @@
-//! What an exchange reads of the store: what a peer lacks, and the runs that carry it there.
+//! What a session reads of a store: what a peer lacks, and the runs that carry it there.
 
 use std::collections::HashSet;
 
+use super::{Reader, StoreError};
 use crate::core::change::{Change, Damaged, Place, SignedRun};
 use crate::core::frame::{Heads, RUN_CHANGES};
 use crate::core::frontier::{self, Head, Range};
 use crate::core::log::Arrival;
 use crate::core::merge::Direction;
-use crate::store::{Reader, StoreError};
 use crate::words::{NodeId, Offset, Seq};
 
 /// About how many bytes of changes go into a frame.
@@ -15,17 +15,20 @@ const RUN_BYTES: usize = 1 << 20;
 
 /// What a comparison with a peer's frontier found.
 #[derive(Default)]
-pub(super) struct Comparison {
+pub struct Comparison {
     /// What the peer lacks.
-    pub(super) missing: Vec<Range>,
+    pub missing: Vec<Range>,
     /// The authors of whom it has heads that lead to nothing held here.
-    pub(super) ahead: HashSet<NodeId>,
+    pub ahead: HashSet<NodeId>,
     /// The offset up to which that is said.
-    pub(super) watermark: Offset,
+    pub watermark: Offset,
 }
 
 /// Compares a peer's frontier with the store.
-pub(super) fn compare(reader: &mut dyn Reader, theirs: &Heads) -> Result<Comparison, StoreError> {
+///
+/// # Errors
+/// The store can't be read.
+pub fn compare(reader: &mut dyn Reader, theirs: &Heads) -> Result<Comparison, StoreError> {
     let watermark = reader.watermark()?;
     let mut found = Comparison { watermark, ..Comparison::default() };
     for (author, own) in reader.frontier()?.iter() {
@@ -83,7 +86,11 @@ fn compare_author(
     Ok(())
 }
 
-pub(super) fn holds(reader: &mut dyn Reader, heads: &[Head]) -> Result<bool, StoreError> {
+/// Whether all that these heads stand for is held.
+///
+/// # Errors
+/// The store can't be read.
+pub fn holds(reader: &mut dyn Reader, heads: &[Head]) -> Result<bool, StoreError> {
     for head in heads {
         if !reader.ends_with(head.segment, head.next_seq, head.hash)? {
             return Ok(false);
@@ -92,11 +99,12 @@ pub(super) fn holds(reader: &mut dyn Reader, heads: &[Head]) -> Result<bool, Sto
     Ok(true)
 }
 
-/// Reads changes from the start of a range into a run that ends in a signed change.
-pub(super) fn fetch(
-    reader: &mut dyn Reader,
-    range: Range,
-) -> Result<Option<SignedRun>, StoreError> {
+/// Reads changes from the start of a range into a run that ends in a signed change. None: the store
+/// doesn't hold the range.
+///
+/// # Errors
+/// The store can't be read.
+pub fn fetch(reader: &mut dyn Reader, range: Range) -> Result<Option<SignedRun>, StoreError> {
     let mut arrivals: Vec<Arrival> = Vec::new();
     let mut from = range.from;
     loop {
