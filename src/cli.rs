@@ -17,6 +17,7 @@ mod explain;
 mod export;
 mod failure;
 mod filters;
+mod forks;
 mod gaps;
 mod get;
 mod init;
@@ -78,6 +79,7 @@ enum Command {
     Query(query::Query),
     Get(get::Get),
     Gaps(gaps::Gaps),
+    Forks(forks::Forks),
     Status(status::Status),
     Nodes(nodes::Nodes),
     Verify(verify::Verify),
@@ -113,6 +115,7 @@ impl Cli {
             Command::Query(command) => command.run(&global),
             Command::Get(command) => command.run(&global),
             Command::Gaps(command) => command.run(&global),
+            Command::Forks(command) => command.run(&global),
             Command::Status(command) => command.run(&global),
             Command::Nodes(command) => command.run(&global),
             Command::Verify(command) => command.run(&global),

@@ -6,7 +6,10 @@
 
 pub mod change;
 pub mod clock;
+#[cfg(test)]
+mod disk;
 pub mod document;
+pub mod forks;
 pub mod frame;
 pub mod frontier;
 pub mod log;

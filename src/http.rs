@@ -137,6 +137,7 @@ fn router(node: Node, hosts: Hosts) -> Router {
         .route("/v1/entries", get(entries::list).post(append::append))
         .route("/v1/entries/{author}/{seq}", get(entries::one))
         .route("/v1/gaps", get(entries::gaps))
+        .route("/v1/forks", get(status::forks))
         .route("/v1/emit", post(emit::emit))
         .route("/v1/stream", get(stream::open))
         .route("/v1/status", get(status::status))

@@ -28,6 +28,8 @@ pub mod exchange;
 pub mod export;
 pub mod filter;
 pub mod follow;
+pub mod forked;
+pub mod forks;
 pub mod measure;
 pub mod metrics;
 pub mod network;
@@ -46,6 +48,7 @@ pub use directory::{Addresses, DataDirectory, DirectoryError};
 pub use export::ExportError;
 pub use filter::{Filter, Gaps};
 pub use follow::{Follow, Followed, From};
+pub use forks::ForkReport;
 pub use offline::OfflineLog;
 pub use query::{Page, Query, QueryError};
 pub use recorder::{EmitError, Heard, Listener};
@@ -451,6 +454,14 @@ impl Node {
     /// The store can't be read.
     pub async fn get(&self, id: EntryId) -> Result<Vec<Entry>, QueryError> {
         self.read(move |reader| query::find(reader, id)).await.map_err(QueryError::from)
+    }
+
+    /// Where authors have signed two histories.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    pub async fn forks(&self) -> Result<Vec<ForkReport>, StoreError> {
+        self.read(forks::list).await
     }
 
     /// Runs a reading of the store on a thread that may block.

@@ -5,13 +5,13 @@
 //! layer is synchronous and never sees tokio; it decides nothing about the log.
 
 use crate::core::change::Change;
-use crate::core::frontier::{Extent, Frontier};
-use crate::core::log::{Arrival, Tip};
+use crate::core::frontier::{Extent, Frontier, Head};
+use crate::core::log::{Arrival, Past, Tip};
 use crate::core::merge::Direction;
 use crate::core::recording::Recording;
-use crate::core::segment::Parent;
+use crate::core::segment::Strand;
 use crate::core::session::Passed;
-use crate::words::{ChangeHash, ClusterId, EmitNumber, NodeId, Offset, SegmentId, Seq, Time};
+use crate::words::{ClusterId, EmitNumber, NodeId, Offset, Seq, Time};
 
 pub mod baseline;
 pub mod memory;
@@ -109,13 +109,13 @@ pub struct Resume {
     pub id: StoreId,
 }
 
-/// A segment as a run of entries for merging: what it holds, without what is in it.
+/// A strand as a run of entries for merging: what it holds, without what is in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
     /// Who wrote it.
     pub author: NodeId,
-    /// The segment.
-    pub segment: SegmentId,
+    /// The strand.
+    pub strand: Strand,
     /// The seq of its first entry.
     pub first_seq: Seq,
     /// The seq after its last entry held.
@@ -156,6 +156,14 @@ pub enum OpenError {
         /// The version found.
         found: i64,
         /// The newest version known.
+        known: i64,
+    },
+    /// An older towline wrote the file, and it was opened for reading only.
+    #[error("the store has version {found}, and this towline reads {known}: start its node once")]
+    Older {
+        /// The version found.
+        found: i64,
+        /// The version that is read.
         known: i64,
     },
     /// The store belongs to another node or cluster.
@@ -215,8 +223,9 @@ pub type Opener = Box<dyn Fn() -> Result<Box<dyn Reader>, StoreError> + Send + S
 
 /// The reading half of a store: it sees whole commits only. No call reads more than it is told to.
 ///
-/// Every change that is handed out has been checked against its hash.
-pub trait Reader: Send {
+/// Every change that is handed out has been checked against its hash. A reader also answers what the
+/// log asks of its past.
+pub trait Reader: Past<Error = StoreError> + Send {
     /// The store's name.
     fn id(&self) -> StoreId;
 
@@ -235,10 +244,10 @@ pub trait Reader: Send {
     /// Where the recorder stands.
     fn emits(&mut self) -> Result<EmitMark, StoreError>;
 
-    /// The segments of an author, in order of their first seq.
+    /// The strands of an author, in order of their first seq.
     fn extents(&mut self, author: NodeId) -> Result<Vec<Extent>, StoreError>;
 
-    /// All segments, or those of one author, without what is in them.
+    /// All strands, or those of one author, without what is in them.
     fn spans(&mut self, author: Option<NodeId>) -> Result<Vec<Span>, StoreError>;
 
     /// At most `limit` changes that end above `from`, in order of arrival, without their bytes;
@@ -255,84 +264,44 @@ pub trait Reader: Send {
         max_bytes: usize,
     ) -> Result<Vec<Arrival>, StoreError>;
 
-    /// Changes of one segment in order of seq: forward from the one that holds `from`, or backward
+    /// Changes of one strand in order of seq: forward from the one that holds `from`, or backward
     /// from the one that holds the entry before `from`. At least one if there is one, and at most
     /// about `max_bytes`.
-    fn of_segment(
+    fn of_strand(
         &mut self,
-        segment: SegmentId,
+        strand: Strand,
         from: Seq,
         direction: Direction,
         max_bytes: usize,
     ) -> Result<Vec<Arrival>, StoreError>;
 
-    /// The first seq of the change of a segment in which the first entry at or after `time` lies,
-    /// or the segment's end.
-    fn seek_time(&mut self, segment: SegmentId, time: Time) -> Result<Seq, StoreError>;
+    /// The first seq of the change of a strand in which the first entry at or after `time` lies, or
+    /// the strand's end.
+    fn seek_time(&mut self, strand: Strand, time: Time) -> Result<Seq, StoreError>;
 
     /// The changes that hold an author's entry: one, or one for each branch that has this seq.
     fn find(&mut self, author: NodeId, seq: Seq) -> Result<Vec<Arrival>, StoreError>;
 
-    /// The hash of the change that begins at `seq` in a segment.
-    fn change_at(&mut self, segment: SegmentId, seq: Seq)
-    -> Result<Option<ChangeHash>, StoreError>;
+    /// The strand on which a change ends at this head, if it is held.
+    fn locate(&mut self, head: &Head) -> Result<Option<Strand>, StoreError>;
 
-    /// The last time of an author's change that is this parent.
-    fn parent_time(&mut self, author: NodeId, parent: &Parent) -> Result<Option<Time>, StoreError> {
-        let Some(last) = parent.next_seq.0.checked_sub(1) else {
-            return Ok(None);
-        };
-        let found = self.find(author, Seq(last))?;
-        let is_parent =
-            |a: &&Arrival| a.change.hash == parent.hash && a.change.next_seq() == parent.next_seq;
-        Ok(found.iter().find(is_parent).map(|arrival| arrival.change.last_time))
-    }
+    /// The authors that ever had two heads at a time: only they can have two entries of one seq.
+    fn branched(&mut self) -> Result<Vec<NodeId>, StoreError>;
 
-    /// The end of what is held of an author's segment, whether or not it is the end of a branch.
-    fn segment_end(
+    /// Of a branched author, the seqs that the strands with an entry in `from..to` hold: first and
+    /// next, in order of the first. None of any other author.
+    fn strands_around(
         &mut self,
         author: NodeId,
-        segment: SegmentId,
-    ) -> Result<Option<Tip>, StoreError>;
-
-    /// Whether a change that ends at `next_seq` of a segment has this hash.
-    fn ends_with(
-        &mut self,
-        segment: SegmentId,
-        next_seq: Seq,
-        hash: ChangeHash,
-    ) -> Result<bool, StoreError>;
+        from: Seq,
+        to: Seq,
+    ) -> Result<Vec<(Seq, Seq)>, StoreError>;
 
     /// What an idempotency key stands for.
     fn key(&mut self, key: &str) -> Result<Option<KeyRecord>, StoreError>;
 
     /// Bytes on disk, everything counted; 0 in memory.
     fn bytes(&mut self) -> Result<u64, StoreError>;
-}
-
-/// A reader answers what the log asks of its past.
-impl crate::core::log::Past for Box<dyn Reader> {
-    type Error = StoreError;
-
-    fn change_at(
-        &mut self,
-        segment: SegmentId,
-        seq: Seq,
-    ) -> Result<Option<ChangeHash>, StoreError> {
-        (**self).change_at(segment, seq)
-    }
-
-    fn parent_time(&mut self, author: NodeId, parent: &Parent) -> Result<Option<Time>, StoreError> {
-        (**self).parent_time(author, parent)
-    }
-
-    fn segment_end(
-        &mut self,
-        author: NodeId,
-        segment: SegmentId,
-    ) -> Result<Option<Tip>, StoreError> {
-        (**self).segment_end(author, segment)
-    }
 }
 
 /// Checks a change that was read against its hash.

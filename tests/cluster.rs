@@ -113,11 +113,22 @@ async fn a_lost_node_that_appended_alone_keeps_both_branches_and_joins_them() {
     let a = open(&directory, "a", &m[0], &[&m[1]]).await;
     until_equal(&[&a, &b], 3).await;
     let joined = b.append(note("t", "joined")).await.unwrap();
-    assert_eq!(joined.id.seq.0, 2);
-    until_equal(&[&a, &b], 4).await;
+    assert_eq!(joined.id.seq.0, 3, "after the entry that says which branches are joined");
+    until_equal(&[&a, &b], 5).await;
     assert_eq!(texts(&merged(&a).await), texts(&merged(&b).await));
-    let of_b = all(&a, Query::in_order(Order::Author)).await;
-    assert_eq!(of_b.len(), 4);
+    for node in [&a, &b] {
+        let of_b = all(node, Query::in_order(Order::Author)).await;
+        let forked = of_b.iter().filter(|entry| entry.forked).count();
+        assert_eq!((of_b.len(), forked), (5, 2));
+        assert_eq!(node.get(alone.id).await.unwrap().len(), 2, "both entries of the one seq");
+        let forks = node.forks().await.unwrap();
+        assert_eq!(forks.len(), 1);
+        assert!(forks[0].joined);
+        assert_eq!(
+            (forks[0].author, forks[0].seq, forks[0].sides.len()),
+            (b.id(), alone.id.seq, 2)
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -91,6 +91,9 @@ fn show(output: &mut Output, entry: &EntryJson) -> Outcome {
     if entry.skew {
         field("skew", "its time was far ahead when it arrived")?;
     }
+    if entry.forked {
+        field("forked", "another entry of its author has the same seq")?;
+    }
     field("change", &entry.change.to_string())?;
     field("segment", &entry.segment.to_string())?;
     field("data", &payload(entry))

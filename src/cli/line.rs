@@ -27,6 +27,9 @@ impl Display for Line<'_> {
         if entry.skew {
             write!(f, "{}  ", paint.warning("[skew]"))?;
         }
+        if entry.forked {
+            write!(f, "{}  ", paint.warning("[forked]"))?;
+        }
         if let Some(gap) = gap(entry) {
             return write!(f, "{}", paint.warning(&format!("! {gap}")));
         }

@@ -43,6 +43,8 @@ struct Shown {
     gaps: u64,
     #[serde(default)]
     pending: u64,
+    #[serde(default)]
+    branched: usize,
     peers: Option<Peers>,
     bytes: u64,
     started: Option<String>,
@@ -99,6 +101,10 @@ fn show(output: &mut Output, status: &Shown) -> Outcome {
     field("disk", &bytes(status.bytes))?;
     if let Some(Peers { configured, connected }) = status.peers {
         field("peers", &format!("{connected} connected, {configured} named"))?;
+    }
+    if status.branched > 0 {
+        let authors = counted(status.branched as u64, "author", "authors");
+        field("forks", &format!("{authors} branched: see `towline forks`"))?;
     }
     if status.pending > 0 {
         let changes = counted(status.pending, "change waits", "changes wait");

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::segment::Parent;
+use super::segment::{Parent, Strand};
 use crate::words::{ChangeHash, NodeId, SegmentId, Seq};
 
 /// The newest change that is held of one branch of an author.
@@ -78,79 +78,94 @@ impl Frontier {
     }
 }
 
-/// What a store holds of one segment.
+/// What a store holds of one strand.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Extent {
-    /// The segment.
-    pub segment: SegmentId,
+    /// The strand.
+    pub strand: Strand,
     /// The seq of its first entry.
     pub first_seq: Seq,
     /// The seq that follows its last entry held.
     pub next_seq: Seq,
     /// The hash of its last change held.
     pub hash: ChangeHash,
-    /// What its opening names as parents.
+    /// The side of its segment that it forks off, if it doesn't start the segment.
+    pub forks_off: Option<u32>,
+    /// What the opening of its segment names as parents.
     pub parents: Vec<Parent>,
 }
 
-/// A run of entries of one segment, named by seq.
+/// A run of entries of one strand, named by seq.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range {
     /// The author of the segment.
     pub author: NodeId,
-    /// The segment.
-    pub segment: SegmentId,
+    /// The strand.
+    pub strand: Strand,
     /// The first seq.
     pub from: Seq,
     /// The seq after the last one.
     pub to: Seq,
 }
 
+/// A place in a store: a strand, and a seq up to which it is covered.
+pub type Reach = (Strand, Seq);
+
 /// Says which entries of an author are held here and lack there.
 ///
-/// `extents` are all segments held of the author, in order of their first seq; `theirs` are the
-/// other's heads as far as they lie on changes that are held here, or are [further](is_further) in
-/// a segment of them. Of another head it isn't known here what it descends from, and it covers
-/// nothing.
-pub fn missing(author: NodeId, extents: &[Extent], theirs: &[Head]) -> Vec<Range> {
-    let covered = ancestry(extents, theirs);
+/// `extents` are all strands held of the author, in order of their first seq; `theirs` is how far
+/// the other's heads reach: where they lie on changes that are held here, or else what
+/// [`reach_of_unknown`] says of them.
+pub fn missing(author: NodeId, extents: &[Extent], theirs: &[Reach]) -> Vec<Range> {
+    let covered = covered(extents, theirs);
     let lacking = |extent: &Extent| {
-        let from = covered.get(&extent.segment).copied().unwrap_or(extent.first_seq);
-        let Extent { segment, next_seq: to, .. } = *extent;
-        (from < to).then_some(Range { author, segment, from, to })
+        let from = covered.get(&extent.strand).copied().unwrap_or(extent.first_seq);
+        let Extent { strand, next_seq: to, .. } = *extent;
+        (from < to).then_some(Range { author, strand, from, to })
     };
     extents.iter().filter_map(lacking).collect()
 }
 
-/// Whether a head lies further on in a segment than what is held of it here. It covers all of that.
-pub fn is_further(extents: &[Extent], head: &Head) -> bool {
-    extents.iter().any(|e| e.segment == head.segment && e.next_seq < head.next_seq)
+/// How far a head reaches that is not held here, and whether it is simply further on.
+///
+/// In a segment of which one side is known here, a head further on covers all of that side: the
+/// other is ahead. In another one the other has a side that is unknown here, and of the segment
+/// nothing is sure but what it starts from. Of a head in an unknown segment nothing is known.
+pub fn reach_of_unknown(extents: &[Extent], head: &Head) -> Option<Reach> {
+    let mut sides = extents.iter().filter(|e| e.strand.segment == head.segment);
+    let first = sides.next()?;
+    let ahead = sides.next().is_none() && first.next_seq < head.next_seq;
+    Some((first.strand, if ahead { first.next_seq } else { Seq(0) }))
 }
 
-/// How far each segment is covered by the heads and all that they descend from.
-fn ancestry(extents: &[Extent], heads: &[Head]) -> HashMap<SegmentId, Seq> {
-    let by_id: HashMap<SegmentId, &Extent> = extents.iter().map(|e| (e.segment, e)).collect();
+/// How far each strand is covered by what is reached and all that it descends from.
+pub(super) fn covered(extents: &[Extent], reached: &[Reach]) -> HashMap<Strand, Seq> {
+    let by_strand: HashMap<Strand, &Extent> = extents.iter().map(|e| (e.strand, e)).collect();
     let by_end: HashMap<Parent, &Extent> =
         extents.iter().map(|e| (Parent { next_seq: e.next_seq, hash: e.hash }, e)).collect();
-    let mut covered: HashMap<SegmentId, Seq> = HashMap::new();
-    let mut open: Vec<(SegmentId, Seq)> =
-        heads.iter().map(|head| (head.segment, head.next_seq)).collect();
-    while let Some((segment, to)) = open.pop() {
-        let Some(extent) = by_id.get(&segment) else {
+    let mut covered: HashMap<Strand, Seq> = HashMap::new();
+    let mut open: Vec<Reach> = reached.to_vec();
+    while let Some((strand, to)) = open.pop() {
+        let Some(extent) = by_strand.get(&strand) else {
             continue;
         };
-        let known = covered.get(&segment).copied();
+        let known = covered.get(&strand).copied();
         if known.is_some_and(|known| known >= to) {
             continue;
         }
-        covered.insert(segment, to);
-        if known.is_none() {
-            let inside = |parent: &Parent| {
-                by_end.get(parent).copied().or_else(|| only_extent_around(extents, parent))
-            };
-            let parents = extent.parents.iter();
-            open.extend(parents.filter_map(|p| Some((inside(p)?.segment, p.next_seq))));
+        covered.insert(strand, to.max(extent.first_seq));
+        if known.is_some() {
+            continue;
         }
+        if let Some(side) = extent.forks_off {
+            open.push((Strand { side, ..strand }, extent.first_seq));
+            continue;
+        }
+        let inside = |parent: &Parent| {
+            by_end.get(parent).copied().or_else(|| only_extent_around(extents, parent))
+        };
+        let parents = extent.parents.iter();
+        open.extend(parents.filter_map(|p| Some((inside(p)?.strand, p.next_seq))));
     }
     covered
 }
@@ -179,10 +194,11 @@ mod tests {
             hash: ChangeHash([hash; 32]),
         };
         Extent {
-            segment: segment(n),
+            strand: Strand::first(segment(n)),
             first_seq: Seq(first),
             next_seq: Seq(next),
             hash: ChangeHash([n; 32]),
+            forks_off: None,
             parents: parents.iter().map(parent).collect(),
         }
     }
@@ -192,8 +208,10 @@ mod tests {
     }
 
     fn ranges(extents: &[Extent], theirs: &[Head]) -> Vec<(u8, u64, u64)> {
-        let missing = missing(ALICE, extents, theirs);
-        missing.iter().map(|r| (r.segment.0[0], r.from.0, r.to.0)).collect()
+        let reach = |head: &Head| (Strand::first(head.segment), head.next_seq);
+        let theirs: Vec<Reach> = theirs.iter().map(reach).collect();
+        let missing = missing(ALICE, extents, &theirs);
+        missing.iter().map(|r| (r.strand.segment.0[0], r.from.0, r.to.0)).collect()
     }
 
     #[test]
@@ -237,6 +255,42 @@ mod tests {
         ];
         assert_eq!(ranges(&held, &[head(2, 9)]), [(3, 5, 7), (4, 9, 10)]);
         assert_eq!(ranges(&held, &[head(4, 10)]), []);
+    }
+
+    /// A segment 1 of 0..9, and beside what follows its entry 5 a side of 5..8; 2 opened it.
+    fn forked() -> [Extent; 3] {
+        let mut side = extent(1, 5, 8, &[(4, 2)]);
+        side.strand.side = 1;
+        side.forks_off = Some(0);
+        [extent(2, 0, 4, &[]), extent(1, 4, 9, &[(4, 2)]), side]
+    }
+
+    #[test]
+    fn a_peer_on_one_side_of_a_fork_needs_the_other_side_only() {
+        let ranges = |reached: Reach| {
+            let missing = missing(ALICE, &forked(), &[reached]);
+            missing.iter().map(|r| (r.strand.side, r.from.0, r.to.0)).collect::<Vec<_>>()
+        };
+        let one = Strand::first(segment(1));
+        assert_eq!(ranges((one, Seq(9))), [(1, 5, 8)]);
+        assert_eq!(ranges((Strand { side: 1, ..one }, Seq(8))), [(0, 5, 9)]);
+    }
+
+    #[test]
+    fn a_head_further_on_covers_what_is_held_of_its_segment_unless_that_is_forked() {
+        let far = head(1, 20);
+        let whole = [extent(1, 4, 9, &[(4, 2)])];
+        assert_eq!(reach_of_unknown(&whole, &far), Some((Strand::first(segment(1)), Seq(9))));
+        assert_eq!(reach_of_unknown(&forked(), &far), Some((Strand::first(segment(1)), Seq(0))));
+        assert_eq!(reach_of_unknown(&whole, &head(7, 20)), None);
+    }
+
+    #[test]
+    fn an_unknown_head_in_a_known_segment_covers_what_the_segment_starts_from() {
+        let reach = reach_of_unknown(&forked(), &head(1, 7)).unwrap();
+        let missing = missing(ALICE, &forked(), &[reach]);
+        assert!(missing.iter().all(|range| range.strand.segment == segment(1)), "{missing:?}");
+        assert_eq!(missing.len(), 2);
     }
 
     #[test]

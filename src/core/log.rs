@@ -4,7 +4,7 @@
 //! what is to be committed; neither writes anything. When the commit fails, this value no longer
 //! says what is on disk, and must be thrown away: the log is read from the store again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 
@@ -12,7 +12,7 @@ use super::change::{Change, EncodeError, Link, Place, encode};
 use super::clock::{Clock, Skew};
 use super::frontier::{Frontier, Head};
 use super::pending::{Parked, Pending};
-use super::segment::{Opening, Parent};
+use super::segment::{Opening, Parent, Strand};
 use crate::words::limits::{
     AUTHORS, BRANCHES, CHANGE_BYTES, CHANGE_ENTRIES, SEGMENT_BYTES, SEGMENT_ENTRIES,
     SEGMENT_PARENTS,
@@ -27,6 +27,8 @@ const CHUNK_OVERHEAD: u64 = 64 << 10;
 pub struct Tip {
     /// The newest change.
     pub head: Head,
+    /// Which side of its segment it is on: 0 unless the segment is forked.
+    pub side: u32,
     /// The seq of the first entry of its segment.
     pub segment_seq: Seq,
     /// How many changes its segment holds.
@@ -44,8 +46,47 @@ pub struct Arrival {
     pub offset: Offset,
     /// Whether its time was over a minute ahead of this node's clock.
     pub skew: bool,
+    /// Which side of its segment it is on: 0 unless the segment is forked.
+    pub side: u32,
     /// The change.
     pub change: Change,
+}
+
+impl Arrival {
+    /// The strand that the change belongs to.
+    pub fn strand(&self) -> Strand {
+        Strand { segment: self.change.segment, side: self.side }
+    }
+
+    /// The offset that follows its last entry.
+    pub fn end(&self) -> Offset {
+        self.offset.plus(u64::from(self.change.count))
+    }
+}
+
+impl Tip {
+    /// The strand that it is the newest of.
+    pub fn strand(&self) -> Strand {
+        Strand { segment: self.head.segment, side: self.side }
+    }
+}
+
+/// A change of the past, as what another one may hang on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The tip that its strand had when it was the newest.
+    pub tip: Tip,
+    /// Whether another change follows it on its strand.
+    pub followed: bool,
+}
+
+/// A segment of the past.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sides {
+    /// How many sides it has: 1 unless it is forked.
+    pub count: u32,
+    /// The seq of its first entry.
+    pub segment_seq: Seq,
 }
 
 /// What the log must know of its own past to place a change that doesn't extend a head.
@@ -55,23 +96,23 @@ pub trait Past {
     /// What goes wrong when the past can't be read.
     type Error;
 
-    /// The hash of the change that begins at `seq` in a segment.
-    fn change_at(
+    /// What is held of an author's segment, if anything is.
+    fn sides(&mut self, author: NodeId, segment: SegmentId) -> Result<Option<Sides>, Self::Error>;
+
+    /// Whether a change with this hash begins at `seq` on a side of a segment.
+    fn begins(
         &mut self,
         segment: SegmentId,
         seq: Seq,
-    ) -> Result<Option<ChangeHash>, Self::Error>;
+        hash: ChangeHash,
+    ) -> Result<bool, Self::Error>;
 
-    /// The last time of a change of an author that ends before `parent.next_seq`, if it is held.
-    fn parent_time(&mut self, author: NodeId, parent: &Parent)
-    -> Result<Option<Time>, Self::Error>;
-
-    /// The end of what is held of an author's segment, whether or not it is the end of a branch.
-    fn segment_end(
+    /// The change of an author that ends before `parent.next_seq` and has this hash, if it is held.
+    fn standing(
         &mut self,
         author: NodeId,
-        segment: SegmentId,
-    ) -> Result<Option<Tip>, Self::Error>;
+        parent: &Parent,
+    ) -> Result<Option<Standing>, Self::Error>;
 }
 
 /// Says why drafts were not appended. Nothing was written, and the log is as it was.
@@ -100,18 +141,14 @@ pub enum Refusal {
     /// Its segment holds more than a segment may.
     #[error("its segment is over 8,192 entries or 8 MiB")]
     Segment,
-    /// Another change stands at its place: its author has signed two histories.
-    #[error("another change of its author stands at the same place: a fork")]
-    Fork,
     /// There are too many authors, or too many branches of one.
     #[error("too many authors, or too many branches of one author")]
     Crowd,
 }
 
 impl Refusal {
-    /// Whether whoever sent the change should have refused it, too. A fork is seen by the node that
-    /// has the other side, and a crowd depends on the order of arrival: an honest node may relay
-    /// both. A place may look wrong to who holds another side of a fork.
+    /// Whether whoever sent the change should have refused it, too. A crowd depends on the order of
+    /// arrival, and whoever relays a later change can move it: an honest node may relay both.
     pub fn blames_sender(self) -> bool {
         matches!(self, Self::Time | Self::Segment)
     }
@@ -130,22 +167,33 @@ pub struct Applied {
     pub dropped: usize,
     /// Which were refused, by author, and why.
     pub refused: Vec<(NodeId, Refusal)>,
+    /// The first change of each side that was new: its author has signed two histories.
+    pub forks: Vec<Change>,
 }
 
-/// Where a change belongs.
+/// Whether a change can join the log.
 enum Fit {
-    /// After this tip, by its index in the author's tips.
-    After(usize),
-    /// After the end of a segment that another one continues after: a branch more.
-    Reopens(Tip),
-    /// At the start of a new segment.
-    Opens,
+    /// It can, here.
+    Joins(Seat),
     /// It is there already.
     Known,
     /// It waits for this change.
     Waits(ChangeHash),
     /// It can't be admitted.
     Refused(Refusal),
+}
+
+/// Where a change belongs.
+enum Seat {
+    /// After this tip, by its index in the author's tips.
+    After(usize),
+    /// After this end of a strand that a segment continues after: a branch more.
+    Reopens(Tip),
+    /// At the start of a segment.
+    Opens,
+    /// Beside what follows this change, or beside the start of its segment: a fork. The number is
+    /// the side that it begins.
+    Forks(Option<Tip>, u32),
 }
 
 /// The state of the log in memory: the tips of every author. It does not grow with the log.
@@ -168,17 +216,22 @@ pub struct Log {
 /// Changes that were admitted and not committed.
 #[derive(Debug, Default)]
 struct Fresh {
-    by_place: HashMap<(SegmentId, Seq), ChangeHash>,
-    ends: HashMap<(NodeId, Parent), Time>,
-    /// Tips that are none any more, because a segment continues after them.
-    closed: HashMap<SegmentId, Tip>,
+    begins: HashSet<(SegmentId, Seq, ChangeHash)>,
+    /// The tips that there were, by the change that was the newest.
+    tips: HashMap<(NodeId, Parent), Tip>,
+    /// The ends of strands that are no tips any more, because a segment continues after them.
+    closed: HashMap<Strand, Tip>,
+    sides: HashMap<SegmentId, Sides>,
 }
 
 impl Fresh {
-    fn note(&mut self, change: &Change) {
-        self.by_place.insert((change.segment, change.first_seq), change.hash);
+    fn note(&mut self, change: &Change, tip: &Tip) {
+        self.begins.insert((change.segment, change.first_seq, change.hash));
         let end = Parent { next_seq: change.next_seq(), hash: change.hash };
-        self.ends.insert((change.author, end), change.last_time);
+        self.tips.insert((change.author, end), tip.clone());
+        let new = Sides { count: 0, segment_seq: tip.segment_seq };
+        let sides = self.sides.entry(change.segment).or_insert(new);
+        sides.count = sides.count.max(tip.side + 1);
     }
 }
 
@@ -247,6 +300,12 @@ impl Log {
         frontier
     }
 
+    /// The heads of this node's own branches: more than one are joined by what it appends next.
+    pub fn own_heads(&self) -> Vec<Head> {
+        let tips = self.tips.get(&self.node()).map_or(&[][..], Vec::as_slice);
+        tips.iter().map(|tip| tip.head).collect()
+    }
+
     /// Makes changes of drafts, at the node's own end of the log: contiguous seqs, rising times,
     /// one signature a change.
     ///
@@ -265,8 +324,8 @@ impl Log {
         let mut tips = self.tips.get(&me).cloned().unwrap_or_default();
         let mut open = self.open;
         let mut offset = self.next_offset;
-        let mut arrivals = Vec::new();
-        let mut closed = Vec::new();
+        let mut arrivals: Vec<Arrival> = Vec::new();
+        let (mut closed, mut made) = (Vec::new(), Vec::new());
         let mut rest = &entries[..];
         while !rest.is_empty() {
             let place = self.next_place(&tips, open, rest);
@@ -277,14 +336,18 @@ impl Log {
                 Link::Opening(opening) => closed.extend(join(&mut tips, opening)),
                 Link::Previous(hash) => tips.retain(|tip| tip.head.hash != *hash),
             }
-            tips.push(tip_after(place.after.as_ref(), &change));
+            let tip = tip_after(place.after.as_ref(), 0, &change);
+            tips.push(tip.clone());
+            made.push(tip);
             open = Some(change.segment);
-            let count = u64::from(change.count);
-            arrivals.push(Arrival { offset, skew: false, change });
-            offset = offset.plus(count);
+            let arrival = Arrival { offset, skew: false, side: 0, change };
+            offset = arrival.end();
+            arrivals.push(arrival);
             rest = later;
         }
-        arrivals.iter().for_each(|arrival| self.fresh.note(&arrival.change));
+        for (arrival, tip) in arrivals.iter().zip(&made) {
+            self.fresh.note(&arrival.change, tip);
+        }
         self.fresh.closed.extend(closed);
         self.clock = clock;
         self.tips.insert(me, tips);
@@ -338,7 +401,7 @@ impl Log {
     ///
     /// # Errors
     /// The past can't be read. The log must then be thrown away.
-    pub fn apply<P: Past>(
+    pub fn apply<P: Past + ?Sized>(
         &mut self,
         changes: Vec<Change>,
         now: u64,
@@ -355,86 +418,131 @@ impl Log {
                     Parked::Twice => applied.duplicates += 1,
                     Parked::Dropped => applied.dropped += 1,
                 },
-                fit @ (Fit::After(_) | Fit::Reopens(_) | Fit::Opens) => {
+                Fit::Joins(seat) => {
                     todo.extend(self.pending.release(&change.hash));
-                    applied.arrivals.push(self.admit(change, fit, now));
+                    if matches!(seat, Seat::Forks(..)) {
+                        applied.forks.push(change.clone());
+                    }
+                    applied.arrivals.push(self.admit(change, seat, now));
                 }
             }
         }
         Ok(applied)
     }
 
-    fn fit<P: Past>(&self, change: &Change, past: &mut P) -> Result<Fit, P::Error> {
+    fn fit<P: Past + ?Sized>(&self, change: &Change, past: &mut P) -> Result<Fit, P::Error> {
         let tips = self.tips.get(&change.author).map_or(&[][..], Vec::as_slice);
-        // A chunk whose link can't be read was not built by `encode`: it can't be a `Change`.
-        let Ok(link) = change.link() else {
-            return Ok(Fit::Refused(Refusal::Place));
-        };
-        let tip = tips.iter().position(|tip| tip.head.segment == change.segment);
-        let end = match (tip, self.fresh.closed.get(&change.segment)) {
-            (Some(at), _) => Some(tips[at].clone()),
-            (None, Some(closed)) => Some(closed.clone()),
-            (None, None) => past.segment_end(change.author, change.segment)?,
-        };
-        let Some(end) = end else {
-            return match link {
-                Link::Previous(hash) => Ok(Fit::Waits(hash)),
-                Link::Opening(opening) => self.fit_opening(change, &opening, tips, past),
-            };
-        };
-        // The hash of a later change covers its distance from the segment's start only, so that
-        // whoever relays a change can move it. That accuses nobody.
-        if change.segment_seq != end.segment_seq {
-            return Ok(Fit::Refused(Refusal::Place));
+        match change.link() {
+            Ok(Link::Previous(hash)) => self.fit_previous(change, hash, tips, past),
+            Ok(Link::Opening(opening)) => self.fit_opening(change, &opening, tips, past),
+            // A chunk whose link can't be read was not built by `encode`: it can't be a `Change`.
+            Err(_) => Ok(Fit::Refused(Refusal::Place)),
         }
-        if link == Link::Previous(end.head.hash) {
-            return Ok(match (follows(&end, change), tip) {
-                (Err(refusal), _) => Fit::Refused(refusal),
-                (Ok(()), Some(at)) => Fit::After(at),
-                (Ok(()), None) if tips.len() >= BRANCHES => Fit::Refused(Refusal::Crowd),
-                (Ok(()), None) => Fit::Reopens(end),
+    }
+
+    /// Where a change belongs that follows another one of its segment.
+    ///
+    /// The hash of such a change covers its distance from the segment's start only, so whoever
+    /// relays it can move it. A change that doesn't follow what it names accuses nobody.
+    fn fit_previous<P: Past + ?Sized>(
+        &self,
+        change: &Change,
+        previous: ChangeHash,
+        tips: &[Tip],
+        past: &mut P,
+    ) -> Result<Fit, P::Error> {
+        if let Some(at) = tips.iter().position(|tip| tip.head.hash == previous) {
+            return Ok(match follows(&tips[at], change) {
+                Ok(()) => Fit::Joins(Seat::After(at)),
+                Err(refusal) => Fit::Refused(refusal),
             });
         }
-        if change.first_seq < end.head.next_seq {
-            return self.fit_inside(change, past);
-        }
-        match link {
-            Link::Previous(hash) => Ok(Fit::Waits(hash)),
-            Link::Opening(_) => Ok(Fit::Refused(Refusal::Place)),
-        }
-    }
-
-    /// Where a change belongs that begins inside what is held of its segment.
-    fn fit_inside<P: Past>(&self, change: &Change, past: &mut P) -> Result<Fit, P::Error> {
-        let place = (change.segment, change.first_seq);
-        let standing = match self.fresh.by_place.get(&place) {
-            Some(hash) => Some(*hash),
-            None => past.change_at(change.segment, change.first_seq)?,
+        let Some(sides) = self.sides(change, past)? else {
+            return Ok(Fit::Waits(previous));
         };
-        let same = standing == Some(change.hash);
-        Ok(if same { Fit::Known } else { Fit::Refused(Refusal::Fork) })
+        if change.segment_seq != sides.segment_seq {
+            return Ok(Fit::Refused(Refusal::Place));
+        }
+        if self.begins(change, past)? {
+            return Ok(Fit::Known);
+        }
+        let parent = Parent { next_seq: change.first_seq, hash: previous };
+        let Some(Standing { tip, followed }) = self.standing(change.author, &parent, past)? else {
+            return Ok(Fit::Waits(previous));
+        };
+        if let Err(refusal) = follows(&tip, change) {
+            return Ok(Fit::Refused(refusal));
+        }
+        if tips.len() >= BRANCHES {
+            return Ok(Fit::Refused(Refusal::Crowd));
+        }
+        if !followed {
+            return Ok(Fit::Joins(Seat::Reopens(tip)));
+        }
+        Ok(Fit::Joins(Seat::Forks(Some(tip), sides.count)))
     }
 
-    fn fit_opening<P: Past>(
+    /// Whether the change is held already.
+    fn begins<P: Past + ?Sized>(&self, change: &Change, past: &mut P) -> Result<bool, P::Error> {
+        let Change { segment, first_seq, hash, .. } = *change;
+        let fresh = self.fresh.begins.contains(&(segment, first_seq, hash));
+        Ok(fresh || past.begins(segment, first_seq, hash)?)
+    }
+
+    /// What is held of the change's segment.
+    fn sides<P: Past + ?Sized>(
+        &self,
+        change: &Change,
+        past: &mut P,
+    ) -> Result<Option<Sides>, P::Error> {
+        // What is fresh may be the newest side only, or all that there is.
+        let fresh = self.fresh.sides.get(&change.segment).copied();
+        let held = past.sides(change.author, change.segment)?;
+        Ok(fresh.into_iter().chain(held).max_by_key(|sides| sides.count))
+    }
+
+    /// The change that another one hangs on, if it is held.
+    fn standing<P: Past + ?Sized>(
+        &self,
+        author: NodeId,
+        parent: &Parent,
+        past: &mut P,
+    ) -> Result<Option<Standing>, P::Error> {
+        let tips = self.tips.get(&author).map_or(&[][..], Vec::as_slice);
+        let is_parent =
+            |tip: &&Tip| tip.head.hash == parent.hash && tip.head.next_seq == parent.next_seq;
+        if let Some(tip) = tips.iter().find(is_parent) {
+            return Ok(Some(Standing { tip: tip.clone(), followed: false }));
+        }
+        let found = match self.fresh.tips.get(&(author, *parent)) {
+            Some(tip) => Some(Standing { tip: tip.clone(), followed: false }),
+            None => past.standing(author, parent)?,
+        };
+        let Some(Standing { tip, followed }) = found else { return Ok(None) };
+        // What was admitted since the last commit may follow it.
+        let same = |other: &&Tip| other.strand() == tip.strand();
+        let open = tips.iter().find(same);
+        let end = open.or_else(|| self.fresh.closed.get(&tip.strand()));
+        let followed = end.map_or(followed, |end| end.head != tip.head);
+        Ok(Some(Standing { tip, followed }))
+    }
+
+    /// Where the first change of a segment belongs.
+    fn fit_opening<P: Past + ?Sized>(
         &self,
         change: &Change,
         opening: &Opening,
         tips: &[Tip],
         past: &mut P,
     ) -> Result<Fit, P::Error> {
+        let sides = self.sides(change, past)?;
+        if sides.is_some() && self.begins(change, past)? {
+            return Ok(Fit::Known);
+        }
         let mut last_time = None;
         for parent in &opening.parents {
-            let is_parent =
-                |tip: &&Tip| tip.head.hash == parent.hash && tip.head.next_seq == parent.next_seq;
-            let time = match tips.iter().find(is_parent).map(|tip| tip.last_time) {
-                Some(time) => Some(time),
-                None => match self.fresh.ends.get(&(change.author, *parent)) {
-                    Some(time) => Some(*time),
-                    None => past.parent_time(change.author, parent)?,
-                },
-            };
-            match time {
-                Some(time) => last_time = last_time.max(Some(time)),
+            match self.standing(change.author, parent, past)? {
+                Some(Standing { tip, .. }) => last_time = last_time.max(Some(tip.last_time)),
                 None => return Ok(Fit::Waits(parent.hash)),
             }
         }
@@ -452,10 +560,10 @@ impl Log {
         if change.bytes.len() as u64 > SEGMENT_BYTES {
             return Ok(Fit::Refused(Refusal::Segment));
         }
-        Ok(Fit::Opens)
+        Ok(Fit::Joins(sides.map_or(Seat::Opens, |sides| Seat::Forks(None, sides.count))))
     }
 
-    fn admit(&mut self, change: Change, fit: Fit, now: u64) -> Arrival {
+    fn admit(&mut self, change: Change, seat: Seat, now: u64) -> Arrival {
         let skew = if change.author == self.node() {
             self.clock.see_own(change.last_time);
             false
@@ -463,20 +571,26 @@ impl Log {
             self.clock.see(change.last_time, now) == Skew::Ahead
         };
         let tips = self.tips.entry(change.author).or_default();
-        match fit {
-            Fit::After(at) => tips[at] = tip_after(Some(&tips[at]), &change),
-            Fit::Reopens(end) => tips.push(tip_after(Some(&end), &change)),
-            _ => {
+        let tip = match seat {
+            Seat::After(at) => {
+                let before = tips.swap_remove(at);
+                tip_after(Some(&before), before.side, &change)
+            }
+            Seat::Reopens(end) => tip_after(Some(&end), end.side, &change),
+            Seat::Forks(after, side) => tip_after(after.as_ref(), side, &change),
+            Seat::Opens => {
                 if let Ok(Link::Opening(opening)) = change.link() {
                     self.fresh.closed.extend(join(tips, &opening));
                 }
-                tips.push(tip_after(None, &change));
+                tip_after(None, 0, &change)
             }
-        }
-        self.fresh.note(&change);
-        let offset = self.next_offset;
-        self.next_offset = offset.plus(u64::from(change.count));
-        Arrival { offset, skew, change }
+        };
+        let side = tip.side;
+        self.fresh.note(&change, &tip);
+        tips.push(tip);
+        let arrival = Arrival { offset: self.next_offset, skew, side, change };
+        self.next_offset = arrival.end();
+        arrival
     }
 }
 
@@ -495,9 +609,9 @@ fn joins(opening: &Opening, tip: &Tip) -> bool {
 }
 
 /// Takes out the tips that a segment continues after.
-fn join(tips: &mut Vec<Tip>, opening: &Opening) -> Vec<(SegmentId, Tip)> {
+fn join(tips: &mut Vec<Tip>, opening: &Opening) -> Vec<(Strand, Tip)> {
     let joined = tips.extract_if(.., |tip| joins(opening, tip));
-    joined.map(|tip| (tip.head.segment, tip)).collect()
+    joined.map(|tip| (tip.strand(), tip)).collect()
 }
 
 /// How many of the entries go into one change: at least one, at most what change and segment hold.
@@ -530,10 +644,11 @@ fn follows(tip: &Tip, change: &Change) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn tip_after(before: Option<&Tip>, change: &Change) -> Tip {
+fn tip_after(before: Option<&Tip>, side: u32, change: &Change) -> Tip {
     let (changes, bytes) = before.map_or((0, 0), |tip| (tip.changes, tip.bytes));
     Tip {
         head: Head { next_seq: change.next_seq(), hash: change.hash, segment: change.segment },
+        side,
         segment_seq: change.segment_seq,
         changes: changes + 1,
         bytes: bytes + change.bytes.len() as u64,

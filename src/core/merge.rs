@@ -145,6 +145,7 @@ mod tests {
             change: ChangeHash([0; 32]),
             segment: SegmentId([author; 16]),
             skew: false,
+            forked: false,
             body: Draft::text("t", "k", "").unwrap(),
         }
     }

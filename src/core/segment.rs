@@ -25,6 +25,26 @@ pub struct Parent {
     pub hash: ChangeHash,
 }
 
+/// An unforked run of changes of one segment, as one store numbers it.
+///
+/// A segment whose author signed two changes at one place is *forked*: it has a side more from that
+/// place on. Which side came first, and is 0, differs from node to node: a strand is a name for this
+/// node's own use, and never travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Strand {
+    /// The segment.
+    pub segment: SegmentId,
+    /// Which side of it: 0 from its start; every fork adds one.
+    pub side: u32,
+}
+
+impl Strand {
+    /// The strand with which a segment starts: all of it, unless it is forked.
+    pub fn first(segment: SegmentId) -> Self {
+        Self { segment, side: 0 }
+    }
+}
+
 /// What the first change of a segment says, as JSON, in its Automerge message.
 ///
 /// ```json

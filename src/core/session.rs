@@ -19,6 +19,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use super::change::SignedRun;
 use super::frame::{Frame, Heads, PROTOCOL};
 use super::frontier::{Frontier, Head, Range};
+use super::segment::Strand;
 use crate::words::limits::{AUTHORS, BRANCHES};
 use crate::words::{ClusterId, NodeId, Offset, SegmentId, Seq};
 
@@ -48,6 +49,8 @@ pub struct Passed {
     pub first_seq: Seq,
     /// Its segment, hash and end.
     pub head: Head,
+    /// Which side of its segment it is on.
+    pub side: u32,
 }
 
 /// What the shell does next for the session.
@@ -158,7 +161,7 @@ pub struct Session {
     links: HashSet<NodeId>,
     own_digest: Option<[u8; 32]>,
     /// Where what the other lacked at the last comparison and was not sent begins.
-    lacking: HashSet<(SegmentId, Seq)>,
+    lacking: HashSet<(Strand, Seq)>,
 }
 
 impl Session {
@@ -286,11 +289,11 @@ impl Session {
             let (due, later): (Vec<Range>, Vec<Range>) = missing.into_iter().partition(|range| {
                 let known = self.known.get(&range.author);
                 let stands = known.is_none_or(|known| known.next_seq() == known.at_last_frontier);
-                let again = self.lacking.contains(&(range.segment, range.from));
+                let again = self.lacking.contains(&(range.strand, range.from));
                 again || ((first || stands) && !ahead.contains(&range.author))
             });
             self.ranges.extend(due);
-            self.lacking = later.iter().map(|range| (range.segment, range.from)).collect();
+            self.lacking = later.iter().map(|range| (range.strand, range.from)).collect();
         }
         for known in self.known.values_mut() {
             known.at_last_frontier = known.next_seq();
@@ -303,7 +306,7 @@ impl Session {
         self.cursor = Some(next);
         self.grown = !passed.is_empty();
         for change in passed {
-            let Passed { author, first_seq, head } = *change;
+            let Passed { author, first_seq, head, side } = *change;
             let left_to_author = author != self.parties.me && self.links.contains(&author);
             let has = self.known.get(&author).is_some_and(|known| known.has(&head));
             if has || left_to_author || author == self.parties.peer {
@@ -313,9 +316,10 @@ impl Session {
                 acks.push(head);
                 continue;
             }
-            let range = Range { author, segment: head.segment, from: first_seq, to: head.next_seq };
+            let strand = Strand { segment: head.segment, side };
+            let range = Range { author, strand, from: first_seq, to: head.next_seq };
             match self.ranges.back_mut() {
-                Some(last) if last.segment == range.segment && last.to == range.from => {
+                Some(last) if last.strand == range.strand && last.to == range.from => {
                     last.to = range.to;
                 }
                 _ => self.ranges.push_back(range),

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::problem::Problem;
-use crate::node::{FrontierReport, Node, NodeReport, State as NodeState, Status};
+use crate::node::{ForkReport, FrontierReport, Node, NodeReport, State as NodeState, Status};
 use crate::words::Code;
 
 /// `GET /v1/status`: the node itself.
@@ -24,6 +24,18 @@ pub struct Nodes {
 pub async fn nodes(State(node): State<Node>) -> Result<Json<Nodes>, Problem> {
     let nodes = node.nodes().await?;
     Ok(Json(Nodes { nodes }))
+}
+
+/// All forks that the log proves.
+#[derive(Serialize)]
+pub struct Forks {
+    forks: Vec<ForkReport>,
+}
+
+/// `GET /v1/forks`: where authors have signed two histories.
+pub async fn forks(State(node): State<Node>) -> Result<Json<Forks>, Problem> {
+    let forks = node.forks().await?;
+    Ok(Json(Forks { forks }))
 }
 
 /// `GET /v1/frontier`: what is held here, in the same bytes on every node that holds the same.

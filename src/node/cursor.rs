@@ -4,15 +4,15 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::store::StoreId;
-use crate::words::{NodeId, Offset, SegmentId, Seq, Time};
+use crate::words::{ChangeHash, NodeId, Offset, SegmentId, Seq, Time};
 
 /// A reader's saved place in one node's store. Its text is opaque to users:
 ///
 /// ```text
-/// o:<store>.<offset>                                       order of arrival: the next offset
-/// o:<store>.<offset>.<t|a>.<time>.<author>.<seq>.<segment> merged or author order: the last entry
-///                                                          read, and the offset that bounds the
-///                                                          listing
+/// o:<store>.<offset>       order of arrival: the next offset
+/// o:<store>.<offset>.<t|a>.<time>.<author>.<seq>.<segment>.<change>
+///                          merged or author order: the last entry read, and the offset that
+///                          bounds the listing
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cursor {
@@ -49,6 +49,8 @@ pub struct Last {
     pub seq: Seq,
     /// Its segment.
     pub segment: SegmentId,
+    /// Its change.
+    pub change: ChangeHash,
 }
 
 /// Says why a text is no cursor for this node.
@@ -71,9 +73,9 @@ pub enum CursorError {
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "o:{}.{}", self.store, self.offset)?;
-        if let Some(Last { order, time, author, seq, segment }) = &self.last {
+        if let Some(Last { order, time, author, seq, segment, change }) = &self.last {
             let order = if *order == Order::Author { 'a' } else { 't' };
-            write!(f, ".{order}.{}.{author}.{seq}.{segment}", time.bits())?;
+            write!(f, ".{order}.{}.{author}.{seq}.{segment}.{change}", time.bits())?;
         }
         Ok(())
     }
@@ -87,8 +89,8 @@ impl FromStr for Cursor {
             text.strip_prefix("o:").map(|t| t.split('.').collect()).unwrap_or_default();
         let parsed = match parts[..] {
             [store, offset] => place(store, offset, None),
-            [store, offset, order, time, author, seq, segment] => {
-                last(order, time, author, seq, segment).and_then(|l| place(store, offset, Some(l)))
+            [store, offset, ref entry @ ..] => {
+                last(entry).and_then(|last| place(store, offset, Some(last)))
             }
             _ => None,
         };
@@ -104,7 +106,10 @@ fn place(store: &str, offset: &str, last: Option<Last>) -> Option<Cursor> {
     Some(Cursor { store: StoreId(id), offset: Offset(offset.parse().ok()?), last })
 }
 
-fn last(order: &str, time: &str, author: &str, seq: &str, segment: &str) -> Option<Last> {
+fn last(entry: &[&str]) -> Option<Last> {
+    let [order, time, author, seq, segment, change] = *entry else {
+        return None;
+    };
     let order = match order {
         "t" => Order::Time,
         "a" => Order::Author,
@@ -116,6 +121,7 @@ fn last(order: &str, time: &str, author: &str, seq: &str, segment: &str) -> Opti
         author: author.parse().ok()?,
         seq: Seq(seq.parse().ok()?),
         segment: segment.parse().ok()?,
+        change: change.parse().ok()?,
     })
 }
 
@@ -131,6 +137,7 @@ mod tests {
             author: NodeId([1; 32]),
             seq: Seq(9),
             segment: SegmentId([2; 16]),
+            change: ChangeHash([3; 32]),
         };
         for last in [None, Some(last)] {
             let cursor = Cursor { store: StoreId([7; 8]), offset: Offset(12), last };

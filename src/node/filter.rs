@@ -86,7 +86,7 @@ impl Filter {
     /// # Errors
     /// The change is damaged.
     pub fn entries(&self, arrival: &Arrival, from: Seq, to: Seq) -> Result<Vec<Entry>, StoreError> {
-        let Arrival { offset, skew, change } = arrival;
+        let Arrival { offset, skew, change, .. } = arrival;
         if !self.admits_author(change.author)
             || !self.admits_times(change.first_time, change.last_time)
         {
@@ -112,6 +112,7 @@ impl Filter {
                     change: change.hash,
                     segment: change.segment,
                     skew: *skew,
+                    forked: false,
                     body: view.to_draft().map_err(|e| damaged(&e))?,
                 });
             }

@@ -10,11 +10,12 @@ use tokio::sync::watch;
 
 use super::cursor::{Cursor, Order};
 use super::filter::Filter;
+use super::forked;
 use super::query::{QueryError, check_cursor, offset_of_last};
 use super::reading::Reading;
 use crate::core::merge::Direction;
 use crate::store::StoreId;
-use crate::words::{Entry, NodeId, Offset, SegmentId, Seq, Time};
+use crate::words::{ChangeHash, Entry, NodeId, Offset, SegmentId, Seq, Time};
 
 /// How many bytes of changes a follower reads at once.
 const READ_BYTES: usize = 256 << 10;
@@ -60,7 +61,7 @@ pub struct Follow {
     given: Offset,
     /// The end of the snapshot, until it was reached.
     snapshot: Option<Offset>,
-    newest: Option<(Time, NodeId, Seq, SegmentId)>,
+    newest: Option<(Time, NodeId, Seq, SegmentId, ChangeHash)>,
     buffer: VecDeque<Entry>,
 }
 
@@ -158,8 +159,9 @@ impl Follow {
                 for arrival in &arrivals {
                     let passing = filter.all_entries(arrival)?;
                     entries.extend(passing.into_iter().filter(|entry| entry.offset >= at));
-                    next = arrival.offset.plus(u64::from(arrival.change.count));
+                    next = arrival.end();
                 }
+                forked::mark(reader, &mut entries)?;
                 Ok::<_, QueryError>((entries, next))
             })
             .await?;

@@ -31,8 +31,10 @@ pub struct Metrics {
     pub gaps: Counter,
     /// Changes that wait for a parent.
     pub pending: Gauge,
-    /// Changes that were refused: forged, out of place, or a fork.
+    /// Changes that were refused: forged, out of place, or too many.
     pub refused: Counter,
+    /// Sides of forked segments that were seen: their authors signed two histories.
+    pub forks: Counter,
     /// Changes that came and were in the log already.
     pub duplicates: Counter,
     /// Changes that waited for a parent and found no room; they are asked for again.
@@ -73,6 +75,7 @@ impl Metrics {
         let dropped = counter("dropped_events", "Emitted events that were dropped, by the gaps");
         let gaps = counter("gaps", "Gaps that were written");
         let refused = counter("refused_changes", "Changes that were refused");
+        let forks = counter("forks", "Sides of forked segments that were seen");
         let duplicates = counter("duplicate_changes", "Changes that were in the log already");
         let crowded_out = counter("crowded_out_changes", "Changes that found no room to wait");
         let violations = counter("violations", "Connections closed for what the peer did");
@@ -101,6 +104,7 @@ impl Metrics {
             gaps,
             pending,
             refused,
+            forks,
             duplicates,
             crowded_out,
             peers,

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::export::{self, ExportError};
+use super::forks::{self, ForkReport};
 use super::query::{self, Page, Query, QueryError};
 use super::verify::{self, Verified, VerifyError};
 use crate::store::sqlite::SqliteReader;
@@ -45,6 +46,8 @@ pub struct Summary {
     pub dropped: u64,
     /// How many gaps were written.
     pub gaps: u64,
+    /// The authors that ever branched.
+    pub branched: usize,
     /// Bytes on disk, everything counted.
     pub bytes: u64,
 }
@@ -80,6 +83,14 @@ impl OfflineLog {
         Ok(query::find(&mut self.reader, id)?)
     }
 
+    /// Where authors have signed two histories.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    pub fn forks(&mut self) -> Result<Vec<ForkReport>, StoreError> {
+        forks::list(&mut self.reader)
+    }
+
     /// What can be said of the log.
     ///
     /// # Errors
@@ -102,6 +113,7 @@ impl OfflineLog {
             recorded,
             dropped,
             gaps,
+            branched: self.reader.branched()?.len(),
             bytes: self.reader.bytes()?,
         })
     }

@@ -10,10 +10,13 @@ use std::collections::VecDeque;
 
 use super::cursor::{Cursor, CursorError, Last, Order};
 use super::filter::{Filter, Gaps};
+use super::forked;
+use crate::core::log::Arrival;
 use crate::core::merge::{Direction, Merge, Run};
+use crate::core::segment::Strand;
 use crate::store::{Reader, Span, StoreError};
 use crate::words::time::Moment;
-use crate::words::{Entry, EntryId, NodeId, Offset, SegmentId, Seq, Time};
+use crate::words::{Entry, EntryId, NodeId, Offset, Seq, Time};
 
 /// How many entries a page holds when nothing is said.
 pub const PAGE_ENTRIES: usize = 100;
@@ -140,10 +143,12 @@ pub fn page(reader: &mut dyn Reader, query: &Query) -> Result<Page, QueryError> 
     if let Some(cursor) = &query.after {
         check_cursor(cursor, reader, watermark, query.order)?;
     }
-    match query.order {
+    let mut page = match query.order {
         Order::Arrival => by_arrival(reader, query, watermark),
         Order::Time | Order::Author => by_spans(reader, query, watermark),
-    }
+    }?;
+    forked::mark(reader, &mut page.entries)?;
+    Ok(page)
 }
 
 /// Whether a cursor is a place in this store, for a listing in this order.
@@ -209,7 +214,7 @@ fn by_arrival(
                 page.entries.push(entry);
             }
             at = match query.direction {
-                Direction::Forward => arrival.offset.plus(u64::from(arrival.change.count)),
+                Direction::Forward => arrival.end(),
                 Direction::Backward => arrival.offset,
             };
         }
@@ -221,10 +226,10 @@ fn arrivals_at(
     reader: &mut dyn Reader,
     at: Offset,
     direction: Direction,
-) -> Result<Vec<crate::core::log::Arrival>, StoreError> {
+) -> Result<Vec<Arrival>, StoreError> {
     if direction == Direction::Backward && at > Offset(0) {
         let around = reader.arrivals(Offset(at.0 - 1), Direction::Forward, 1)?;
-        let inside = |a: &crate::core::log::Arrival| a.offset.plus(u64::from(a.change.count)) > at;
+        let inside = |a: &Arrival| a.end() > at;
         if around.first().is_some_and(inside) {
             return Ok(around);
         }
@@ -258,6 +263,7 @@ fn by_spans(reader: &mut dyn Reader, query: &Query, watermark: Offset) -> Result
                     author: last.author,
                     seq: last.seq,
                     segment: last.segment,
+                    change: last.change,
                 });
                 page.next = Some(Cursor { store, offset: bound, last });
                 return Ok(page);
@@ -275,7 +281,7 @@ fn groups(mut spans: Vec<Span>, query: &Query) -> Vec<Vec<Span>> {
     if query.order == Order::Time {
         return vec![spans];
     }
-    spans.sort_by_key(|span| (span.author, span.first_seq, span.segment));
+    spans.sort_by_key(|span| (span.author, span.first_seq, span.strand));
     if query.direction == Direction::Backward {
         spans.reverse();
     }
@@ -290,17 +296,20 @@ struct Source<'a, 'r> {
     bound: Offset,
     after: Option<Last>,
     /// In author order, the span in which the last page ended.
-    edge: Option<(NodeId, Seq, SegmentId)>,
+    edge: Option<(NodeId, Seq, Strand)>,
 }
 
 /// The span in which the last page of a listing in author order ended.
 fn edge_of_author_order(
     reader: &mut dyn Reader,
     last: &Last,
-) -> Result<(NodeId, Seq, SegmentId), StoreError> {
+) -> Result<(NodeId, Seq, Strand), StoreError> {
+    let held = reader.find(last.author, last.seq)?;
+    let found = held.iter().find(|arrival| arrival.change.hash == last.change);
+    let strand = found.map_or(Strand::first(last.segment), Arrival::strand);
     let spans = reader.spans(Some(last.author))?;
-    let found = spans.iter().find(|span| span.segment == last.segment);
-    Ok((last.author, found.map_or(last.seq, |span| span.first_seq), last.segment))
+    let span = spans.iter().find(|span| span.strand == strand);
+    Ok((last.author, span.map_or(last.seq, |span| span.first_seq), strand))
 }
 
 impl<'a, 'r> Source<'a, 'r> {
@@ -310,11 +319,11 @@ impl<'a, 'r> Source<'a, 'r> {
         let (mut low, mut high) = (span.first_seq, span.next_seq);
         let mut reader = self.reader.borrow_mut();
         if let Some(since) = self.query.filter.since.filter(|since| *since > span.first_time) {
-            low = reader.seek_time(span.segment, since)?;
+            low = reader.seek_time(span.strand, since)?;
         }
         if let Some(last) = &self.after {
             let place = match self.edge {
-                Some(edge) => (span.author, span.first_seq, span.segment).cmp(&edge),
+                Some(edge) => (span.author, span.first_seq, span.strand).cmp(&edge),
                 None => Ordering::Equal,
             };
             match (self.edge.is_some(), direction, place) {
@@ -324,13 +333,13 @@ impl<'a, 'r> Source<'a, 'r> {
                 (true, Direction::Backward, Ordering::Equal) => high = high.min(last.seq),
                 (true, ..) => {}
                 (false, Direction::Forward, _) => {
-                    low = low.max(reader.seek_time(span.segment, last.time)?);
+                    low = low.max(reader.seek_time(span.strand, last.time)?);
                 }
                 (false, Direction::Backward, _) => {
                     // The change that holds the time is read, and what is above it left out.
                     let next = last.time.next().unwrap_or(Time::MAX);
-                    let above = reader.seek_time(span.segment, next)?;
-                    let change = reader.of_segment(span.segment, above, Direction::Forward, 1)?;
+                    let above = reader.seek_time(span.strand, next)?;
+                    let change = reader.of_strand(span.strand, above, Direction::Forward, 1)?;
                     high = change.first().map_or(high, |a| a.change.next_seq()).min(high);
                 }
             }
@@ -377,8 +386,8 @@ impl SpanRun<'_, '_> {
             && self.low <= self.at
             && self.at <= self.high
         {
-            let arrivals = self.reader.borrow_mut().of_segment(
-                self.span.segment,
+            let arrivals = self.reader.borrow_mut().of_strand(
+                self.span.strand,
                 self.at,
                 direction,
                 RUN_BYTES,
@@ -421,7 +430,7 @@ fn listed(
     let Some(last) = last.filter(|_| order == Order::Time) else {
         return true;
     };
-    let edge = (last.time, last.author, last.seq, last.segment);
+    let edge = (last.time, last.author, last.seq, last.segment, last.change);
     match direction {
         Direction::Forward => entry.merged_key() > edge,
         Direction::Backward => entry.merged_key() < edge,
@@ -454,6 +463,7 @@ pub fn find(reader: &mut dyn Reader, id: EntryId) -> Result<Vec<Entry>, StoreErr
             entries.extend(Filter::all().entries(&arrival, id.seq, id.seq.plus(1))?);
         }
     }
+    forked::mark(reader, &mut entries)?;
     Ok(entries)
 }
 

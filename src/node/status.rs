@@ -65,6 +65,8 @@ pub struct Status {
     pub gaps: u64,
     /// How many changes wait for a parent.
     pub pending: i64,
+    /// The authors that ever branched: a disk was restored, a key copied, or a history forged.
+    pub branched: usize,
     /// Its peers.
     pub peers: Peers,
     /// Bytes on disk, everything counted.
@@ -136,11 +138,13 @@ impl Node {
     /// The store can't be read.
     pub async fn status(&self) -> Result<Status, StoreError> {
         let inner = &self.inner;
-        let (frontier, emits, offset, bytes) = self
+        let (frontier, emits, branched, bytes) = self
             .read(|reader| {
-                Ok((reader.frontier()?, reader.emits()?, reader.watermark()?, reader.bytes()?))
+                let (emits, branched) = (reader.emits()?, reader.branched()?.len());
+                Ok((reader.frontier()?, (emits, reader.watermark()?), branched, reader.bytes()?))
             })
             .await?;
+        let (EmitMark { recorded, dropped, gaps, .. }, offset) = emits;
         let connected = inner.roster.connected().len();
         let trouble = inner.writer.poison().map(str::to_owned);
         let state = match &trouble {
@@ -148,7 +152,6 @@ impl Node {
             None if connected < inner.named_peers => State::Degraded,
             None => State::Ok,
         };
-        let EmitMark { recorded, dropped, gaps, .. } = emits;
         Ok(Status {
             node: inner.id,
             name: inner.name.clone(),
@@ -165,6 +168,7 @@ impl Node {
             dropped,
             gaps,
             pending: inner.metrics.pending.get(),
+            branched,
             peers: Peers { configured: inner.named_peers, connected },
             bytes,
             started: inner.started.to_string(),

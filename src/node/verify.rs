@@ -4,8 +4,9 @@ use std::collections::HashSet;
 
 use crate::core::change::{Change, Link, Place, encode};
 use crate::core::frontier::{Frontier, Head};
+use crate::core::log::Standing;
 use crate::core::merge::Direction;
-use crate::core::segment::Parent;
+use crate::core::segment::{Parent, Strand};
 use crate::store::{Reader, Span, StoreError};
 use crate::words::{ClusterId, NodeId, Offset, Seq, Time};
 
@@ -69,7 +70,7 @@ pub fn verify(
     let cluster = reader.owner().cluster;
     let watermark = reader.watermark()?;
     let mut spans = reader.spans(None)?;
-    spans.sort_by_key(|span| (span.author, span.first_seq, span.segment));
+    spans.sort_by_key(|span| (span.author, span.first_seq, span.strand));
     let mut verified = Verified::default();
     let mut heads = Frontier::default();
     let mut joined: HashSet<(NodeId, Parent)> = HashSet::new();
@@ -77,7 +78,7 @@ pub fn verify(
         let mut walk = Walk { cluster, span: *span, before: None, unsigned: 0 };
         let mut at = span.first_seq;
         while at < span.next_seq {
-            let arrivals = reader.of_segment(span.segment, at, Direction::Forward, READ_BYTES)?;
+            let arrivals = reader.of_strand(span.strand, at, Direction::Forward, READ_BYTES)?;
             if arrivals.is_empty() {
                 return Err(bad(span, at, "the change is missing").into());
             }
@@ -104,7 +105,7 @@ pub fn verify(
 
 fn bad(span: &Span, seq: Seq, what: impl Into<String>) -> BadPlace {
     BadPlace {
-        place: format!("entry {}:{seq} in segment {}", span.author, span.segment),
+        place: format!("entry {}:{seq} in segment {}", span.author, span.strand.segment),
         what: what.into(),
     }
 }
@@ -192,18 +193,27 @@ impl Walk {
                 }
                 let mut newest = None;
                 for parent in &opening.parents {
-                    let time = reader.parent_time(change.author, parent)?;
-                    let time = time.ok_or_else(|| bad("a parent of its segment is missing"))?;
-                    newest = newest.max(Some(time));
+                    let parent = reader.standing(change.author, parent)?;
+                    let parent = parent.ok_or_else(|| bad("a parent of its segment is missing"))?;
+                    newest = newest.max(Some(parent.tip.last_time));
                 }
                 Ok(newest)
+            }
+            (Link::Previous(hash), None) if self.span.strand.side > 0 => {
+                let parent = Parent { next_seq: change.first_seq, hash: *hash };
+                match reader.standing(change.author, &parent)? {
+                    Some(Standing { tip, .. }) if tip.changes == change.index => {
+                        Ok(Some(tip.last_time))
+                    }
+                    _ => Err(bad("what it forks off is missing").into()),
+                }
             }
             _ => Err(bad("its segment has no opening, or two").into()),
         }
     }
 
     fn finish(self) -> Result<Head, BadPlace> {
-        let Span { segment, first_seq, .. } = self.span;
+        let Span { strand: Strand { segment, .. }, first_seq, .. } = self.span;
         let Some(last) = self.before else {
             return Err(bad(&self.span, first_seq, "the segment is empty"));
         };

@@ -14,6 +14,7 @@ use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 use crate::core::change::Change;
+use crate::core::forks::rollback;
 use crate::core::log::{Applied, Arrival, Log};
 use crate::core::recording::Recording;
 use crate::store::{Batch, EmitMark, KeyRecord, Reader, Resume, Store, StoreError};
@@ -371,21 +372,47 @@ impl State {
         let mut batch = Batch::default();
         let mut answers = Answers::default();
         let now = wall_millis();
-        let drafts = self.admit_keys(group, &mut answers)?;
+        let mut drafts = self.admit_keys(group, &mut answers)?;
         if !drafts.is_empty() {
+            let joined = self.join_branches(&mut drafts)?;
             let arrivals = self.log.append(&drafts, now);
             batch.arrivals = arrivals.map_err(|e| BuildError::Refused(AppendError::Log(e)))?;
+            answers.receipts = receipts(&batch.arrivals).split_off(joined);
         }
-        answers.receipts = receipts(&batch.arrivals);
         self.note_keys(group, &answers, &mut batch);
         for (changes, _) in &mut group.applies {
             let changes = std::mem::take(changes);
-            let mut applied = self.log.apply(changes, now, &mut self.past)?;
+            let mut applied = self.log.apply(changes, now, &mut *self.past)?;
+            self.tell_forks(&applied);
             batch.arrivals.append(&mut applied.arrivals);
             answers.applied.push(applied);
         }
         batch.emits = self.next_mark(group);
         Ok((batch, answers))
+    }
+
+    /// A fork is seen once: when its second side comes.
+    fn tell_forks(&self, applied: &Applied) {
+        for Change { author, segment, first_seq, .. } in &applied.forks {
+            self.metrics.forks.inc();
+            let own = *author == self.log.node();
+            let what =
+                if own { "this node's key signs elsewhere, too" } else { "its author forked" };
+            tracing::error!(author = %author.short(), %segment, seq = %first_seq, "{what}");
+        }
+    }
+
+    /// Where the node finds branches of its own history, what it appends next joins them, and says
+    /// so first. Returns how many entries that takes.
+    fn join_branches(&self, drafts: &mut Vec<Draft>) -> Result<usize, BuildError> {
+        let heads = self.log.own_heads();
+        if heads.len() < 2 {
+            return Ok(0);
+        }
+        tracing::warn!(branches = heads.len(), "joining branches of this node's own log");
+        let said = rollback(&heads);
+        drafts.insert(0, said.map_err(|e| BuildError::Refused(DraftError::from(e).into()))?);
+        Ok(1)
     }
 
     /// Takes out the drafts of requests whose key was used before, and answers them from the store.

@@ -3,27 +3,29 @@
 //! It keeps the same promises as the SQLite store but outliving the process, and is written to be
 //! obviously right rather than fast: the suite compares the two.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::{
     Batch, EmitMark, IDEMPOTENCY_KEYS, KeyRecord, Opener, Owner, Reader, Resume, Span, Store,
     StoreError, StoreId, whole,
 };
-use crate::core::change::Link;
+use crate::core::change::{Change, Link};
 use crate::core::frontier::{Extent, Frontier, Head};
-use crate::core::log::{Arrival, Tip};
+use crate::core::log::{Arrival, Past, Sides, Standing, Tip};
 use crate::core::merge::Direction;
-use crate::core::segment::Parent;
+use crate::core::segment::{Parent, Strand};
 use crate::core::session::Passed;
 use crate::words::{ChangeHash, NodeId, Offset, SegmentId, Seq, Time};
 
-/// What is held of one segment.
+/// What is held of one strand.
 #[derive(Clone, Debug)]
-struct Segment {
+struct Held {
     author: NodeId,
     parents: Vec<Parent>,
+    forks_off: Option<u32>,
     tip: Tip,
+    first_seq: Seq,
     first_time: Time,
     /// Whether it is the end of a branch.
     is_tip: bool,
@@ -34,7 +36,8 @@ struct Segment {
 #[derive(Debug, Default)]
 struct Contents {
     arrivals: BTreeMap<Offset, Arrival>,
-    segments: BTreeMap<SegmentId, Segment>,
+    strands: BTreeMap<Strand, Held>,
+    branched: BTreeSet<NodeId>,
     emits: EmitMark,
     keys: HashMap<String, KeyRecord>,
     keys_by_age: VecDeque<String>,
@@ -62,44 +65,109 @@ impl Contents {
     }
 
     fn insert(&mut self, arrival: &Arrival) -> Result<(), StoreError> {
-        let change = &arrival.change;
-        let link = change.link().map_err(|e| StoreError::Damaged(e.to_string()))?;
-        if let Link::Opening(opening) = &link {
-            for other in self.segments.values_mut().filter(|s| s.author == change.author) {
-                let Head { next_seq, hash, .. } = other.tip.head;
-                if opening.parents.contains(&Parent { next_seq, hash }) {
-                    other.is_tip = false;
-                }
-            }
+        let (change, strand) = (&arrival.change, arrival.strand());
+        if !self.strands.contains_key(&strand) {
+            self.open(arrival)?;
         }
-        let before = self.segments.remove(&change.segment);
-        let head = Head { next_seq: change.next_seq(), hash: change.hash, segment: change.segment };
-        let (changes, bytes) = before.as_ref().map_or((0, 0), |s| (s.tip.changes, s.tip.bytes));
-        let tip = Tip {
-            head,
-            segment_seq: change.segment_seq,
-            changes: changes + 1,
-            bytes: bytes + change.bytes.len() as u64,
-            last_time: change.last_time,
-        };
-        let mut segment = match (before, link) {
-            (Some(segment), _) => Segment { tip, is_tip: true, ..segment },
-            (None, Link::Opening(opening)) => Segment {
-                author: change.author,
-                parents: opening.parents,
-                tip,
-                first_time: change.first_time,
-                is_tip: true,
-                changes: BTreeMap::new(),
-            },
-            (None, Link::Previous(_)) => {
-                return Err(StoreError::Failed("a change of a segment that isn't open".into()));
-            }
-        };
-        segment.changes.insert(change.first_seq, arrival.offset);
-        self.segments.insert(change.segment, segment);
+        if !self.strands.get(&strand).is_some_and(|held| held.is_tip) {
+            self.note_branch(change.author);
+        }
+        if let Some(held) = self.strands.get_mut(&strand) {
+            held.tip = tip_after(&held.tip, arrival);
+            held.is_tip = true;
+            held.changes.insert(change.first_seq, arrival.offset);
+        }
         self.arrivals.insert(arrival.offset, arrival.clone());
         Ok(())
+    }
+
+    /// Makes the place of a strand that begins; its changes come to it afterwards.
+    fn open(&mut self, arrival: &Arrival) -> Result<(), StoreError> {
+        let Arrival { change, side, .. } = arrival;
+        let link = change.link().map_err(|e| StoreError::Damaged(e.to_string()))?;
+        let (parents, forks_off, before) = match link {
+            Link::Opening(opening) => {
+                self.join_tips(change.author, &opening.parents);
+                (opening.parents, None, None)
+            }
+            Link::Previous(hash) => {
+                let parent = Parent { next_seq: change.first_seq, hash };
+                let off = self.arrival_ending(change.author, &parent);
+                let off =
+                    off.ok_or(StoreError::Failed("a fork off nothing that is held".into()))?;
+                let parents = self.strands[&off.strand()].parents.clone();
+                (parents, Some(off.side), Some(self.tip_at(off)))
+            }
+        };
+        let nothing = Tip {
+            head: Head { next_seq: change.first_seq, hash: change.hash, segment: change.segment },
+            side: *side,
+            segment_seq: change.segment_seq,
+            changes: before.as_ref().map_or(0, |tip| tip.changes),
+            bytes: before.as_ref().map_or(0, |tip| tip.bytes),
+            last_time: change.first_time,
+        };
+        let held = Held {
+            author: change.author,
+            parents,
+            forks_off,
+            tip: nothing,
+            first_seq: change.first_seq,
+            first_time: change.first_time,
+            is_tip: false,
+            changes: BTreeMap::new(),
+        };
+        self.strands.insert(arrival.strand(), held);
+        Ok(())
+    }
+
+    /// What an opening names as parents is no tip any more.
+    fn join_tips(&mut self, author: NodeId, parents: &[Parent]) {
+        for other in self.strands.values_mut().filter(|held| held.author == author) {
+            let Head { next_seq, hash, .. } = other.tip.head;
+            if parents.contains(&Parent { next_seq, hash }) {
+                other.is_tip = false;
+            }
+        }
+    }
+
+    /// An author that is about to get a tip is branched if it has one.
+    fn note_branch(&mut self, author: NodeId) {
+        if self.strands.values().any(|held| held.author == author && held.is_tip) {
+            self.branched.insert(author);
+        }
+    }
+
+    fn arrival_ending(&self, author: NodeId, parent: &Parent) -> Option<&Arrival> {
+        let last = Seq(parent.next_seq.0.checked_sub(1)?);
+        let of_author = self.strands.iter().filter(|(_, held)| held.author == author);
+        let mut around = of_author.filter_map(|(strand, _)| self.on_strand(*strand, last));
+        around.find(|a| a.change.hash == parent.hash && a.change.next_seq() == parent.next_seq)
+    }
+
+    /// The tip that the strand of an arrival had when that was its newest.
+    fn tip_at(&self, arrival: &Arrival) -> Tip {
+        let mut bytes = 0;
+        let mut at = Some(arrival);
+        while let Some(arrival) = at {
+            bytes += arrival.change.bytes.len() as u64;
+            at = match arrival.change.link() {
+                Ok(Link::Previous(hash)) => {
+                    let parent = Parent { next_seq: arrival.change.first_seq, hash };
+                    self.arrival_ending(arrival.change.author, &parent)
+                }
+                _ => None,
+            };
+        }
+        let Change { segment, segment_seq, index, hash, last_time, .. } = arrival.change;
+        Tip {
+            head: Head { next_seq: arrival.change.next_seq(), hash, segment },
+            side: arrival.side,
+            segment_seq,
+            changes: index + 1,
+            bytes,
+            last_time,
+        }
     }
 
     fn remember(&mut self, record: &KeyRecord) {
@@ -110,19 +178,31 @@ impl Contents {
         }
     }
 
-    fn in_segment(&self, segment: SegmentId, holding: Seq) -> Option<&Arrival> {
-        let segment = self.segments.get(&segment)?;
-        let (_, offset) = segment.changes.range(..=holding).next_back()?;
+    /// The change of a strand that begins at or before a seq, the newest of them.
+    fn on_strand(&self, strand: Strand, seq: Seq) -> Option<&Arrival> {
+        let (_, offset) = self.strands.get(&strand)?.changes.range(..=seq).next_back()?;
         self.arrivals.get(offset)
+    }
+}
+
+fn tip_after(before: &Tip, arrival: &Arrival) -> Tip {
+    let Change { segment, segment_seq, hash, last_time, ref bytes, .. } = arrival.change;
+    Tip {
+        head: Head { next_seq: arrival.change.next_seq(), hash, segment },
+        side: arrival.side,
+        segment_seq,
+        changes: before.changes + 1,
+        bytes: before.bytes + bytes.len() as u64,
+        last_time,
     }
 }
 
 impl Store for MemoryStore {
     fn resume(&mut self) -> Result<Resume, StoreError> {
         let contents = self.contents.read().unwrap_or_else(PoisonError::into_inner);
-        let tips = contents.segments.values().filter(|segment| segment.is_tip);
+        let tips = contents.strands.values().filter(|held| held.is_tip);
         Ok(Resume {
-            tips: tips.map(|segment| (segment.author, segment.tip.clone())).collect(),
+            tips: tips.map(|held| (held.author, held.tip.clone())).collect(),
             next_offset: contents.watermark(),
             emits: contents.emits,
             id: self.id,
@@ -181,8 +261,8 @@ impl Reader for MemoryStore {
     fn frontier(&mut self) -> Result<Frontier, StoreError> {
         let contents = self.contents.read().unwrap_or_else(PoisonError::into_inner);
         let mut frontier = Frontier::default();
-        for segment in contents.segments.values().filter(|segment| segment.is_tip) {
-            frontier.insert(segment.author, segment.tip.head);
+        for held in contents.strands.values().filter(|held| held.is_tip) {
+            frontier.insert(held.author, held.tip.head);
         }
         Ok(frontier)
     }
@@ -193,32 +273,33 @@ impl Reader for MemoryStore {
 
     fn extents(&mut self, author: NodeId) -> Result<Vec<Extent>, StoreError> {
         let contents = self.contents.read().unwrap_or_else(PoisonError::into_inner);
-        let of_author = contents.segments.values().filter(|segment| segment.author == author);
+        let of_author = contents.strands.iter().filter(|(_, held)| held.author == author);
         let mut extents: Vec<Extent> = of_author
-            .map(|segment| Extent {
-                segment: segment.tip.head.segment,
-                first_seq: segment.tip.segment_seq,
-                next_seq: segment.tip.head.next_seq,
-                hash: segment.tip.head.hash,
-                parents: segment.parents.clone(),
+            .map(|(strand, held)| Extent {
+                strand: *strand,
+                first_seq: held.first_seq,
+                next_seq: held.tip.head.next_seq,
+                hash: held.tip.head.hash,
+                forks_off: held.forks_off,
+                parents: held.parents.clone(),
             })
             .collect();
-        extents.sort_by_key(|extent| (extent.first_seq, extent.segment));
+        extents.sort_by_key(|extent| (extent.first_seq, extent.strand));
         Ok(extents)
     }
 
     fn spans(&mut self, author: Option<NodeId>) -> Result<Vec<Span>, StoreError> {
         let contents = self.contents.read().unwrap_or_else(PoisonError::into_inner);
-        let wanted = |segment: &&Segment| author.is_none_or(|author| segment.author == author);
-        let span = |segment: &Segment| Span {
-            author: segment.author,
-            segment: segment.tip.head.segment,
-            first_seq: segment.tip.segment_seq,
-            next_seq: segment.tip.head.next_seq,
-            first_time: segment.first_time,
-            last_time: segment.tip.last_time,
+        let wanted = |(_, held): &(&Strand, &Held)| author.is_none_or(|it| held.author == it);
+        let span = |(strand, held): (&Strand, &Held)| Span {
+            author: held.author,
+            strand: *strand,
+            first_seq: held.first_seq,
+            next_seq: held.tip.head.next_seq,
+            first_time: held.first_time,
+            last_time: held.tip.last_time,
         };
-        Ok(contents.segments.values().filter(wanted).map(span).collect())
+        Ok(contents.strands.iter().filter(wanted).map(span).collect())
     }
 
     fn scan(&mut self, from: Offset, limit: usize) -> Result<(Vec<Passed>, Offset), StoreError> {
@@ -226,17 +307,17 @@ impl Reader for MemoryStore {
         let start = contents.arrivals.range(..=from).next_back().map_or(from, |(at, _)| *at);
         let mut next = from;
         let mut passed = Vec::new();
-        for (offset, Arrival { change, .. }) in contents.arrivals.range(start..) {
-            let end = offset.plus(u64::from(change.count));
+        for arrival in contents.arrivals.range(start..).map(|(_, arrival)| arrival) {
+            let (end, change) = (arrival.end(), &arrival.change);
             if end <= from {
                 continue;
             }
             if passed.len() == limit {
                 break;
             }
-            let Tip { head, .. } = contents.segments[&change.segment].tip;
-            let head = Head { next_seq: change.next_seq(), hash: change.hash, ..head };
-            passed.push(Passed { author: change.author, first_seq: change.first_seq, head });
+            let Change { author, segment, first_seq, hash, .. } = *change;
+            let head = Head { next_seq: change.next_seq(), hash, segment };
+            passed.push(Passed { author, first_seq, head, side: arrival.side });
             next = end;
         }
         Ok((passed, next))
@@ -249,29 +330,28 @@ impl Reader for MemoryStore {
         max_bytes: usize,
     ) -> Result<Vec<Arrival>, StoreError> {
         let contents = self.contents.read().unwrap_or_else(PoisonError::into_inner);
-        let end = |arrival: &Arrival| arrival.offset.plus(u64::from(arrival.change.count));
         match direction {
             Direction::Forward => {
                 let at = contents.arrivals.range(..=from).next_back().map_or(from, |(at, _)| *at);
                 let ahead = contents.arrivals.range(at..).map(|(_, arrival)| arrival);
-                up_to(ahead.filter(|arrival| end(arrival) > from), max_bytes)
+                up_to(ahead.filter(|arrival| arrival.end() > from), max_bytes)
             }
             Direction::Backward => {
                 let below = contents.arrivals.range(..from).rev().map(|(_, arrival)| arrival);
-                up_to(below.filter(|arrival| end(arrival) <= from), max_bytes)
+                up_to(below.filter(|arrival| arrival.end() <= from), max_bytes)
             }
         }
     }
 
-    fn of_segment(
+    fn of_strand(
         &mut self,
-        segment: SegmentId,
+        strand: Strand,
         from: Seq,
         direction: Direction,
         max_bytes: usize,
     ) -> Result<Vec<Arrival>, StoreError> {
         let contents = self.contents.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(held) = contents.segments.get(&segment) else {
+        let Some(held) = contents.strands.get(&strand) else {
             return Ok(Vec::new());
         };
         let arrival = |(_, offset): (&Seq, &Offset)| contents.arrivals.get(offset);
@@ -287,9 +367,9 @@ impl Reader for MemoryStore {
         }
     }
 
-    fn seek_time(&mut self, segment: SegmentId, time: Time) -> Result<Seq, StoreError> {
+    fn seek_time(&mut self, strand: Strand, time: Time) -> Result<Seq, StoreError> {
         let contents = self.contents.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(held) = contents.segments.get(&segment) else {
+        let Some(held) = contents.strands.get(&strand) else {
             return Ok(Seq(0));
         };
         let mut changes = held.changes.values().filter_map(|at| contents.arrivals.get(at));
@@ -300,46 +380,47 @@ impl Reader for MemoryStore {
     fn find(&mut self, author: NodeId, seq: Seq) -> Result<Vec<Arrival>, StoreError> {
         let contents = self.contents.read().unwrap_or_else(PoisonError::into_inner);
         let mut found = Vec::new();
-        for (id, segment) in contents.segments.iter().filter(|(_, s)| s.author == author) {
-            if segment.tip.segment_seq <= seq && seq < segment.tip.head.next_seq {
-                found.extend(contents.in_segment(*id, seq).cloned());
+        for (strand, held) in contents.strands.iter().filter(|(_, held)| held.author == author) {
+            if held.first_seq <= seq && seq < held.tip.head.next_seq {
+                found.extend(contents.on_strand(*strand, seq).cloned());
             }
         }
         Ok(found)
     }
 
-    fn change_at(
-        &mut self,
-        segment: SegmentId,
-        seq: Seq,
-    ) -> Result<Option<ChangeHash>, StoreError> {
+    fn locate(&mut self, head: &Head) -> Result<Option<Strand>, StoreError> {
         let contents = self.contents.read().unwrap_or_else(PoisonError::into_inner);
-        let arrival = contents.in_segment(segment, seq);
-        Ok(arrival.filter(|a| a.change.first_seq == seq).map(|a| a.change.hash))
+        let ends = |arrival: &&Arrival| {
+            let Change { segment, hash, .. } = arrival.change;
+            *head == Head { next_seq: arrival.change.next_seq(), hash, segment }
+        };
+        let sides = contents.strands.keys().filter(|strand| strand.segment == head.segment);
+        let last = Seq(head.next_seq.0.saturating_sub(1));
+        let mut around = sides.filter_map(|strand| contents.on_strand(*strand, last));
+        Ok(around.find(ends).map(Arrival::strand))
     }
 
-    fn segment_end(
+    fn branched(&mut self) -> Result<Vec<NodeId>, StoreError> {
+        let contents = self.contents.read().unwrap_or_else(PoisonError::into_inner);
+        Ok(contents.branched.iter().copied().collect())
+    }
+
+    fn strands_around(
         &mut self,
         author: NodeId,
-        segment: SegmentId,
-    ) -> Result<Option<Tip>, StoreError> {
+        from: Seq,
+        to: Seq,
+    ) -> Result<Vec<(Seq, Seq)>, StoreError> {
         let contents = self.contents.read().unwrap_or_else(PoisonError::into_inner);
-        let held = contents.segments.get(&segment).filter(|held| held.author == author);
-        Ok(held.map(|held| held.tip.clone()))
-    }
-
-    fn ends_with(
-        &mut self,
-        segment: SegmentId,
-        next_seq: Seq,
-        hash: ChangeHash,
-    ) -> Result<bool, StoreError> {
-        let contents = self.contents.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(last) = next_seq.0.checked_sub(1) else {
-            return Ok(false);
-        };
-        let arrival = contents.in_segment(segment, Seq(last));
-        Ok(arrival.is_some_and(|a| a.change.hash == hash && a.change.next_seq() == next_seq))
+        if !contents.branched.contains(&author) {
+            return Ok(Vec::new());
+        }
+        let of_author = contents.strands.values().filter(|held| held.author == author);
+        let bounds = of_author.map(|held| (held.first_seq, held.tip.head.next_seq));
+        let mut around: Vec<_> =
+            bounds.filter(|(first, next)| *first < to && *next > from).collect();
+        around.sort();
+        Ok(around)
     }
 
     fn key(&mut self, key: &str) -> Result<Option<KeyRecord>, StoreError> {
@@ -349,5 +430,47 @@ impl Reader for MemoryStore {
 
     fn bytes(&mut self) -> Result<u64, StoreError> {
         Ok(0)
+    }
+}
+
+impl Past for MemoryStore {
+    type Error = StoreError;
+
+    fn sides(&mut self, author: NodeId, segment: SegmentId) -> Result<Option<Sides>, StoreError> {
+        let contents = self.contents.read().unwrap_or_else(PoisonError::into_inner);
+        let of_segment =
+            |(strand, held): &(&Strand, &Held)| strand.segment == segment && held.author == author;
+        let mut sides = contents.strands.iter().filter(of_segment);
+        Ok(sides.next().map(|(_, first)| Sides {
+            count: 1 + sides.count() as u32,
+            segment_seq: first.tip.segment_seq,
+        }))
+    }
+
+    fn begins(
+        &mut self,
+        segment: SegmentId,
+        seq: Seq,
+        hash: ChangeHash,
+    ) -> Result<bool, StoreError> {
+        let contents = self.contents.read().unwrap_or_else(PoisonError::into_inner);
+        let mut sides = contents.strands.keys().filter(|strand| strand.segment == segment);
+        let begins =
+            |arrival: &Arrival| arrival.change.first_seq == seq && arrival.change.hash == hash;
+        Ok(sides.any(|strand| contents.on_strand(*strand, seq).is_some_and(begins)))
+    }
+
+    fn standing(
+        &mut self,
+        author: NodeId,
+        parent: &Parent,
+    ) -> Result<Option<Standing>, StoreError> {
+        let contents = self.contents.read().unwrap_or_else(PoisonError::into_inner);
+        let found = contents.arrival_ending(author, parent);
+        Ok(found.map(|arrival| {
+            let tip = contents.tip_at(arrival);
+            let newest = contents.strands[&arrival.strand()].tip.head;
+            Standing { followed: newest != tip.head, tip }
+        }))
     }
 }

@@ -51,16 +51,19 @@ fn compare_open_segment(
     let ([own], [there]) = (own, said) else {
         return Ok(false);
     };
-    let segment = own.segment;
-    if segment != there.segment {
+    if own.segment != there.segment {
         return Ok(false);
     }
+    let Some(strand) = reader.locate(own)? else {
+        return Ok(false);
+    };
     if there.next_seq > own.next_seq {
-        return Ok(true); // the peer is further, and sends
+        // The peer is further, and sends; unless it is so on another side.
+        return Ok(reader.sides(author, own.segment)?.is_some_and(|sides| sides.count == 1));
     }
-    let known = reader.ends_with(segment, there.next_seq, there.hash)?;
+    let known = reader.locate(there)? == Some(strand);
     if known {
-        found.missing.push(Range { author, segment, from: there.next_seq, to: own.next_seq });
+        found.missing.push(Range { author, strand, from: there.next_seq, to: own.next_seq });
     }
     Ok(known)
 }
@@ -72,17 +75,19 @@ fn compare_author(
     found: &mut Comparison,
 ) -> Result<(), StoreError> {
     let extents = reader.extents(author)?;
-    let mut known = Vec::new();
+    let mut reached = Vec::new();
     for head in said {
-        let leads_here = frontier::is_further(&extents, head)
-            || reader.ends_with(head.segment, head.next_seq, head.hash)?;
-        if leads_here {
-            known.push(*head);
-        } else {
+        if let Some(strand) = reader.locate(head)? {
+            reached.push((strand, head.next_seq));
+            continue;
+        }
+        let reach = frontier::reach_of_unknown(&extents, head);
+        if reach.is_none_or(|(_, seq)| seq == Seq(0)) {
             found.ahead.insert(author);
         }
+        reached.extend(reach);
     }
-    found.missing.extend(frontier::missing(author, &extents, &known));
+    found.missing.extend(frontier::missing(author, &extents, &reached));
     Ok(())
 }
 
@@ -92,7 +97,7 @@ fn compare_author(
 /// The store can't be read.
 pub fn holds(reader: &mut dyn Reader, heads: &[Head]) -> Result<bool, StoreError> {
     for head in heads {
-        if !reader.ends_with(head.segment, head.next_seq, head.hash)? {
+        if reader.locate(head)?.is_none() {
             return Ok(false);
         }
     }
@@ -108,7 +113,7 @@ pub fn fetch(reader: &mut dyn Reader, range: Range) -> Result<Option<SignedRun>,
     let mut arrivals: Vec<Arrival> = Vec::new();
     let mut from = range.from;
     loop {
-        let more = reader.of_segment(range.segment, from, Direction::Forward, RUN_BYTES)?;
+        let more = reader.of_strand(range.strand, from, Direction::Forward, RUN_BYTES)?;
         let Some(end) = more.last() else { break };
         from = end.change.next_seq();
         arrivals.extend(more);

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, ErrorCode, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 
 use super::{
     Batch, EmitMark, IDEMPOTENCY_KEYS, KeyRecord, OpenError, Opener, Owner, Resume, Store,
@@ -16,7 +16,7 @@ use super::{
 use crate::core::change::{Change, Link};
 use crate::core::frontier::Head;
 use crate::core::log::{Arrival, Tip};
-use crate::core::segment::Opening;
+use crate::core::segment::{Opening, Strand};
 use crate::words::{ChangeHash, EmitNumber, NodeId, SegmentId, Seq, Time};
 
 mod reader;
@@ -50,19 +50,19 @@ pub struct SqliteStore {
 #[derive(Default)]
 struct KnownRows {
     authors: HashMap<NodeId, i64>,
-    segments: HashMap<SegmentId, OpenSegment>,
+    strands: HashMap<Strand, OpenStrand>,
 }
 
-/// A segment that is written.
+/// A strand that is written.
 #[derive(Clone, Copy)]
-struct OpenSegment {
+struct OpenStrand {
     row: i64,
-    /// The bytes of its changes so far.
+    /// The bytes of its segment's changes so far, on this side.
     bytes: u64,
 }
 
-/// How many segments are known by their row; one more, and they are looked up again.
-const OPEN_SEGMENTS: usize = 10_000;
+/// How many strands are known by their row; one more, and they are looked up again.
+const OPEN_STRANDS: usize = 10_000;
 
 impl SqliteStore {
     /// Opens the store at a path, and makes it when it is missing.
@@ -147,9 +147,9 @@ fn write_change(
     known: &mut KnownRows,
     arrival: &Arrival,
 ) -> Result<(), StoreError> {
-    let Arrival { offset, skew, change } = arrival;
+    let Arrival { offset, skew, change, .. } = arrival;
     let author = author_row(connection, &mut known.authors, change.author)?;
-    let segment = write_segment(connection, &mut known.segments, author, change)?;
+    let strand = write_strand(connection, &mut known.strands, author, arrival)?;
     connection
         .prepare_cached(
             "INSERT INTO changes (offset, segment, first_seq, position, count, first_time,
@@ -158,7 +158,7 @@ fn write_change(
         )?
         .execute(params![
             offset.0 as i64,
-            segment.row,
+            strand.row,
             change.first_seq.0 as i64,
             change.index,
             change.count,
@@ -167,7 +167,7 @@ fn write_change(
             skew,
             change.hash.0,
             change.signature.map(|signature| signature.0),
-            segment.bytes as i64,
+            strand.bytes as i64,
             &change.bytes[..],
         ])?;
     Ok(())
@@ -191,74 +191,137 @@ fn author_row(
     Ok(row)
 }
 
-/// Opens a segment or goes on in it, and returns its row with the bytes it then has.
-fn write_segment(
+/// Opens a strand or goes on in it, and returns its row with the bytes it then has.
+fn write_strand(
     connection: &Connection,
-    open: &mut HashMap<SegmentId, OpenSegment>,
+    open: &mut HashMap<Strand, OpenStrand>,
     author: i64,
-    change: &Change,
-) -> Result<OpenSegment, StoreError> {
-    let link = change.link().map_err(|e| StoreError::Damaged(e.to_string()))?;
-    let before = match link {
-        Link::Opening(opening) => open_segment(connection, open, author, (change, &opening))?,
-        Link::Previous(_) => match open.get(&change.segment) {
-            Some(segment) => *segment,
-            None => reopen_segment(connection, change.segment)?,
+    arrival: &Arrival,
+) -> Result<OpenStrand, StoreError> {
+    let change = &arrival.change;
+    let before = match open.get(&arrival.strand()) {
+        Some(strand) => *strand,
+        None => match reopen_strand(connection, author, arrival.strand())? {
+            Some(strand) => strand,
+            None => open_strand(connection, open, author, arrival)?,
         },
     };
-    let bytes = before.bytes + change.bytes.len() as u64;
-    let segment = OpenSegment { bytes, ..before };
-    if open.len() >= OPEN_SEGMENTS {
+    let strand = OpenStrand { bytes: before.bytes + change.bytes.len() as u64, ..before };
+    if open.len() >= OPEN_STRANDS {
         open.clear();
     }
-    open.insert(change.segment, segment);
-    Ok(segment)
+    open.insert(arrival.strand(), strand);
+    Ok(strand)
 }
 
-fn open_segment(
+fn open_strand(
     connection: &Connection,
-    open: &mut HashMap<SegmentId, OpenSegment>,
+    open: &mut HashMap<Strand, OpenStrand>,
     author: i64,
-    (change, opening): (&Change, &Opening),
-) -> Result<OpenSegment, StoreError> {
+    arrival: &Arrival,
+) -> Result<OpenStrand, StoreError> {
+    let change = &arrival.change;
+    let link = change.link().map_err(|e| StoreError::Damaged(e.to_string()))?;
+    let (opening, forks_off) = match link {
+        Link::Opening(opening) => {
+            join_tips(connection, open, author, &opening)?;
+            (opening.text(), None)
+        }
+        Link::Previous(hash) => fork_of(connection, change, hash)?,
+    };
+    note_branch(connection, author)?;
+    connection
+        .prepare_cached(
+            "INSERT INTO segments (name, side, author, opening, first_seq, start, start_time,
+                forks_off, tip)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 1)",
+        )?
+        .execute(params![
+            change.segment.0,
+            arrival.side,
+            author,
+            opening,
+            change.segment_seq.0 as i64,
+            change.first_seq.0 as i64,
+            change.first_time.bits() as i64,
+            forks_off.map(|(side, _)| side),
+        ])?;
+    let bytes = forks_off.map_or(0, |(_, bytes)| bytes);
+    Ok(OpenStrand { row: connection.last_insert_rowid(), bytes })
+}
+
+/// What an opening names as parents is no tip any more.
+fn join_tips(
+    connection: &Connection,
+    open: &mut HashMap<Strand, OpenStrand>,
+    author: i64,
+    opening: &Opening,
+) -> Result<(), StoreError> {
     let mut join = connection.prepare_cached(
         "UPDATE segments SET tip = 0 WHERE id IN
             (SELECT id FROM held WHERE author = ?1 AND tip = 1 AND next_seq = ?2 AND head = ?3)
-         RETURNING name",
+         RETURNING name, side",
     )?;
     for parent in &opening.parents {
         let values = params![author, parent.next_seq.0 as i64, parent.hash.0];
         let mut joined = join.query(values)?;
         while let Some(row) = joined.next()? {
-            open.remove(&SegmentId(row.get(0)?));
+            open.remove(&Strand { segment: SegmentId(row.get(0)?), side: row.get(1)? });
         }
     }
-    connection
-        .prepare_cached(
-            "INSERT INTO segments (name, author, opening, first_seq, first_time, tip)
-             VALUES (?1, ?2, ?3, ?4, ?5, 1)",
-        )?
-        .execute(params![
-            change.segment.0,
-            author,
-            opening.text(),
-            change.first_seq.0 as i64,
-            change.first_time.bits() as i64,
-        ])?;
-    Ok(OpenSegment { row: connection.last_insert_rowid(), bytes: 0 })
+    Ok(())
 }
 
-/// Looks up a segment that goes on; it is the end of a branch from now on, if it wasn't before.
-fn reopen_segment(connection: &Connection, segment: SegmentId) -> Result<OpenSegment, StoreError> {
+/// The opening of a segment that a change forks, the side that it forks off, and the bytes that the
+/// segment has up to there.
+fn fork_of(
+    connection: &Connection,
+    change: &Change,
+    previous: ChangeHash,
+) -> Result<(String, Option<(u32, u64)>), StoreError> {
     let found = connection
-        .prepare_cached("SELECT id, bytes FROM held WHERE name = ?1")?
-        .query_row([segment.0], |row| {
-            Ok(OpenSegment { row: row.get(0)?, bytes: row.get::<_, i64>(1)? as u64 })
+        .prepare_cached(
+            "SELECT s.opening, s.side, c.so_far FROM segments s JOIN changes c ON c.segment = s.id
+             WHERE s.name = ?1 AND c.hash = ?2 AND c.first_seq < ?3",
+        )?
+        .query_row(params![change.segment.0, previous.0, change.first_seq.0 as i64], |row| {
+            Ok((row.get(0)?, Some((row.get(1)?, row.get::<_, i64>(2)? as u64))))
         })?;
-    connection
-        .prepare_cached("UPDATE segments SET tip = 1 WHERE id = ?1 AND tip = 0")?
-        .execute([found.row])?;
     Ok(found)
+}
+
+/// Looks up a strand that goes on; it is the end of a branch from now on, if it wasn't before.
+fn reopen_strand(
+    connection: &Connection,
+    author: i64,
+    strand: Strand,
+) -> Result<Option<OpenStrand>, StoreError> {
+    let found = connection
+        .prepare_cached("SELECT id, bytes, tip FROM held WHERE name = ?1 AND side = ?2")?
+        .query_row(params![strand.segment.0, strand.side], |row| {
+            let found = OpenStrand { row: row.get(0)?, bytes: row.get::<_, i64>(1)? as u64 };
+            Ok((found, row.get::<_, bool>(2)?))
+        })
+        .optional()?;
+    let Some((found, tip)) = found else { return Ok(None) };
+    if !tip {
+        note_branch(connection, author)?;
+        connection
+            .prepare_cached("UPDATE segments SET tip = 1 WHERE id = ?1")?
+            .execute([found.row])?;
+    }
+    Ok(Some(found))
+}
+
+/// An author that is about to get a tip is branched if it has one.
+fn note_branch(connection: &Connection, author: i64) -> Result<(), StoreError> {
+    connection
+        .prepare_cached(
+            "UPDATE authors SET branched = 1 WHERE id = ?1 AND branched = 0
+                AND EXISTS (SELECT 1 FROM segments WHERE author = ?1 AND tip = 1)",
+        )?
+        .execute([author])?;
+    Ok(())
 }
 
 fn write_emits(connection: &Connection, mark: &EmitMark) -> Result<(), StoreError> {
@@ -294,9 +357,9 @@ fn write_key(connection: &Connection, record: &KeyRecord) -> Result<(), StoreErr
     Ok(())
 }
 
-/// What is held of a segment, and whose it is.
+/// What is held of a strand, and whose it is.
 const TIP: &str = "SELECT a.node, s.name, s.first_seq, s.next_seq, s.changes, s.bytes, s.last_time,
-    s.head FROM held s JOIN authors a ON a.id = s.author";
+    s.head, s.side FROM held s JOIN authors a ON a.id = s.author";
 
 fn tip(row: &rusqlite::Row<'_>) -> rusqlite::Result<(NodeId, Tip)> {
     let head = Head {
@@ -306,6 +369,7 @@ fn tip(row: &rusqlite::Row<'_>) -> rusqlite::Result<(NodeId, Tip)> {
     };
     let tip = Tip {
         head,
+        side: row.get(8)?,
         segment_seq: seq(row.get(2)?),
         changes: row.get(4)?,
         bytes: row.get::<_, i64>(5)? as u64,

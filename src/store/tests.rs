@@ -5,8 +5,10 @@ use proptest::prelude::*;
 use super::memory::MemoryStore;
 use super::sqlite::{SqliteReader, SqliteStore};
 use super::*;
-use crate::core::log::Log;
-use crate::words::{Draft, Identity};
+use crate::core::change::{Change, Place, encode};
+use crate::core::log::{Log, Sides};
+use crate::core::segment::Parent;
+use crate::words::{ChangeHash, Draft, Identity, SegmentId};
 
 const CLUSTER: ClusterId = ClusterId([9; 32]);
 
@@ -59,9 +61,22 @@ impl World {
         let drafts: Vec<Draft> = (0..entries).map(draft).collect();
         let written = self.logs[author].append(&drafts, now).unwrap();
         self.logs[author].committed();
-        let changes = written.into_iter().map(|arrival| arrival.change).collect();
+        self.hear(written.into_iter().map(|arrival| arrival.change).collect(), now, store)
+    }
+
+    /// An author writes another change at the place of one that it wrote, and it arrives here.
+    fn fork(&mut self, change: &Change, store: &mut dyn Store) -> Vec<Arrival> {
+        let Change { author, segment, segment_seq, index, first_seq, .. } = *change;
+        let link = change.link().unwrap();
+        let place = Place { author, segment, segment_seq, index, first_seq, link };
+        let draft = Draft::text("t", "k", "another history").unwrap();
+        let forged = encode(&place, &[draft.encode(change.first_time)]).unwrap();
+        self.hear(vec![forged], 0, store)
+    }
+
+    fn hear(&mut self, changes: Vec<Change>, now: u64, store: &mut dyn Store) -> Vec<Arrival> {
         let mut past = store.reader().unwrap();
-        let applied = self.here.apply(changes, now, &mut past).unwrap();
+        let applied = self.here.apply(changes, now, &mut *past).unwrap();
         assert!(applied.refused.is_empty());
         store.commit(&Batch { arrivals: applied.arrivals.clone(), ..Batch::default() }).unwrap();
         self.here.committed();
@@ -158,10 +173,10 @@ fn a_writer_resumes_where_it_was() {
 fn a_segment_reads_from_any_entry_in_both_directions() {
     for mut stored in both() {
         let (_, all) = World::filled(&mut *stored.store);
-        let segment = all[0].change.segment; // the first author's: 2, 1, 2, 1 entries
+        let strand = all[0].strand(); // the first author's: 2, 1, 2, 1 entries
         let mut reader = stored.store.reader().unwrap();
         let mut firsts = |from, direction| {
-            let read = reader.of_segment(segment, Seq(from), direction, usize::MAX).unwrap();
+            let read = reader.of_strand(strand, Seq(from), direction, usize::MAX).unwrap();
             read.iter().map(|arrival| arrival.change.first_seq.0).collect::<Vec<_>>()
         };
         assert_eq!(firsts(0, Direction::Forward), [0, 2, 3, 5]);
@@ -169,7 +184,8 @@ fn a_segment_reads_from_any_entry_in_both_directions() {
         assert_eq!(firsts(6, Direction::Forward), [] as [u64; 0]);
         assert_eq!(firsts(6, Direction::Backward), [5, 3, 2, 0]);
         assert_eq!(firsts(3, Direction::Backward), [2, 0]);
-        let unknown = reader.of_segment(SegmentId([0; 16]), Seq(0), Direction::Forward, 1);
+        let unknown =
+            reader.of_strand(Strand::first(SegmentId([0; 16])), Seq(0), Direction::Forward, 1);
         assert_eq!(unknown, Ok(Vec::new()));
     }
 }
@@ -178,9 +194,9 @@ fn a_segment_reads_from_any_entry_in_both_directions() {
 fn a_time_is_found_in_a_segment() {
     for mut stored in both() {
         let (_, all) = World::filled(&mut *stored.store);
-        let segment = all[0].change.segment; // written at 1,000, 1,002, 1,004 and 1,006 ms
+        let strand = all[0].strand(); // written at 1,000, 1,002, 1,004 and 1,006 ms
         let mut reader = stored.store.reader().unwrap();
-        let mut seek = |millis| reader.seek_time(segment, Time::from_millis(millis)).unwrap().0;
+        let mut seek = |millis| reader.seek_time(strand, Time::from_millis(millis)).unwrap().0;
         assert_eq!([seek(0), seek(1_001), seek(1_002), seek(1_003)], [0, 2, 2, 3]);
         assert_eq!([seek(1_006), seek(1_007)], [5, 6]);
     }
@@ -207,14 +223,52 @@ fn the_past_answers_by_place_end_and_parent() {
         let (_, all) = World::filled(&mut *stored.store);
         let change = &all[3].change;
         let mut reader = stored.store.reader().unwrap();
-        assert_eq!(reader.change_at(change.segment, change.first_seq), Ok(Some(change.hash)));
-        assert_eq!(reader.change_at(change.segment, change.first_seq.plus(1)), Ok(None));
-        assert_eq!(reader.ends_with(change.segment, change.next_seq(), change.hash), Ok(true));
-        assert_eq!(reader.ends_with(change.segment, change.first_seq, change.hash), Ok(false));
-        let parent = Parent { next_seq: change.next_seq(), hash: change.hash };
-        assert_eq!(reader.parent_time(change.author, &parent), Ok(Some(change.last_time)));
+        let Change { author, segment, first_seq, hash, last_time, .. } = *change;
+        assert_eq!(reader.begins(segment, first_seq, hash), Ok(true));
+        assert_eq!(reader.begins(segment, first_seq.plus(1), hash), Ok(false));
+        let sides = Sides { count: 1, segment_seq: change.segment_seq };
+        assert_eq!(reader.sides(author, segment), Ok(Some(sides)));
+        assert_eq!(reader.sides(all[0].change.author, segment), Ok(None));
+        let head = Head { segment, next_seq: change.next_seq(), hash };
+        assert_eq!(reader.locate(&head), Ok(Some(all[3].strand())));
+        assert_eq!(reader.locate(&Head { next_seq: first_seq, ..head }), Ok(None));
+        let parent = Parent { next_seq: change.next_seq(), hash };
+        let standing = reader.standing(author, &parent).unwrap().unwrap();
+        assert_eq!((standing.tip.last_time, standing.followed), (last_time, true));
+        assert_eq!((standing.tip.head, standing.tip.changes), (head, change.index + 1));
         let other = Parent { hash: ChangeHash([0; 32]), ..parent };
-        assert_eq!(reader.parent_time(change.author, &other), Ok(None));
+        assert_eq!(reader.standing(author, &other), Ok(None));
+    }
+}
+
+#[test]
+fn both_sides_of_a_forked_segment_are_kept() {
+    for mut stored in both() {
+        let store = &mut *stored.store;
+        let mut world = World::new(1);
+        let first = world.write(0, 2, 1_000, store).remove(0).change;
+        let second = world.write(0, 3, 1_001, store).remove(0).change;
+        let beside = world.fork(&second, store).remove(0);
+        let start = world.fork(&first, store).remove(0);
+        assert_eq!((beside.side, start.side), (1, 2));
+        let author = first.author;
+        let mut reader = store.reader().unwrap();
+        assert_eq!(reader.frontier(), Ok(world.here.frontier()));
+        assert_eq!(world.here.frontier().heads(&author).len(), 3);
+        let extents = reader.extents(author).unwrap();
+        let sides: Vec<_> = extents
+            .iter()
+            .map(|e| (e.strand.side, e.first_seq.0, e.next_seq.0, e.forks_off))
+            .collect();
+        assert_eq!(sides, [(0, 0, 5, None), (2, 0, 1, None), (1, 2, 3, Some(0))]);
+        assert_eq!(reader.find(author, Seq(0)).unwrap().len(), 2);
+        assert_eq!(reader.find(author, Seq(2)).unwrap().len(), 2);
+        assert_eq!(reader.branched(), Ok(vec![author]));
+        let around = reader.strands_around(author, Seq(1), Seq(3));
+        assert_eq!(around, Ok(vec![(Seq(0), Seq(5)), (Seq(2), Seq(3))]));
+        let resume = store.resume().unwrap();
+        let again = Log::new(identity(1), CLUSTER, [7; 16], resume.tips, resume.next_offset, 0);
+        assert_eq!(again.frontier(), world.here.frontier());
     }
 }
 
@@ -250,15 +304,10 @@ fn a_segment_that_another_continues_after_may_go_on_as_a_branch() {
         let lost = world.logs[0].append(&draft, 1_001).unwrap().remove(0).change;
         let mut restored = Log::new(identity(2), CLUSTER, [77; 16], [], Offset(0), 0);
         let mut past = store.reader().unwrap();
-        restored.apply(vec![first.clone()], 0, &mut past).unwrap();
+        restored.apply(vec![first.clone()], 0, &mut *past).unwrap();
         world.logs[0] = restored;
         world.write(0, 1, 1_002, store);
-        let mut reader = store.reader().unwrap();
-        let end = reader.segment_end(first.author, first.segment).unwrap();
-        assert_eq!(end.map(|tip| tip.head.hash), Some(first.hash));
-        let stranger = reader.segment_end(identity(1).node_id(), first.segment);
-        assert_eq!(stranger, Ok(None));
-        let applied = world.here.apply(vec![lost.clone()], 1_002, &mut past).unwrap();
+        let applied = world.here.apply(vec![lost.clone()], 1_002, &mut *past).unwrap();
         let arrivals = applied.arrivals;
         assert_eq!(arrivals.len(), 1);
         store.commit(&Batch { arrivals, ..Batch::default() }).unwrap();
@@ -272,15 +321,20 @@ fn a_segment_that_another_continues_after_may_go_on_as_a_branch() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
-    fn both_stores_answer_alike(writes in proptest::collection::vec((0..3usize, 1..9usize, 0..5u64), 1..25)) {
+    fn both_stores_answer_alike(
+        writes in proptest::collection::vec((0..3usize, 1..9usize, 0..5u64, 0..8u8), 1..25),
+    ) {
         let mut readers = Vec::new();
         let mut kept = Vec::new();
         for mut stored in both() {
             let mut world = World::new(3);
             let mut now = 0;
-            for (author, entries, later) in &writes {
+            for (author, entries, later, fork) in &writes {
                 now += later;
-                world.write(*author, *entries, now, &mut *stored.store);
+                let written = world.write(*author, *entries, now, &mut *stored.store);
+                if *fork == 0 {
+                    world.fork(&written[0].change, &mut *stored.store);
+                }
             }
             readers.push(stored.store.reader().unwrap());
             kept.push(stored);
@@ -296,20 +350,43 @@ proptest! {
             prop_assert_eq!(one.scan(Offset(at), 3), two.scan(Offset(at), 3));
         }
         let mut spans = [one.spans(None).unwrap(), two.spans(None).unwrap()];
-        spans.iter_mut().for_each(|spans| spans.sort_by_key(|span| span.segment));
+        spans.iter_mut().for_each(|spans| spans.sort_by_key(|span| span.strand));
         prop_assert_eq!(&spans[0], &spans[1]);
         for span in &spans[0] {
             prop_assert_eq!(one.extents(span.author), two.extents(span.author));
+            let (first, next) = (span.first_seq, span.next_seq);
+            prop_assert_eq!(
+                one.strands_around(span.author, first, next),
+                two.strands_around(span.author, first, next)
+            );
+            prop_assert_eq!(
+                one.sides(span.author, span.strand.segment),
+                two.sides(span.author, span.strand.segment)
+            );
+            for extent in one.extents(span.author).unwrap() {
+                let Extent { strand, next_seq, hash, .. } = extent;
+                let parent = Parent { next_seq, hash };
+                prop_assert_eq!(
+                    one.standing(span.author, &parent),
+                    two.standing(span.author, &parent)
+                );
+                let head = Head { segment: strand.segment, next_seq, hash };
+                prop_assert_eq!(one.locate(&head), Ok(Some(strand)));
+                prop_assert_eq!(two.locate(&head), Ok(Some(strand)));
+            }
             for seq in span.first_seq.0..=span.next_seq.0 {
                 for direction in [Direction::Forward, Direction::Backward] {
-                    let read = one.of_segment(span.segment, Seq(seq), direction, 500);
-                    prop_assert_eq!(read, two.of_segment(span.segment, Seq(seq), direction, 500));
+                    let read = one.of_strand(span.strand, Seq(seq), direction, 500);
+                    prop_assert_eq!(read, two.of_strand(span.strand, Seq(seq), direction, 500));
                 }
-                prop_assert_eq!(one.find(span.author, Seq(seq)), two.find(span.author, Seq(seq)));
+                let mut found = [one.find(span.author, Seq(seq)), two.find(span.author, Seq(seq))]
+                    .map(Result::unwrap);
+                found.iter_mut().for_each(|found| found.sort_by_key(Arrival::strand));
+                prop_assert_eq!(&found[0], &found[1]);
             }
             for millis in 0..span.last_time.millis() + 2 {
                 let time = Time::from_millis(millis);
-                prop_assert_eq!(one.seek_time(span.segment, time), two.seek_time(span.segment, time));
+                prop_assert_eq!(one.seek_time(span.strand, time), two.seek_time(span.strand, time));
             }
         }
     }
@@ -404,4 +481,29 @@ fn a_batch_that_fails_leaves_nothing_behind() {
     let mut reader = store.reader().unwrap();
     assert_eq!(reader.watermark(), Ok(Offset(18)));
     assert_eq!(reader.frontier().unwrap().len(), 2);
+}
+
+/// The file holds six entries of one author in two lifetimes, as version 1 wrote them.
+#[test]
+fn a_file_of_version_1_is_migrated_and_holds_what_it_held() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("log.sqlite");
+    std::fs::write(&path, include_bytes!("fixtures/version-1.sqlite")).unwrap();
+    let older = SqliteReader::open(&path).err();
+    assert_eq!(older, Some(OpenError::Older { found: 1, known: sqlite::VERSION }));
+    let digits = |text: &str| text.parse::<NodeId>().unwrap();
+    let node = digits("3f2e38bd1eead5c27ba031e81828929b8249546913a7b12054cfad2f38d0f55a");
+    let cluster = digits("406c3be9b7d5149f253e8aae755b2bea8d5d737c22bd0a92c0ef6c571de51175");
+    let owner = Owner { node, cluster: ClusterId(cluster.0) };
+    let mut store = SqliteStore::open(&path, owner, [7; 8]).unwrap();
+    let mut reader = store.reader().unwrap();
+    assert_eq!(reader.watermark(), Ok(Offset(6)));
+    let spans = reader.spans(None).unwrap();
+    assert_eq!(spans.len(), 2);
+    let all = reader.arrivals(Offset(0), Direction::Forward, usize::MAX).unwrap();
+    assert!(all.iter().all(|arrival| arrival.side == 0));
+    let tips = store.resume().unwrap().tips;
+    assert_eq!(tips[0].1.head.next_seq, Seq(6));
+    let digest = hex::encode(reader.frontier().unwrap().digest());
+    assert_eq!(digest, "342f8132c286aaa5f8b0278cb806464a09232d43b84ecfb489d6630f26c41340");
 }

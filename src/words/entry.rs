@@ -422,6 +422,8 @@ pub struct Entry {
     pub segment: SegmentId,
     /// Whether its time was far ahead of this node's clock when it arrived.
     pub skew: bool,
+    /// Whether another entry of its author has the same seq, on another branch or side of a fork.
+    pub forked: bool,
     /// What was appended.
     pub body: Draft,
 }
@@ -429,12 +431,15 @@ pub struct Entry {
 impl Entry {
     /// The entry's name.
     pub fn id(&self) -> EntryId {
-        EntryId { author: self.author, seq: self.seq, segment: None }
+        let segment = self.forked.then_some(self.segment);
+        EntryId { author: self.author, seq: self.seq, segment }
     }
 
     /// The entry's place in merged order, which is the same on every node.
-    pub fn merged_key(&self) -> (Time, NodeId, Seq, SegmentId) {
-        (self.time, self.author, self.seq, self.segment)
+    ///
+    /// Segment and change matter only where an author has forked its own log.
+    pub fn merged_key(&self) -> (Time, NodeId, Seq, SegmentId, ChangeHash) {
+        (self.time, self.author, self.seq, self.segment, self.change)
     }
 }
 

@@ -57,6 +57,9 @@ pub struct EntryJson {
     /// Whether its time was far ahead when it arrived.
     #[serde(default, skip_serializing_if = "is_false")]
     pub skew: bool,
+    /// Whether another entry of its author has the same seq.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub forked: bool,
 }
 
 /// A field that is there has a value, even if that is `null`.
@@ -100,6 +103,7 @@ impl EntryJson {
             segment: entry.segment,
             late: lateness == Lateness::Late,
             skew: entry.skew,
+            forked: entry.forked,
         }
     }
 
@@ -259,6 +263,7 @@ mod tests {
             change: ChangeHash([2; 32]),
             segment: SegmentId([3; 16]),
             skew: false,
+            forked: false,
             body: draft,
         }
     }

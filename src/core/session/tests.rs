@@ -3,11 +3,10 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 
 use super::*;
-use crate::core::change::{Change, Link, Place};
-use crate::core::frontier::{Extent, is_further, missing};
-use crate::core::log::{Applied, Arrival, Log, Past, Tip};
-use crate::core::segment::Parent;
-use crate::words::{ChangeHash, Draft, Identity, Time};
+use crate::core::change::{Change, Place};
+use crate::core::disk::{Disk, head_of};
+use crate::core::log::{Applied, Arrival, Log};
+use crate::words::{ChangeHash, Draft, Identity};
 
 const CLUSTER: ClusterId = ClusterId([9; 32]);
 const NOW: u64 = 1_795_237_297_000;
@@ -21,108 +20,6 @@ fn identity(host: usize) -> Identity {
 
 fn node(host: usize) -> NodeId {
     identity(host).node_id()
-}
-
-/// What a host has persisted, in order of arrival.
-#[derive(Clone, Default)]
-struct Disk(Vec<Arrival>);
-
-impl Disk {
-    fn changes(&self) -> impl DoubleEndedIterator<Item = &Change> {
-        self.0.iter().map(|arrival| &arrival.change)
-    }
-
-    fn of_segment(&self, segment: SegmentId) -> impl DoubleEndedIterator<Item = &Change> {
-        self.changes().filter(move |change| change.segment == segment)
-    }
-
-    fn watermark(&self) -> Offset {
-        let end = |last: &Arrival| last.offset.plus(u64::from(last.change.count));
-        self.0.last().map_or(Offset(0), end)
-    }
-
-    fn authors(&self) -> BTreeSet<NodeId> {
-        self.changes().map(|change| change.author).collect()
-    }
-
-    fn tip(&self, segment: SegmentId) -> Option<Tip> {
-        let last = self.of_segment(segment).next_back()?;
-        Some(Tip {
-            head: head_of(last),
-            segment_seq: last.segment_seq,
-            changes: last.index + 1,
-            bytes: self.of_segment(segment).map(|change| change.bytes.len() as u64).sum(),
-            last_time: last.last_time,
-        })
-    }
-
-    fn extents(&self, author: NodeId) -> Vec<Extent> {
-        let firsts = self.changes().filter(|first| first.author == author && first.index == 0);
-        let extent = |first: &Change| {
-            let Head { segment, next_seq, hash } = self.tip(first.segment)?.head;
-            let Ok(Link::Opening(opening)) = first.link() else {
-                return None;
-            };
-            let (first_seq, parents) = (first.first_seq, opening.parents);
-            Some(Extent { segment, first_seq, next_seq, hash, parents })
-        };
-        let mut extents: Vec<Extent> = firsts.filter_map(extent).collect();
-        extents.sort_by_key(|extent| (extent.first_seq, extent.segment));
-        extents
-    }
-
-    fn tips(&self) -> Vec<(NodeId, Tip)> {
-        let mut tips = Vec::new();
-        for author in self.authors() {
-            let extents = self.extents(author);
-            let parents: Vec<&Parent> = extents.iter().flat_map(|e| &e.parents).collect();
-            let is_tip =
-                |e: &&Extent| !parents.contains(&&Parent { next_seq: e.next_seq, hash: e.hash });
-            let ends = extents.iter().filter(is_tip).filter_map(|e| self.tip(e.segment));
-            tips.extend(ends.map(|tip| (author, tip)));
-        }
-        tips
-    }
-
-    fn holds(&self, head: &Head) -> bool {
-        self.of_segment(head.segment).any(|change| head_of(change) == *head)
-    }
-}
-
-impl Past for Disk {
-    type Error = std::convert::Infallible;
-
-    fn change_at(
-        &mut self,
-        segment: SegmentId,
-        seq: Seq,
-    ) -> Result<Option<ChangeHash>, Self::Error> {
-        Ok(self.of_segment(segment).find(|c| c.first_seq == seq).map(|change| change.hash))
-    }
-
-    fn parent_time(
-        &mut self,
-        author: NodeId,
-        parent: &Parent,
-    ) -> Result<Option<Time>, Self::Error> {
-        let is_parent = |c: &&Change| {
-            c.author == author && c.hash == parent.hash && c.next_seq() == parent.next_seq
-        };
-        Ok(self.changes().find(is_parent).map(|change| change.last_time))
-    }
-
-    fn segment_end(
-        &mut self,
-        author: NodeId,
-        segment: SegmentId,
-    ) -> Result<Option<Tip>, Self::Error> {
-        let held = self.of_segment(segment).any(|change| change.author == author);
-        Ok(if held { self.tip(segment) } else { None })
-    }
-}
-
-fn head_of(change: &Change) -> Head {
-    Head { next_seq: change.next_seq(), hash: change.hash, segment: change.segment }
 }
 
 /// A node as the sessions see it: a log, a disk, and a writer that persists what comes.
@@ -169,13 +66,11 @@ impl Host {
     fn compare(&self, theirs: &Heads) -> (Vec<Range>, HashSet<NodeId>) {
         let (mut ranges, mut ahead) = (Vec::new(), HashSet::new());
         for author in self.disk.authors() {
-            let extents = self.disk.extents(author);
             let heads = theirs.iter().filter(|(named, _)| *named == author);
-            let heads = heads.flat_map(|(_, heads)| heads).copied();
-            let leads_here = |head: &Head| self.disk.holds(head) || is_further(&extents, head);
-            let (known, unknown): (Vec<Head>, Vec<Head>) = heads.partition(leads_here);
-            ranges.extend(missing(author, &extents, &known));
-            ahead.extend(unknown.first().map(|_| author));
+            let heads: Vec<Head> = heads.flat_map(|(_, heads)| heads).copied().collect();
+            let (missing, clear) = self.disk.compare(author, &heads);
+            ranges.extend(missing);
+            ahead.extend((!clear).then_some(author));
         }
         (ranges, ahead)
     }
@@ -183,10 +78,11 @@ impl Host {
     fn scan(&self, from: Offset, limit: usize) -> (Vec<Passed>, Offset) {
         let ahead = self.disk.0.iter().filter(|arrival| arrival.offset >= from).take(limit);
         let passed: Vec<Passed> = ahead
-            .map(|Arrival { change, .. }| Passed {
+            .map(|Arrival { change, side, .. }| Passed {
                 author: change.author,
                 first_seq: change.first_seq,
                 head: head_of(change),
+                side: *side,
             })
             .collect();
         let entries = |passed: &Passed| passed.head.next_seq.0 - passed.first_seq.0;
@@ -196,8 +92,8 @@ impl Host {
 
     /// So many changes from the start of the range, and on to the first one that is signed.
     fn fetch(&self, range: &Range, changes: usize) -> Option<SignedRun> {
-        let of_segment = self.disk.of_segment(range.segment);
-        let from: Vec<&Change> = of_segment.filter(|c| c.first_seq >= range.from).collect();
+        let of_strand = self.disk.of_strand(range.strand);
+        let from: Vec<&Change> = of_strand.filter(|c| c.first_seq >= range.from).collect();
         let first = from.first().filter(|first| first.first_seq == range.from)?;
         let inside = from.iter().filter(|change| change.first_seq < range.to).count();
         let mut ends = inside.min(changes)..=from.len();
@@ -914,8 +810,10 @@ fn a_range_that_the_store_no_longer_holds_is_passed_over() {
     let mut session = greeted();
     assert_eq!(session.handle_frame(Frame::Frontier(Vec::new())), Ok(Received::Noted));
     said_until_compare(&mut session);
-    let range =
-        |n| Range { author: node(CAROL), segment: SegmentId([n; 16]), from: Seq(0), to: Seq(5) };
+    let range = |n| {
+        let strand = Strand::first(SegmentId([n; 16]));
+        Range { author: node(CAROL), strand, from: Seq(0), to: Seq(5) }
+    };
     session.handle_compared(vec![range(1), range(2)], &HashSet::new(), Offset(0));
     assert_eq!(session.poll(), Some(Step::Fetch(range(1))));
     session.handle_fetched(None);

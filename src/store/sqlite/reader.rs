@@ -8,19 +8,19 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 use super::super::{
     EmitMark, KeyRecord, OpenError, Owner, Reader, Span, StoreError, StoreId, whole,
 };
-use super::{TIP, emit_mark, schema, seq, time, tip};
+use super::{emit_mark, schema, seq, time};
 use crate::core::change::Change;
 use crate::core::frontier::{Extent, Frontier, Head};
-use crate::core::log::{Arrival, Tip};
+use crate::core::log::{Arrival, Past, Sides, Standing, Tip};
 use crate::core::merge::Direction;
-use crate::core::segment::Opening;
+use crate::core::segment::{Opening, Parent, Strand};
 use crate::core::session::Passed;
 use crate::words::{ChangeHash, NodeId, Offset, SegmentId, Seq, Signature, Time};
 
 /// All columns of a change, with its segment and author.
 const CHANGE: &str =
     "SELECT c.offset, c.skew, a.node, s.name, s.first_seq, c.position, c.first_seq,
-    c.count, c.first_time, c.last_time, c.hash, c.signature, c.bytes
+    c.count, c.first_time, c.last_time, c.hash, c.signature, c.bytes, s.side
     FROM changes c JOIN segments s ON s.id = c.segment JOIN authors a ON a.id = s.author";
 
 /// Reads a store, its own or one that no node runs on.
@@ -49,6 +49,7 @@ impl SqliteReader {
             return Err(OpenError::Missing(path.display().to_string()));
         };
         let connection = open_read_only(path)?;
+        schema::check_current(&connection)?;
         Ok(Self { connection, path: path.to_owned(), owner, id })
     }
 
@@ -86,10 +87,11 @@ impl SqliteReader {
         Ok(changes)
     }
 
-    fn segment_row(&self, segment: SegmentId) -> Result<Option<i64>, StoreError> {
-        let mut query =
-            self.connection.prepare_cached("SELECT id FROM segments WHERE name = ?1")?;
-        Ok(query.query_row([segment.0], |row| row.get(0)).optional()?)
+    fn strand_row(&self, strand: Strand) -> Result<Option<i64>, StoreError> {
+        let query = "SELECT id FROM segments WHERE name = ?1 AND side = ?2";
+        let mut query = self.connection.prepare_cached(query)?;
+        let values = params![strand.segment.0, strand.side];
+        Ok(query.query_row(values, |row| row.get(0)).optional()?)
     }
 }
 
@@ -107,6 +109,7 @@ fn arrival(row: &Row<'_>) -> rusqlite::Result<Arrival> {
     Ok(Arrival {
         offset: offset(row.get(0)?),
         skew: row.get(1)?,
+        side: row.get(13)?,
         change: Change {
             author: NodeId(row.get(2)?),
             segment: SegmentId(row.get(3)?),
@@ -178,20 +181,21 @@ impl Reader for SqliteReader {
 
     fn extents(&mut self, author: NodeId) -> Result<Vec<Extent>, StoreError> {
         let mut query = self.connection.prepare_cached(
-            "SELECT s.name, s.first_seq, s.next_seq, s.head, s.opening
+            "SELECT s.name, s.side, s.start, s.next_seq, s.head, s.forks_off, s.opening
              FROM held s JOIN authors a ON a.id = s.author
-             WHERE a.node = ?1 ORDER BY s.first_seq, s.name",
+             WHERE a.node = ?1 ORDER BY s.start, s.name, s.side",
         )?;
         let mut rows = query.query([author.0])?;
         let mut extents = Vec::new();
         while let Some(row) = rows.next()? {
-            let opening = Opening::parse(row.get_ref(4)?.as_str().unwrap_or_default())
+            let opening = Opening::parse(row.get_ref(6)?.as_str().unwrap_or_default())
                 .map_err(|e| StoreError::Damaged(format!("a segment of {author}: {e}")))?;
             extents.push(Extent {
-                segment: SegmentId(row.get(0)?),
-                first_seq: seq(row.get(1)?),
-                next_seq: seq(row.get(2)?),
-                hash: ChangeHash(row.get(3)?),
+                strand: Strand { segment: SegmentId(row.get(0)?), side: row.get(1)? },
+                first_seq: seq(row.get(2)?),
+                next_seq: seq(row.get(3)?),
+                hash: ChangeHash(row.get(4)?),
+                forks_off: row.get(5)?,
                 parents: opening.parents,
             });
         }
@@ -200,18 +204,18 @@ impl Reader for SqliteReader {
 
     fn spans(&mut self, author: Option<NodeId>) -> Result<Vec<Span>, StoreError> {
         let mut query = self.connection.prepare_cached(
-            "SELECT a.node, s.name, s.first_seq, s.next_seq, s.first_time, s.last_time
+            "SELECT a.node, s.name, s.side, s.start, s.next_seq, s.start_time, s.last_time
              FROM held s JOIN authors a ON a.id = s.author
              WHERE ?1 IS NULL OR a.node = ?1",
         )?;
         let spans = query.query_map([author.map(|author| author.0)], |row| {
             Ok(Span {
                 author: NodeId(row.get(0)?),
-                segment: SegmentId(row.get(1)?),
-                first_seq: seq(row.get(2)?),
-                next_seq: seq(row.get(3)?),
-                first_time: time(row.get(4)?),
-                last_time: time(row.get(5)?),
+                strand: Strand { segment: SegmentId(row.get(1)?), side: row.get(2)? },
+                first_seq: seq(row.get(3)?),
+                next_seq: seq(row.get(4)?),
+                first_time: time(row.get(5)?),
+                last_time: time(row.get(6)?),
             })
         })?;
         Ok(spans.collect::<Result<_, _>>()?)
@@ -219,7 +223,7 @@ impl Reader for SqliteReader {
 
     fn scan(&mut self, from: Offset, limit: usize) -> Result<(Vec<Passed>, Offset), StoreError> {
         let mut query = self.connection.prepare_cached(
-            "SELECT a.node, s.name, c.first_seq, c.count, c.hash, c.offset
+            "SELECT a.node, s.name, c.first_seq, c.count, c.hash, c.offset, s.side
              FROM changes c JOIN segments s ON s.id = c.segment JOIN authors a ON a.id = s.author
              WHERE c.offset >= coalesce((SELECT max(offset) FROM changes WHERE offset <= ?1), 0)
                 AND c.offset + c.count > ?1
@@ -235,7 +239,7 @@ impl Reader for SqliteReader {
                 next_seq: first_seq.plus(u64::from(count)),
                 hash: ChangeHash(row.get(4)?),
             };
-            passed.push(Passed { author: NodeId(row.get(0)?), first_seq, head });
+            passed.push(Passed { author: NodeId(row.get(0)?), first_seq, head, side: row.get(6)? });
             next = offset(row.get(5)?).plus(u64::from(count));
         }
         Ok((passed, next))
@@ -260,14 +264,14 @@ impl Reader for SqliteReader {
         self.changes(condition, [column(from.0)], max_bytes)
     }
 
-    fn of_segment(
+    fn of_strand(
         &mut self,
-        segment: SegmentId,
+        strand: Strand,
         from: Seq,
         direction: Direction,
         max_bytes: usize,
     ) -> Result<Vec<Arrival>, StoreError> {
-        let Some(row) = self.segment_row(segment)? else {
+        let Some(row) = self.strand_row(strand)? else {
             return Ok(Vec::new());
         };
         let condition = match direction {
@@ -284,11 +288,11 @@ impl Reader for SqliteReader {
         self.changes(condition, params![row, column(from.0)], max_bytes)
     }
 
-    fn seek_time(&mut self, segment: SegmentId, time: Time) -> Result<Seq, StoreError> {
+    fn seek_time(&mut self, strand: Strand, time: Time) -> Result<Seq, StoreError> {
         let mut bounds = self
             .connection
-            .prepare_cached("SELECT id, first_seq, next_seq FROM held WHERE name = ?1")?;
-        let found = bounds.query_row([segment.0], |row| {
+            .prepare_cached("SELECT id, start, next_seq FROM held WHERE name = ?1 AND side = ?2")?;
+        let found = bounds.query_row(params![strand.segment.0, strand.side], |row| {
             Ok((row.get::<_, i64>(0)?, seq(row.get(1)?), seq(row.get(2)?)))
         });
         let Some((row, first, end)) = found.optional()? else {
@@ -317,57 +321,60 @@ impl Reader for SqliteReader {
 
     fn find(&mut self, author: NodeId, seq: Seq) -> Result<Vec<Arrival>, StoreError> {
         let mut query = self.connection.prepare_cached(
-            "SELECT s.name FROM held s JOIN authors a ON a.id = s.author
-             WHERE a.node = ?1 AND s.first_seq <= ?2 AND s.next_seq > ?2
-             ORDER BY s.first_seq DESC, s.name",
+            "SELECT s.name, s.side FROM held s JOIN authors a ON a.id = s.author
+             WHERE a.node = ?1 AND s.start <= ?2 AND s.next_seq > ?2
+             ORDER BY s.start DESC, s.name, s.side",
         )?;
-        let names = query.query_map(params![author.0, column(seq.0)], |row| row.get(0))?;
-        let names: Vec<[u8; 16]> = names.collect::<Result<_, _>>()?;
+        let strands = query.query_map(params![author.0, column(seq.0)], |row| {
+            Ok(Strand { segment: SegmentId(row.get(0)?), side: row.get(1)? })
+        })?;
+        let strands: Vec<Strand> = strands.collect::<Result<_, _>>()?;
         drop(query);
         let mut found = Vec::new();
-        for name in names {
-            found.extend(self.of_segment(SegmentId(name), seq, Direction::Forward, 1)?);
+        for strand in strands {
+            found.extend(self.of_strand(strand, seq, Direction::Forward, 1)?);
         }
         Ok(found)
     }
 
-    fn change_at(
-        &mut self,
-        segment: SegmentId,
-        seq: Seq,
-    ) -> Result<Option<ChangeHash>, StoreError> {
-        let mut query = self.connection.prepare_cached(
-            "SELECT c.hash FROM changes c JOIN segments s ON s.id = c.segment
-             WHERE s.name = ?1 AND c.first_seq = ?2",
+    fn locate(&mut self, head: &Head) -> Result<Option<Strand>, StoreError> {
+        let mut sides = self.connection.prepare_cached(
+            "SELECT (SELECT c.first_seq + c.count = ?2 AND c.hash = ?3 FROM changes c
+                WHERE c.segment = s.id AND c.first_seq < ?2 ORDER BY c.first_seq DESC LIMIT 1),
+                s.side
+             FROM segments s WHERE s.name = ?1",
         )?;
-        let hash = query.query_row(params![segment.0, column(seq.0)], |row| row.get(0));
-        Ok(hash.optional()?.map(ChangeHash))
+        let mut rows =
+            sides.query(params![head.segment.0, column(head.next_seq.0), head.hash.0])?;
+        while let Some(row) = rows.next()? {
+            if row.get::<_, Option<bool>>(0)? == Some(true) {
+                return Ok(Some(Strand { segment: head.segment, side: row.get(1)? }));
+            }
+        }
+        Ok(None)
     }
 
-    fn segment_end(
+    fn branched(&mut self) -> Result<Vec<NodeId>, StoreError> {
+        let query = "SELECT node FROM authors WHERE branched = 1 ORDER BY node";
+        let mut query = self.connection.prepare_cached(query)?;
+        let authors = query.query_map([], |row| Ok(NodeId(row.get(0)?)))?;
+        Ok(authors.collect::<Result<_, _>>()?)
+    }
+
+    fn strands_around(
         &mut self,
         author: NodeId,
-        segment: SegmentId,
-    ) -> Result<Option<Tip>, StoreError> {
-        let condition = "WHERE s.name = ?1 AND a.node = ?2";
-        let mut query = self.connection.prepare_cached(&format!("{TIP} {condition}"))?;
-        let found = query.query_row(params![segment.0, author.0], tip).optional()?;
-        Ok(found.map(|(_, tip)| tip))
-    }
-
-    fn ends_with(
-        &mut self,
-        segment: SegmentId,
-        next_seq: Seq,
-        hash: ChangeHash,
-    ) -> Result<bool, StoreError> {
+        from: Seq,
+        to: Seq,
+    ) -> Result<Vec<(Seq, Seq)>, StoreError> {
         let mut query = self.connection.prepare_cached(
-            "SELECT c.first_seq + c.count = ?2 AND c.hash = ?3
-             FROM changes c JOIN segments s ON s.id = c.segment
-             WHERE s.name = ?1 AND c.first_seq < ?2 ORDER BY c.first_seq DESC LIMIT 1",
+            "SELECT s.start, s.next_seq FROM held s JOIN authors a ON a.id = s.author
+             WHERE a.node = ?1 AND a.branched = 1 AND s.start < ?3 AND s.next_seq > ?2
+             ORDER BY s.start, s.next_seq",
         )?;
-        let values = params![segment.0, column(next_seq.0), hash.0];
-        Ok(query.query_row(values, |row| row.get(0)).optional()?.unwrap_or(false))
+        let values = params![author.0, column(from.0), column(to.0)];
+        let strands = query.query_map(values, |row| Ok((seq(row.get(0)?), seq(row.get(1)?))))?;
+        Ok(strands.collect::<Result<_, _>>()?)
     }
 
     fn key(&mut self, key: &str) -> Result<Option<KeyRecord>, StoreError> {
@@ -389,5 +396,65 @@ impl Reader for SqliteReader {
             std::fs::metadata(path).map_or(0, |file| file.len())
         };
         Ok(size("") + size("-wal") + size("-shm"))
+    }
+}
+
+impl Past for SqliteReader {
+    type Error = StoreError;
+
+    fn sides(&mut self, author: NodeId, segment: SegmentId) -> Result<Option<Sides>, StoreError> {
+        let mut query = self.connection.prepare_cached(
+            "SELECT count(*), min(s.first_seq) FROM segments s JOIN authors a ON a.id = s.author
+             WHERE s.name = ?1 AND a.node = ?2",
+        )?;
+        let (count, segment_seq) = query.query_row(params![segment.0, author.0], |row| {
+            Ok((row.get(0)?, row.get::<_, Option<i64>>(1)?))
+        })?;
+        Ok(segment_seq.map(|found| Sides { count, segment_seq: seq(found) }))
+    }
+
+    fn begins(
+        &mut self,
+        segment: SegmentId,
+        seq: Seq,
+        hash: ChangeHash,
+    ) -> Result<bool, StoreError> {
+        let mut query = self.connection.prepare_cached(
+            "SELECT 1 FROM segments s JOIN changes c ON c.segment = s.id
+             WHERE s.name = ?1 AND c.first_seq = ?2 AND c.hash = ?3",
+        )?;
+        Ok(query.exists(params![segment.0, column(seq.0), hash.0])?)
+    }
+
+    fn standing(
+        &mut self,
+        author: NodeId,
+        parent: &Parent,
+    ) -> Result<Option<Standing>, StoreError> {
+        let mut query = self.connection.prepare_cached(
+            "SELECT s.name, s.side, s.first_seq, c.position + 1, c.so_far, c.last_time,
+                s.head != c.hash
+             FROM held s JOIN authors a ON a.id = s.author JOIN changes c ON c.segment = s.id
+                AND c.first_seq = (SELECT max(first_seq) FROM changes
+                    WHERE segment = s.id AND first_seq < ?2)
+             WHERE a.node = ?1 AND s.start < ?2 AND s.next_seq >= ?2
+                AND c.first_seq + c.count = ?2 AND c.hash = ?3
+             ORDER BY s.start DESC LIMIT 1",
+        )?;
+        let values = params![author.0, column(parent.next_seq.0), parent.hash.0];
+        let standing = query.query_row(values, |row| {
+            let segment = SegmentId(row.get(0)?);
+            let head = Head { segment, next_seq: parent.next_seq, hash: parent.hash };
+            let tip = Tip {
+                head,
+                side: row.get(1)?,
+                segment_seq: seq(row.get(2)?),
+                changes: row.get(3)?,
+                bytes: row.get::<_, i64>(4)? as u64,
+                last_time: time(row.get(5)?),
+            };
+            Ok(Standing { tip, followed: row.get(6)? })
+        });
+        Ok(standing.optional()?)
     }
 }

@@ -8,12 +8,13 @@ use super::super::{OpenError, Owner, StoreError, StoreId};
 use crate::words::{ClusterId, NodeId};
 
 /// The version of the tables that this code writes, kept in `user_version`.
-pub const VERSION: i64 = 1;
+pub const VERSION: i64 = 2;
 /// «twln» in ASCII, kept in `application_id`: `file` and we know whose database it is.
 const APPLICATION_ID: i64 = 0x7477_6c6e;
 
 /// What each version adds to the one before it. A step, once shipped, is never edited.
-const STEPS: [&str; VERSION as usize] = [include_str!("schema/1.sql")];
+const STEPS: [&str; VERSION as usize] =
+    [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
 
 /// Looks at a file without touching it: is it ours, can we read it, and whose is it? An empty file
 /// is nobody's yet.
@@ -31,6 +32,13 @@ pub(super) fn check(path: &Path) -> Result<Option<(Owner, StoreId)>, OpenError> 
         return Err(OpenError::Newer { found, known: VERSION });
     }
     if empty { Ok(None) } else { Ok(Some(owner(&connection)?)) }
+}
+
+/// Whether the tables are the ones that this code reads.
+pub(super) fn check_current(connection: &Connection) -> Result<(), OpenError> {
+    let version = connection.pragma_query_value(None, "user_version", |row| row.get(0));
+    let found: i64 = version.map_err(StoreError::from)?;
+    if found < VERSION { Err(OpenError::Older { found, known: VERSION }) } else { Ok(()) }
 }
 
 fn foreign(path: &Path, error: &rusqlite::Error) -> OpenError {
@@ -85,6 +93,8 @@ pub(super) fn migrate(
     if found == VERSION {
         return Ok(());
     }
+    // A step may replace a table that others refer to.
+    connection.pragma_update(None, "foreign_keys", "OFF")?;
     let transaction = connection.unchecked_transaction()?;
     for step in STEPS.iter().skip(found as usize) {
         transaction.execute_batch(step)?;
@@ -98,6 +108,7 @@ pub(super) fn migrate(
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()?;
+    connection.pragma_update(None, "foreign_keys", "ON")?;
     Ok(())
 }
 
