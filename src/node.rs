@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest, Sha256};
-use tokio::sync::{Mutex, watch};
+use tokio::sync::Mutex;
 use tokio_util::task::TaskTracker;
 
 use crate::core::log::Log;
@@ -38,7 +38,10 @@ pub mod query;
 pub mod reading;
 pub mod recorder;
 pub mod roster;
+#[cfg(test)]
+mod schedules;
 pub mod status;
+mod sync;
 pub mod verify;
 pub mod writer;
 
@@ -64,6 +67,7 @@ use metrics::Metrics;
 use reading::Reading;
 use recorder::{Emitter, Recorder};
 use roster::Roster;
+use sync::watch;
 use writer::{IdempotencyKey, Writer};
 
 /// How long a shutdown lets the recorder write what is in the ring.

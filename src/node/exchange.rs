@@ -14,13 +14,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::metrics::Metrics;
 use super::reading::Reading;
 use super::roster::{Roster, SessionNumber};
+use super::sync::watch;
 use super::wall_millis;
 use super::writer::{AppendError, Writer};
 use crate::core::change::SignedRun;

@@ -6,13 +6,12 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use tokio::sync::watch;
-
 use super::cursor::{Cursor, Order};
 use super::filter::Filter;
 use super::forked;
 use super::query::{QueryError, check_cursor, offset_of_last};
 use super::reading::Reading;
+use super::sync::watch;
 use crate::core::merge::Direction;
 use crate::store::StoreId;
 use crate::words::{ChangeHash, Entry, NodeId, Offset, SegmentId, Seq, Time};

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use super::config::PeerAddress;
 use super::exchange::{self, Context, Ended};
 use super::roster::{Contact, Roster};
+use super::sync::watch;
 use crate::net::endpoint::{Connected, Endpoint, Incoming};
 use crate::words::NodeId;
 

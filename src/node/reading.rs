@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
+use super::sync::spawn_blocking;
 use crate::store::pool::Pool;
 use crate::store::{Reader, StoreError};
 
@@ -37,7 +38,7 @@ impl Reading {
     {
         let place = self.places.clone().acquire_owned().await.ok();
         let pool = self.pool.clone();
-        let result = tokio::task::spawn_blocking(move || {
+        let result = spawn_blocking(move || {
             let _place = place;
             pool.read(reading)
         });

@@ -10,15 +10,15 @@
 //! alone. At rest: emitted = recorded + Σ gap.count.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
-
-use tokio::sync::broadcast::error::{RecvError, TryRecvError};
-use tokio::sync::broadcast::{self, Receiver};
 
 use super::config::Delivery;
 use super::directory::EmitCounter;
+use super::sync::broadcast::error::{RecvError, TryRecvError};
+use super::sync::broadcast::{self, Receiver};
+use super::sync::{AtomicU64, Mutex};
 use super::writer::{AppendError, Writer};
 use crate::core::recording::Tally;
 use crate::words::limits::{CHANGE_BYTES, EMIT_PAYLOAD_BYTES};

@@ -6,12 +6,12 @@
 //! is on disk is known again only after a restart.
 
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::error::TryRecvError;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::core::change::Change;
 use crate::core::forks::rollback;
@@ -22,12 +22,14 @@ use crate::words::limits::CHANGE_ENTRIES;
 use crate::words::{ChangeHash, Draft, DraftError, EmitNumber, EntryId, Offset, Seq};
 
 use super::metrics::Metrics;
+use super::sync::{OnceLock, mpsc, watch};
 use super::wall_millis;
 
 /// How many requests may wait for the writer.
 const QUEUE: usize = 1_024; // full: append waits
 /// How many bytes of drafts and changes may wait for the writer, in KiB.
 const QUEUE_KIB: u32 = 64 << 10; // full: append waits
+const QUEUE_BOUNDS: QueueBounds = QueueBounds { requests: QUEUE, kib: QUEUE_KIB };
 /// How long the writer looks for the next command before it sleeps.
 const ALERT: Duration = Duration::from_micros(60);
 /// How many entries a group takes before it is committed.
@@ -105,11 +107,21 @@ enum Command {
     },
 }
 
+/// How the writer's thread waits for a command; none once nobody can send one any more.
+type Wait = fn(&mut mpsc::Receiver<Queued>) -> Option<Queued>;
+
 type Reply<T> = oneshot::Sender<Result<T, AppendError>>;
 
-struct Queued {
+pub(super) struct Queued {
     command: Command,
     _room: Option<OwnedSemaphorePermit>,
+}
+
+/// How much may wait for the writer.
+#[derive(Clone, Copy)]
+pub(super) struct QueueBounds {
+    pub(super) requests: usize,
+    pub(super) kib: u32,
 }
 
 /// The handle to the writer. Cloning it is cheap.
@@ -117,6 +129,7 @@ struct Queued {
 pub struct Writer {
     queue: mpsc::Sender<Queued>,
     room: Arc<Semaphore>,
+    bounds: QueueBounds,
     watermark: watch::Receiver<Offset>,
     poison: Arc<OnceLock<String>>,
 }
@@ -128,26 +141,40 @@ impl Writer {
     /// # Errors
     /// The store can't be written or read.
     pub fn start(
-        mut store: Box<dyn Store>,
+        store: Box<dyn Store>,
         log: Log,
         resume: &Resume,
         emits_from: EmitNumber,
         metrics: Arc<Metrics>,
     ) -> Result<(Self, JoinHandle<()>), StoreError> {
+        let (writer, run) = Self::prepare(store, log, resume, emits_from, metrics, QUEUE_BOUNDS)?;
+        let thread = std::thread::Builder::new().name("towline-writer".into());
+        let handle = thread
+            .spawn(move || run(next))
+            .map_err(|error| StoreError::Failed(format!("no thread for the writer: {error}")))?;
+        Ok((writer, handle))
+    }
+
+    /// The handle, and what the writer's thread runs, given how it waits for the next command.
+    pub(super) fn prepare(
+        mut store: Box<dyn Store>,
+        log: Log,
+        resume: &Resume,
+        emits_from: EmitNumber,
+        metrics: Arc<Metrics>,
+        bounds: QueueBounds,
+    ) -> Result<(Self, impl FnOnce(Wait) + Send + 'static), StoreError> {
         let past = store.reader()?;
         let emits = EmitMark { reserved: first_block(emits_from), ..resume.emits };
         store.commit(&Batch { emits: Some(emits), ..Batch::default() })?;
-        let (queue, commands) = mpsc::channel(QUEUE);
+        let (queue, commands) = mpsc::channel(bounds.requests);
         let (doorbell, watermark) = watch::channel(resume.next_offset);
         let poison = Arc::new(OnceLock::new());
         let mut state =
             State { store, past, log, emits, doorbell, poison: poison.clone(), metrics };
-        let thread = std::thread::Builder::new().name("towline-writer".into());
-        let handle = thread
-            .spawn(move || state.run(commands))
-            .map_err(|error| StoreError::Failed(format!("no thread for the writer: {error}")))?;
-        let room = Arc::new(Semaphore::new(QUEUE_KIB as usize));
-        Ok((Self { queue, room, watermark, poison }, handle))
+        let room = Arc::new(Semaphore::new(bounds.kib as usize));
+        let writer = Self { queue, room, bounds, watermark, poison };
+        Ok((writer, move |wait| state.run(commands, wait)))
     }
 
     /// The doorbell: the offset that the next entry takes. It rises after a commit.
@@ -224,7 +251,8 @@ impl Writer {
         if let Some(why) = self.poison() {
             return Err(AppendError::Poisoned(why.to_owned()));
         }
-        let kib = u32::try_from(bytes >> 10).unwrap_or(QUEUE_KIB).clamp(1, QUEUE_KIB);
+        let most = self.bounds.kib;
+        let kib = u32::try_from(bytes >> 10).unwrap_or(most).clamp(1, most);
         let room = self.room.clone().acquire_many_owned(kib).await.ok();
         let (reply, answer) = oneshot::channel();
         let queued = Queued { command: command(reply), _room: room };
@@ -313,8 +341,8 @@ fn answer<T>(reply: Reply<T>, result: Result<T, AppendError>) {
 }
 
 impl State {
-    fn run(&mut self, mut commands: mpsc::Receiver<Queued>) {
-        while let Some(first) = next(&mut commands) {
+    fn run(&mut self, mut commands: mpsc::Receiver<Queued>, wait: Wait) {
+        while let Some(first) = wait(&mut commands) {
             let mut group = Group::default();
             group.take(first);
             while group.has_room()

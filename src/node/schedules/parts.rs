@@ -1,0 +1,175 @@
+//! The parts of a node as a schedule runs them: put together as `Node::open` does, on a store of
+//! which every call is a turn.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use shuttle::{future, thread};
+
+use super::turning_store::TurningStore;
+use crate::core::log::Log;
+use crate::core::merge::Direction;
+use crate::node::config::Delivery;
+use crate::node::filter::Filter;
+use crate::node::follow::{Follow, From};
+use crate::node::metrics::Metrics;
+use crate::node::query::QueryError;
+use crate::node::reading::Reading;
+use crate::node::recorder::{Emitter, Recorder};
+use crate::node::sync::watch;
+use crate::node::writer::{AppendError, QueueBounds, Receipt, Writer, first_block};
+use crate::store::memory::MemoryStore;
+use crate::store::pool::Pool;
+use crate::store::{EmitMark, Owner, Reader, Store, StoreId};
+use crate::words::{ClusterId, Draft, EmitNumber, Entry, Identity, Kind, Offset};
+
+pub const CLUSTER: ClusterId = ClusterId([9; 32]);
+/// The kind of events that are broadcast and not recorded.
+pub const NOISE: &str = "noise";
+/// A shutdown that lets the recorder write all that is in the ring.
+pub const PATIENT: Duration = Duration::from_secs(3_600);
+/// A shutdown that doesn't wait for the recorder.
+pub const HASTY: Duration = Duration::ZERO;
+
+/// How the parts are opened.
+pub struct Setting {
+    /// How much may wait for the writer.
+    pub queue: QueueBounds,
+    /// How many events the ring holds.
+    pub ring: usize,
+    /// How many commits pass before one fails.
+    pub commits: u64,
+    /// How long the recorder may write at the end.
+    pub grace: Duration,
+}
+
+impl Default for Setting {
+    fn default() -> Self {
+        let queue = QueueBounds { requests: 64, kib: 64 };
+        Self { queue, ring: 2, commits: u64::MAX, grace: PATIENT }
+    }
+}
+
+/// The store that a test keeps over the lives of its node.
+pub fn empty_store() -> MemoryStore {
+    let owner = Owner { node: identity().node_id(), cluster: CLUSTER };
+    MemoryStore::new(StoreId([1; 8]), owner)
+}
+
+fn identity() -> Identity {
+    Identity::from_secret(&[7; 32])
+}
+
+/// One life of a node. Cloning the handle is cheap.
+#[derive(Clone)]
+pub struct Parts {
+    pub writer: Writer,
+    pub emitter: Arc<Emitter>,
+    pub metrics: Arc<Metrics>,
+    closing: Arc<watch::Sender<bool>>,
+    reading: Reading,
+    kept: MemoryStore,
+}
+
+/// What goes on until the parts are shut down.
+pub struct Running {
+    writer: thread::JoinHandle<()>,
+    recorder: future::JoinHandle<Result<(), AppendError>>,
+}
+
+impl Parts {
+    /// Begins a life on what earlier ones left.
+    pub fn open(setting: Setting, kept: &MemoryStore) -> (Self, Running) {
+        let left = Arc::new(AtomicU64::new(u64::MAX));
+        let mut store = TurningStore { kept: kept.clone(), left: left.clone() };
+        let resume = store.resume().expect("a memory store resumes");
+        let emits_from = resume.emits.reserved;
+        let metrics = Arc::new(Metrics::new());
+        metrics.resume(&resume.emits, resume.next_offset.0);
+        let lifetime = [resume.next_offset.0 as u8; 16];
+        let (tips, next_offset) = (resume.tips.iter().cloned(), resume.next_offset);
+        let log = Log::new(identity(), CLUSTER, lifetime, tips, next_offset, 0);
+        let noise = (Kind::parse(NOISE).expect("a kind"), Delivery::BroadcastOnly);
+        let deliveries = BTreeMap::from([noise]);
+        let (emitter, channel) =
+            Emitter::new(setting.ring, emits_from, deliveries, None).expect("no counter");
+        let emitter = Arc::new(emitter);
+        let reading = Reading::new(Pool::new(store.opener()));
+        let store = Box::new(store);
+        let (writer, run) =
+            Writer::prepare(store, log, &resume, emits_from, metrics.clone(), setting.queue)
+                .expect("the reservation is committed");
+        left.store(setting.commits, Ordering::SeqCst);
+        emitter.reserve_to(first_block(emits_from));
+        let mut recorder =
+            Recorder::new(channel, writer.clone(), emitter.clone(), resume.emits.next);
+        let record = async move {
+            recorder.mark_crash(emits_from).await?;
+            recorder.run(setting.grace).await
+        };
+        let running = Running {
+            writer: thread::spawn(move || run(|commands| future::block_on(commands.recv()))),
+            recorder: future::spawn(record),
+        };
+        let (closing, _) = watch::channel(false);
+        let closing = Arc::new(closing);
+        let parts = Self { writer, emitter, metrics, closing, reading, kept: kept.clone() };
+        (parts, running)
+    }
+
+    /// Does what `Node::shutdown` does, in its order.
+    pub async fn shut_down(&self, running: Running) -> Result<(), AppendError> {
+        self.closing.send_replace(true);
+        self.emitter.close();
+        let recorded = running.recorder.await.expect("the recorder ends");
+        let closed = self.writer.close().await;
+        running.writer.join().expect("the writer ends");
+        recorded.and(closed)
+    }
+
+    /// Ends without a shutdown: what is in the ring is lost.
+    pub async fn crash(self, running: Running) {
+        running.recorder.abort();
+        drop(self);
+        drop(running.recorder.await);
+        running.writer.join().expect("the writer ends when nobody can ask it any more");
+    }
+
+    pub async fn append(&self, texts: &[&str]) -> Result<Vec<Receipt>, AppendError> {
+        self.writer.append(texts.iter().map(|text| note(text)).collect(), None).await
+    }
+
+    pub async fn follow(&self, from: From) -> Result<Follow, QueryError> {
+        let (reading, closing) = (self.reading.clone(), self.closing.subscribe());
+        Follow::new(reading, self.writer.watermark(), closing, Filter::all(), from).await
+    }
+
+    /// The next offset of what is committed.
+    pub fn committed(&self) -> Offset {
+        self.kept.clone().watermark().expect("a memory store reads")
+    }
+
+    /// Where the recorder stands, as committed.
+    pub fn mark(&self) -> EmitMark {
+        self.kept.clone().emits().expect("a memory store reads")
+    }
+}
+
+pub fn note(text: &str) -> Draft {
+    Draft::text("topic", "note", text).expect("a draft within bounds")
+}
+
+/// Everything that is committed, in order of arrival.
+pub fn entries(kept: &MemoryStore) -> Vec<Entry> {
+    let mut kept = kept.clone();
+    let arrivals = kept.arrivals(Offset(0), Direction::Forward, usize::MAX);
+    let arrivals = arrivals.expect("a memory store reads");
+    let of_arrival = |arrival| Filter::all().all_entries(arrival).expect("the log's own entries");
+    arrivals.iter().flat_map(of_arrival).collect()
+}
+
+pub fn text(entry: &Entry) -> String {
+    String::from_utf8_lossy(&entry.body.data).into_owned()
+}
