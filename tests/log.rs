@@ -257,6 +257,15 @@ async fn after_a_failed_commit_the_node_writes_no_more_and_goes_on_reading() {
     assert_eq!(node.status().await.unwrap().state, State::Poisoned);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_writes_no_more_shuts_down() {
+    let storage = Storage::Opened { secret: SECRET, store: Box::new(Failing::after(1)) };
+    let node = Node::open(Config::with_storage(storage)).await.unwrap();
+    assert!(matches!(node.append(note("t", "bad")).await, Err(AppendError::Poisoned(_))));
+    let ended = tokio::time::timeout(support::PATIENCE, node.shutdown()).await;
+    assert!(matches!(ended, Ok(Err(AppendError::Poisoned(_)))), "{ended:?}");
+}
+
 #[tokio::test]
 async fn followers_end_when_the_node_shuts_down() {
     let node = in_memory().await;

@@ -221,6 +221,7 @@ impl Writer {
         &self,
         changes: Vec<Change>,
     ) -> Result<oneshot::Receiver<Result<Applied, AppendError>>, AppendError> {
+        self.check_poison()?;
         let bytes = changes.iter().map(|change| change.bytes.len()).sum();
         self.queue(bytes, |reply| Command::Apply { changes, reply }).await
     }
@@ -230,7 +231,9 @@ impl Writer {
     /// # Errors
     /// The writer is poisoned or closed already.
     pub async fn close(&self) -> Result<(), AppendError> {
-        self.send(0, |reply| Command::Close { reply }).await
+        // Not `send`: a poisoned writer must end, too.
+        let answer = self.queue(0, |reply| Command::Close { reply }).await?;
+        answer.await.unwrap_or(Err(AppendError::Closed))
     }
 
     async fn send<T>(
@@ -238,8 +241,13 @@ impl Writer {
         bytes: usize,
         command: impl FnOnce(Reply<T>) -> Command,
     ) -> Result<T, AppendError> {
+        self.check_poison()?;
         let answer = self.queue(bytes, command).await?;
         answer.await.unwrap_or(Err(AppendError::Closed))
+    }
+
+    fn check_poison(&self) -> Result<(), AppendError> {
+        self.poison().map_or(Ok(()), |why| Err(AppendError::Poisoned(why.to_owned())))
     }
 
     /// Waits for room in the queue, and takes a place in it.
@@ -248,9 +256,6 @@ impl Writer {
         bytes: usize,
         command: impl FnOnce(Reply<T>) -> Command,
     ) -> Result<oneshot::Receiver<Result<T, AppendError>>, AppendError> {
-        if let Some(why) = self.poison() {
-            return Err(AppendError::Poisoned(why.to_owned()));
-        }
         let most = self.bounds.kib;
         let kib = u32::try_from(bytes >> 10).unwrap_or(most).clamp(1, most);
         let room = self.room.clone().acquire_many_owned(kib).await.ok();

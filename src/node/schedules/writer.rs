@@ -1,6 +1,7 @@
 //! The writer and its callers.
 
 use shuttle::future::{self, JoinHandle, block_on};
+use shuttle::rand::{Rng, thread_rng};
 
 use super::explore::in_every_schedule;
 use super::parts::{Parts, Setting, empty_store, entries, note};
@@ -103,6 +104,30 @@ fn a_full_queue_makes_callers_wait_and_stops_none() {
             assert!(told.iter().all(Result::is_ok), "{told:?}");
             // What was given up may have been appended all the same.
             assert!((6..=8).contains(&entries(&kept).len()));
+        });
+    });
+}
+
+#[test]
+fn a_failed_commit_is_told_to_every_caller_and_to_no_reader() {
+    in_every_schedule(|| {
+        block_on(async {
+            let kept = empty_store();
+            let commits = thread_rng().gen_range(0..4);
+            let (parts, running) = Parts::open(Setting { commits, ..Setting::default() }, &kept);
+            let told = answers(callers(&parts, 3)).await;
+            let known = |answer: &Appended| matches!(answer, Ok(_) | Err(AppendError::Poisoned(_)));
+            assert!(told.iter().all(known), "{told:?}");
+            holds_what_was_told(&kept, &told);
+            assert_eq!(*parts.writer.watermark().borrow(), parts.committed());
+            if told.iter().any(Result::is_err) {
+                assert!(parts.writer.poison().is_some());
+                assert!(matches!(parts.append(&["late"]).await, Err(AppendError::Poisoned(_))));
+                let closed = parts.shut_down(running).await;
+                assert!(matches!(closed, Err(AppendError::Poisoned(_))), "{closed:?}");
+            } else {
+                drop(parts.shut_down(running).await); // its own commit may be the one that fails
+            }
         });
     });
 }
