@@ -358,7 +358,7 @@ impl State {
             let close = group.close.is_some();
             self.commit(group);
             if close {
-                return;
+                return refuse_the_rest(commands, wait);
             }
         }
     }
@@ -549,6 +549,17 @@ fn next(commands: &mut mpsc::Receiver<Queued>) -> Option<Queued> {
         }
     }
     commands.blocking_recv()
+}
+
+/// Tells those who were in the queue, or on their way into it, that nothing more is written.
+///
+/// A receiver that is dropped lets go what is in its queue, but a sender that has its place and
+/// fills it a moment later would wait for an answer as long as there are handles to the writer.
+fn refuse_the_rest(mut commands: mpsc::Receiver<Queued>, wait: Wait) {
+    commands.close();
+    while let Some(queued) = wait(&mut commands) {
+        drop(queued); // which is the answer: see `send`
+    }
 }
 
 enum BuildError {

@@ -109,6 +109,23 @@ fn a_full_queue_makes_callers_wait_and_stops_none() {
 }
 
 #[test]
+fn a_call_that_meets_the_shutdown_is_told_what_became_of_it() {
+    in_every_schedule(|| {
+        block_on(async {
+            let kept = empty_store();
+            let queue = QueueBounds { requests: 1, kib: 2 };
+            let (parts, running) = Parts::open(Setting { queue, ..Setting::default() }, &kept);
+            let calls = callers(&parts, 3);
+            parts.shut_down(running).await.expect("a sound disk");
+            let told = answers(calls).await;
+            let known = |answer: &Appended| matches!(answer, Ok(_) | Err(AppendError::Closed));
+            assert!(told.iter().all(known), "{told:?}");
+            holds_what_was_told(&kept, &told);
+        });
+    });
+}
+
+#[test]
 fn a_failed_commit_is_told_to_every_caller_and_to_no_reader() {
     in_every_schedule(|| {
         block_on(async {
