@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::core::frontier::{Extent, Frontier};
-use crate::core::log::{Arrival, Tip};
+use crate::core::frontier::{Extent, Frontier, Head};
+use crate::core::log::{Arrival, Past, Sides, Standing};
 use crate::core::merge::Direction;
+use crate::core::segment::{Parent, Strand};
 use crate::core::session::Passed;
 use crate::node::sync::turn;
 use crate::store::memory::MemoryStore;
@@ -92,47 +93,39 @@ impl Reader for TurningReader {
         turning(|| self.0.arrivals(from, direction, max_bytes))
     }
 
-    fn of_segment(
+    fn of_strand(
         &mut self,
-        segment: SegmentId,
+        strand: Strand,
         from: Seq,
         direction: Direction,
         max_bytes: usize,
     ) -> Result<Vec<Arrival>, StoreError> {
-        turning(|| self.0.of_segment(segment, from, direction, max_bytes))
+        turning(|| self.0.of_strand(strand, from, direction, max_bytes))
     }
 
-    fn seek_time(&mut self, segment: SegmentId, time: Time) -> Result<Seq, StoreError> {
-        turning(|| self.0.seek_time(segment, time))
+    fn seek_time(&mut self, strand: Strand, time: Time) -> Result<Seq, StoreError> {
+        turning(|| self.0.seek_time(strand, time))
     }
 
     fn find(&mut self, author: NodeId, seq: Seq) -> Result<Vec<Arrival>, StoreError> {
         turning(|| self.0.find(author, seq))
     }
 
-    fn change_at(
-        &mut self,
-        segment: SegmentId,
-        seq: Seq,
-    ) -> Result<Option<ChangeHash>, StoreError> {
-        turning(|| self.0.change_at(segment, seq))
+    fn locate(&mut self, head: &Head) -> Result<Option<Strand>, StoreError> {
+        turning(|| self.0.locate(head))
     }
 
-    fn segment_end(
+    fn branched(&mut self) -> Result<Vec<NodeId>, StoreError> {
+        turning(|| self.0.branched())
+    }
+
+    fn strands_around(
         &mut self,
         author: NodeId,
-        segment: SegmentId,
-    ) -> Result<Option<Tip>, StoreError> {
-        turning(|| self.0.segment_end(author, segment))
-    }
-
-    fn ends_with(
-        &mut self,
-        segment: SegmentId,
-        next_seq: Seq,
-        hash: ChangeHash,
-    ) -> Result<bool, StoreError> {
-        turning(|| self.0.ends_with(segment, next_seq, hash))
+        from: Seq,
+        to: Seq,
+    ) -> Result<Vec<(Seq, Seq)>, StoreError> {
+        turning(|| self.0.strands_around(author, from, to))
     }
 
     fn key(&mut self, key: &str) -> Result<Option<KeyRecord>, StoreError> {
@@ -141,5 +134,30 @@ impl Reader for TurningReader {
 
     fn bytes(&mut self) -> Result<u64, StoreError> {
         turning(|| self.0.bytes())
+    }
+}
+
+impl Past for TurningReader {
+    type Error = StoreError;
+
+    fn sides(&mut self, author: NodeId, segment: SegmentId) -> Result<Option<Sides>, StoreError> {
+        turning(|| self.0.sides(author, segment))
+    }
+
+    fn begins(
+        &mut self,
+        segment: SegmentId,
+        seq: Seq,
+        hash: ChangeHash,
+    ) -> Result<bool, StoreError> {
+        turning(|| self.0.begins(segment, seq, hash))
+    }
+
+    fn standing(
+        &mut self,
+        author: NodeId,
+        parent: &Parent,
+    ) -> Result<Option<Standing>, StoreError> {
+        turning(|| self.0.standing(author, parent))
     }
 }

@@ -1,0 +1,86 @@
+//! What callers are told once their commit has returned.
+
+use super::group::{Group, Reply, Slot};
+use super::{AppendError, Receipt};
+use crate::core::log::{Applied, Arrival};
+use crate::store::EmitMark;
+use crate::words::{EntryId, Seq};
+
+/// What became of one request's drafts.
+pub(super) enum Answer {
+    /// They were appended: so many receipts of the group are theirs.
+    Fresh(usize),
+    /// Their key was used before; those are the receipts.
+    Known(Vec<Receipt>),
+    /// Their key was used by this request of the same group.
+    Same(usize),
+    /// They were refused.
+    Failed(AppendError),
+}
+
+/// What is told once the commit has returned.
+#[derive(Default)]
+pub(super) struct Answers {
+    /// Of all drafts that were appended, in order.
+    pub receipts: Vec<Receipt>,
+    /// One for each request with drafts, in order.
+    pub slots: Vec<Answer>,
+    /// One for each request with changes, in order.
+    pub applied: Vec<Applied>,
+}
+
+impl Answers {
+    /// Tells everybody in the group.
+    pub fn send(self, group: Group, mark: EmitMark) {
+        let mut at = 0;
+        let mut given: Vec<Vec<Receipt>> = Vec::with_capacity(self.slots.len());
+        for ((slot, _), answered) in group.appends.into_iter().zip(self.slots) {
+            let result = match answered {
+                Answer::Fresh(count) => {
+                    at += count;
+                    Ok(self.receipts[at - count..at].to_vec())
+                }
+                Answer::Known(receipts) => Ok(receipts),
+                Answer::Same(first) => Ok(given[first].clone()),
+                Answer::Failed(error) => Err(error),
+            };
+            match slot {
+                Slot::Append(key, reply) => {
+                    let kept =
+                        if key.is_some() { result.clone().unwrap_or_default() } else { Vec::new() };
+                    given.push(kept);
+                    answer(reply, result);
+                }
+                Slot::Record(_, reply) => {
+                    given.push(Vec::new());
+                    answer(reply, result.map(|_| mark));
+                }
+            }
+        }
+        for ((_, reply), applied) in group.applies.into_iter().zip(self.applied) {
+            answer(reply, Ok(applied));
+        }
+        if let Some(reply) = group.close {
+            answer(reply, Ok(()));
+        }
+    }
+}
+
+/// One receipt for each entry of the arrivals.
+pub(super) fn receipts(arrivals: &[Arrival]) -> Vec<Receipt> {
+    let of_arrival = |Arrival { offset, change, .. }: &Arrival| {
+        let (author, hash, offset) = (change.author, change.hash, *offset);
+        let first: Seq = change.first_seq;
+        (0..u64::from(change.count)).map(move |at| Receipt {
+            id: EntryId { author, seq: first.plus(at), segment: None },
+            offset: offset.plus(at),
+            hash,
+        })
+    };
+    arrivals.iter().flat_map(of_arrival).collect()
+}
+
+/// Tells a caller, who may have gone.
+pub(super) fn answer<T>(reply: Reply<T>, result: Result<T, AppendError>) {
+    drop(reply.send(result));
+}
