@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use crate::core::log::Log;
 use crate::net::endpoint::{BindError, Endpoint};
 use crate::net::tls::Admitted;
+use crate::store::damage::Damages;
 use crate::store::memory::MemoryStore;
 use crate::store::pool::Pool;
 use crate::store::sqlite::SqliteStore;
@@ -40,6 +41,7 @@ pub mod recorder;
 pub mod roster;
 #[cfg(test)]
 mod schedules;
+pub mod scrub;
 pub mod status;
 mod sync;
 pub mod verify;
@@ -131,6 +133,7 @@ struct Inner {
     writer: Writer,
     emitter: Arc<Emitter>,
     reading: Reading,
+    damages: Damages,
     roster: Arc<Roster>,
     metrics: Arc<Metrics>,
     /// Where it listens for peers.
@@ -246,6 +249,7 @@ impl Node {
         let (emitter, channel) = emitting.map_err(NodeError::EmitCounter)?;
         let emitter = Arc::new(emitter);
         let pool = Pool::new(opened.store.opener());
+        let damages = opened.store.damages();
         let endpoint = match config.listen {
             Some(address) => {
                 let admitted = Admitted::default();
@@ -268,6 +272,7 @@ impl Node {
             writer: writer.clone(),
             emitter: emitter.clone(),
             reading: Reading::new(pool),
+            damages,
             roster: Arc::new(Roster::new(id, &config.peers)),
             metrics,
             address: endpoint.as_ref().and_then(|endpoint| endpoint.address().ok()),
@@ -280,6 +285,10 @@ impl Node {
             named_peers: config.peers.len(),
         };
         let node = Self { inner: Arc::new(inner) };
+        if node.inner.directory.is_some() {
+            let (reading, closing) = (node.inner.reading.clone(), node.inner.closing.subscribe());
+            node.inner.tasks.spawn(scrub::run(reading, closing));
+        }
         node.start_network(endpoint.as_ref(), &config.peers, config.interval, joined)?;
         let recorder = Recorder::new(channel, writer, emitter, resume.emits.next);
         let mut ending = node.inner.ending.lock().await;
@@ -305,6 +314,7 @@ impl Node {
             return Ok(());
         };
         let context = Context {
+            damages: inner.damages.clone(),
             me: inner.id,
             cluster: inner.cluster,
             incarnation: u64::from_be_bytes(random()?),

@@ -14,10 +14,13 @@ use crate::core::session::Passed;
 use crate::words::{ClusterId, EmitNumber, NodeId, Offset, Seq, Time};
 
 pub mod baseline;
+pub mod damage;
 pub mod memory;
 pub mod pool;
 pub mod ranges;
 pub mod sqlite;
+
+use damage::{Damages, Lost};
 
 #[cfg(test)]
 mod tests;
@@ -94,6 +97,18 @@ pub struct Batch {
     pub emits: Option<EmitMark>,
     /// Idempotency keys that were used.
     pub keys: Vec<KeyRecord>,
+    /// Damaged changes as they were, each for the place where it belongs.
+    pub mended: Vec<(Lost, Change)>,
+}
+
+impl Batch {
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.arrivals.is_empty()
+            && self.emits.is_none()
+            && self.keys.is_empty()
+            && self.mended.is_empty()
+    }
 }
 
 /// What a writer needs to know at its start. Reading it costs nothing that grows with the log.
@@ -139,6 +154,11 @@ pub enum StoreError {
     /// What was read back is not what was written.
     #[error("the store is damaged: {0}")]
     Damaged(String),
+    /// A change was read back damaged. It is asked for again of the peers.
+    #[error(
+        "the store is damaged: {0} are not as they were written; a peer that has them mends it"
+    )]
+    Lost(Lost),
 }
 
 /// Says why a store could not be opened. It was not touched.
@@ -208,6 +228,11 @@ pub trait Store: Send {
 
     /// What opens readers of the same store, for as long as anybody needs them.
     fn opener(&self) -> Opener;
+
+    /// What its readers have found damaged; nothing where nothing can be.
+    fn damages(&self) -> Damages {
+        Damages::default()
+    }
 
     /// Another reader of the same store.
     ///
@@ -304,13 +329,14 @@ pub trait Reader: Past<Error = StoreError> + Send {
     fn bytes(&mut self) -> Result<u64, StoreError>;
 }
 
-/// Checks a change that was read against its hash.
+/// Checks a change that was read against its hash, and notes it when it isn't whole.
 ///
 /// # Errors
 /// It is not what was written.
-fn whole(change: &Change) -> Result<(), StoreError> {
-    change.open().map(|_| ()).map_err(|damage| {
-        let Change { author, first_seq, .. } = change;
-        StoreError::Damaged(format!("the change at {author}:{first_seq}: {damage}"))
+fn whole(arrival: &Arrival, damages: &Damages) -> Result<(), StoreError> {
+    arrival.change.check().map_err(|_| {
+        let lost = Lost::of(arrival);
+        damages.note(lost);
+        StoreError::Lost(lost)
     })
 }

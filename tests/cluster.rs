@@ -179,3 +179,42 @@ async fn a_node_alone_appends_at_once() {
     let node = Node::open(Config::in_memory()).await.unwrap();
     assert_eq!(node.append(note("t", "x")).await.unwrap().id.seq.0, 0);
 }
+
+/// Flips a bit in the newest change of a store that no node runs on.
+fn flip_a_bit(store: &std::path::Path) {
+    let connection = rusqlite::Connection::open(store).unwrap();
+    let newest = "SELECT offset, bytes FROM changes ORDER BY offset DESC LIMIT 1";
+    let (offset, mut bytes): (i64, Vec<u8>) =
+        connection.query_row(newest, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    let last = bytes.len() - 5;
+    bytes[last] ^= 1;
+    let update = "UPDATE changes SET bytes = ?2 WHERE offset = ?1";
+    connection.execute(update, rusqlite::params![offset, bytes]).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_the_disk_damaged_is_never_served_and_mended_by_a_peer() {
+    let directory = tempfile::tempdir().unwrap();
+    let m = members(2);
+    let a = open(&directory, "a", &m[0], &[&m[1]]).await;
+    let b = open(&directory, "b", &m[1], &[&m[0]]).await;
+    a.append(note("t", "first")).await.unwrap();
+    let receipt = a.append(note("t", "the one that the disk alters")).await.unwrap();
+    until_equal(&[&a, &b], 2).await;
+    a.shutdown().await.unwrap();
+    b.shutdown().await.unwrap();
+    flip_a_bit(&directory.path().join("a").join("log.sqlite"));
+
+    let a = open(&directory, "a", &m[0], &[&m[1]]).await;
+    let served = a.query(Query::merged()).await;
+    assert!(served.is_err(), "{served:?}");
+    assert_eq!(a.status().await.unwrap().damaged, 1);
+    let b = open(&directory, "b", &m[1], &[&m[0]]).await;
+    support::until(&[&a, &b], |_| a.metrics().mended.get() == 1).await;
+    assert_eq!(texts(&merged(&a).await), ["first", "the one that the disk alters"]);
+    assert_eq!(a.get(receipt.id).await.unwrap()[0].offset, receipt.offset);
+    assert_eq!(a.status().await.unwrap().damaged, 0);
+    a.shutdown().await.unwrap();
+    let mut log = towline::node::OfflineLog::open(&directory.path().join("a")).unwrap();
+    assert_eq!(log.verify(|_, _| {}).unwrap().entries, 2);
+}

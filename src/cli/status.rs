@@ -45,6 +45,8 @@ struct Shown {
     pending: u64,
     #[serde(default)]
     branched: usize,
+    #[serde(default)]
+    damaged: u64,
     peers: Option<Peers>,
     bytes: u64,
     started: Option<String>,
@@ -101,6 +103,10 @@ fn show(output: &mut Output, status: &Shown) -> Outcome {
     field("disk", &bytes(status.bytes))?;
     if let Some(Peers { configured, connected }) = status.peers {
         field("peers", &format!("{connected} connected, {configured} named"))?;
+    }
+    if status.damaged > 0 {
+        let changes = counted(status.damaged, "change", "changes");
+        field("damaged", &format!("{changes} on disk; peers are asked for them"))?;
     }
     if status.branched > 0 {
         let authors = counted(status.branched as u64, "author", "authors");

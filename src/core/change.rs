@@ -130,6 +130,29 @@ impl Change {
         Chunk::open(&self.bytes, self.hash)
     }
 
+    /// Whether the bytes are the change's, and what stands beside them is what they say.
+    ///
+    /// Author and segment seq are the segment's, and are not in the bytes of a later change.
+    ///
+    /// # Errors
+    /// Something of it is not as it was written.
+    pub fn check(&self) -> Result<(), Damaged> {
+        let chunk = self.open()?;
+        let mut entries = chunk.entries();
+        let first = entries.next().and_then(|entry| View::read(entry).ok());
+        let last = entries.next_back().and_then(|entry| View::read(entry).ok());
+        let (first, last) = match (first, last) {
+            (Some(first), Some(last)) => (first.time, last.time),
+            (Some(only), None) if chunk.count() == 1 => (only.time, only.time),
+            _ => return Err(Damaged::Shape),
+        };
+        let before = self.first_seq.0.checked_sub(self.segment_seq.0).ok_or(Damaged::Row)?;
+        let as_stored = chunk.stands(self.segment, self.index, before)
+            && chunk.count() == self.count as usize
+            && (first, last) == (self.first_time, self.last_time);
+        if as_stored { Ok(()) } else { Err(Damaged::Row) }
+    }
+
     /// Reads the chunk without hashing its bytes again: for a change that was just built, or that
     /// the store has checked as it handed it out.
     ///

@@ -22,8 +22,24 @@ pub const NODE_NAME_BYTES: usize = 64;
 /// How many changes a run may hold.
 pub const RUN_CHANGES: usize = 8_192;
 
+/// How many runs of entries may be asked for in one frame.
+pub const WANTED: usize = 64;
+
 /// Heads by author: a whole frontier, or the part of it that has just changed.
 pub type Heads = Vec<(NodeId, Vec<Head>)>;
+
+/// Entries of one segment that a node lost to its disk, named by seq.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Who wrote them.
+    pub author: NodeId,
+    /// Their segment.
+    pub segment: SegmentId,
+    /// The first seq.
+    pub from: Seq,
+    /// The seq after the last one.
+    pub to: Seq,
+}
 
 /// What one node says to another.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +65,8 @@ pub enum Frame {
     Links(Vec<NodeId>),
     /// Kind 5: consecutive changes of one segment.
     Run(Box<SignedRun>),
+    /// Kind 6: what the speaker holds by its frontier, and can't read any more.
+    Want(Vec<Wanted>),
 }
 
 /// Says that bytes are no frame.
@@ -95,6 +113,7 @@ impl Frame {
             (3, 2) => Self::Ack(read_heads(&mut input)?),
             (4, 2) => Self::Links(read_links(&mut input)?),
             (5, 9) => Self::Run(Box::new(read_run(&mut input, bytes)?)),
+            (6, 2) => Self::Want(read_wanted(&mut input)?),
             (kind, items) => return wrong(&format!("kind {kind} with {items} items")),
         };
         if input.position() != bytes.len() {
@@ -133,6 +152,13 @@ impl Frame {
                 Ok(())
             }
             Self::Run(run) => write_run(e, run),
+            Self::Want(wanted) => {
+                e.array(2)?.u8(6)?.array(wanted.len() as u64)?;
+                for Wanted { author, segment, from, to } in wanted {
+                    e.array(4)?.bytes(&author.0)?.bytes(&segment.0)?.u64(from.0)?.u64(to.0)?;
+                }
+                Ok(())
+            }
         }
     }
 }
@@ -171,6 +197,16 @@ fn read_heads(input: &mut Decoder<'_>) -> Result<Heads, FrameError> {
 fn read_links(input: &mut Decoder<'_>) -> Result<Vec<NodeId>, FrameError> {
     let count = array(input, AUTHORS as u64)?;
     (0..count).map(|_| Ok(NodeId(fixed(input)?))).collect()
+}
+
+fn read_wanted(input: &mut Decoder<'_>) -> Result<Vec<Wanted>, FrameError> {
+    let mut wanted = Vec::new();
+    for _ in 0..array(input, WANTED as u64)? {
+        exactly(input, 4)?;
+        let (author, segment) = (NodeId(fixed(input)?), SegmentId(fixed(input)?));
+        wanted.push(Wanted { author, segment, from: Seq(input.u64()?), to: Seq(input.u64()?) });
+    }
+    Ok(wanted)
 }
 
 fn write_run<W: Write>(

@@ -17,7 +17,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use super::change::SignedRun;
-use super::frame::{Frame, Heads, PROTOCOL};
+use super::frame::{Frame, Heads, PROTOCOL, WANTED, Wanted};
 use super::frontier::{Frontier, Head, Range};
 use super::segment::Strand;
 use crate::words::limits::{AUTHORS, BRANCHES};
@@ -84,6 +84,8 @@ pub enum Received {
     },
     /// These changes are to be verified and applied.
     Run(Box<SignedRun>),
+    /// The other lost these entries: look up where they are, and call [`Session::handle_wanted`].
+    Wanted(Vec<Wanted>),
 }
 
 /// What the other did that no honest node does. The connection is closed.
@@ -144,6 +146,7 @@ pub struct Session {
     /// Frames that are due, at most one of each kind.
     hello_due: bool,
     links_due: Option<Vec<NodeId>>,
+    want_due: Vec<Wanted>,
     frontier_due: bool,
     digest_due: bool,
     ready: VecDeque<Frame>,
@@ -172,6 +175,7 @@ impl Session {
             greeted: false,
             hello_due: true,
             links_due: None,
+            want_due: Vec::new(),
             frontier_due: true,
             digest_due: false,
             ready: VecDeque::new(),
@@ -213,6 +217,7 @@ impl Session {
             Frame::Digest(digest) => self.frontier_due |= self.own_digest != Some(digest),
             Frame::Ack(heads) => self.learn(&heads),
             Frame::Links(links) => self.links = links.into_iter().collect(),
+            Frame::Want(wanted) => return Ok(Received::Wanted(wanted)),
             Frame::Run(run) => {
                 let entries: usize = run.changes.iter().map(Vec::len).sum();
                 let next_seq = run.place.first_seq.plus(entries as u64);
@@ -253,6 +258,21 @@ impl Session {
     /// This node's connections have changed.
     pub fn handle_links(&mut self, links: Vec<NodeId>) {
         self.links_due = Some(links);
+    }
+
+    /// These entries of the own store are damaged: the other is asked for them. Whatever is not
+    /// mended is asked for again when this is called again.
+    pub fn handle_lost(&mut self, mut lost: Vec<Wanted>) {
+        lost.truncate(WANTED);
+        self.want_due = lost;
+    }
+
+    /// The answer to [`Received::Wanted`]. While there is much to send, it is left to another time:
+    /// the other asks again.
+    pub fn handle_wanted(&mut self, ranges: Vec<Range>) {
+        if self.ranges.len() < RANGES {
+            self.ranges.extend(ranges);
+        }
     }
 
     /// The answer to [`Step::ReadFrontier`].
@@ -355,6 +375,9 @@ impl Session {
         }
         if let Some(links) = self.links_due.take() {
             return Some(Step::Send(Frame::Links(links)));
+        }
+        if !self.want_due.is_empty() {
+            return Some(Step::Send(Frame::Want(std::mem::take(&mut self.want_due))));
         }
         if self.frontier_due || self.digest_due {
             return Some(Step::ReadFrontier);

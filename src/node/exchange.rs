@@ -31,7 +31,8 @@ use crate::core::log::Applied;
 use crate::core::session::{Parties, Received, Session, Step, Violation};
 use crate::net::endpoint::{ConnectError, Connected, HANDSHAKE};
 use crate::net::link::{LinkError, Receiver, Sender};
-use crate::store::ranges::{compare, fetch, holds};
+use crate::store::damage::{Damages, Lost};
+use crate::store::ranges::{compare, fetch, holds, wanted};
 use crate::store::{Reader, StoreError};
 use crate::words::{ClusterId, NodeId, Time};
 
@@ -63,6 +64,8 @@ pub struct Context {
     pub writer: Writer,
     /// Where they are read.
     pub reading: Reading,
+    /// What of them is damaged.
+    pub damages: Damages,
     /// Where peers are noted.
     pub roster: Arc<Roster>,
     /// Where things are counted.
@@ -281,6 +284,8 @@ impl Exchange {
                 }
                 Event::Interval => {
                     self.session.handle_interval();
+                    let lost = self.context.damages.all();
+                    self.session.handle_lost(lost.iter().map(Lost::wanted).collect());
                     self.note_peer();
                     Ok(())
                 }
@@ -341,9 +346,15 @@ impl Exchange {
             let own = heads.iter().find(|(author, _)| *author == self.context.me);
             self.own_heads = Some(own.map(|(_, heads)| heads.clone()).unwrap_or_default());
         }
-        if let Received::Run(run) = self.session.handle_frame(frame)? {
+        match self.session.handle_frame(frame)? {
             // Waiting here is waiting for our own disk, never for the peer.
-            drop(self.runs.send(run).await);
+            Received::Run(run) => drop(self.runs.send(run).await),
+            Received::Wanted(list) => {
+                let places = move |reader: &mut dyn Reader| wanted(reader, &list);
+                let ranges = self.context.reading.run(places).await?;
+                self.session.handle_wanted(ranges);
+            }
+            Received::Noted | Received::Greeted { .. } => {}
         }
         if says_what_it_holds {
             self.note_peer();

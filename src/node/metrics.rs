@@ -51,6 +51,10 @@ pub struct Metrics {
     pub poisoned: Gauge,
     /// Entries in the log.
     pub entries: Gauge,
+    /// Changes on disk that are damaged and not mended yet.
+    pub damaged: Gauge,
+    /// Damaged changes that were written again as a peer sent them.
+    pub mended: Counter,
 }
 
 impl Default for Metrics {
@@ -75,6 +79,7 @@ impl Metrics {
         let dropped = counter("dropped_events", "Emitted events that were dropped, by the gaps");
         let gaps = counter("gaps", "Gaps that were written");
         let refused = counter("refused_changes", "Changes that were refused");
+        let mended = counter("mended_changes", "Damaged changes that a peer has sent again");
         let forks = counter("forks", "Sides of forked segments that were seen");
         let duplicates = counter("duplicate_changes", "Changes that were in the log already");
         let crowded_out = counter("crowded_out_changes", "Changes that found no room to wait");
@@ -90,6 +95,7 @@ impl Metrics {
         let peers = gauge("connected_peers", "Peers with which a session stands");
         let poisoned = gauge("poisoned", "1 once a commit has failed");
         let entries = gauge("entries", "Entries in the log");
+        let damaged = gauge("damaged_changes", "Changes on disk that are damaged");
         let commit_seconds = Histogram::new(exponential_buckets(0.000_25, 2.0, 14));
         let help = "How long a commit took, its sync included";
         registry.register("commit_seconds", help, commit_seconds.clone());
@@ -113,6 +119,8 @@ impl Metrics {
             received_bytes,
             poisoned,
             entries,
+            damaged,
+            mended,
         }
     }
 

@@ -65,6 +65,8 @@ pub struct Status {
     pub gaps: u64,
     /// How many changes wait for a parent.
     pub pending: i64,
+    /// How many changes on disk are damaged, and are asked for of the peers.
+    pub damaged: usize,
     /// The authors that ever branched: a disk was restored, a key copied, or a history forged.
     pub branched: usize,
     /// Its peers.
@@ -168,6 +170,7 @@ impl Node {
             dropped,
             gaps,
             pending: inner.metrics.pending.get(),
+            damaged: inner.damages.all().len(),
             branched,
             peers: Peers { configured: inner.named_peers, connected },
             bytes,

@@ -38,6 +38,10 @@ impl From<StoreError> for VerifyError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Damaged(what) => Self::Bad(BadPlace { place: "the store".into(), what }),
+            StoreError::Lost(lost) => Self::Bad(BadPlace {
+                place: format!("entry {}:{}", lost.author, lost.first_seq),
+                what: format!("{lost} are not as they were written"),
+            }),
             other => Self::Store(other),
         }
     }

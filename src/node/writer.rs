@@ -22,6 +22,7 @@ use super::sync::{OnceLock, mpsc, watch};
 mod answers;
 mod group;
 mod keys;
+mod mending;
 mod thread;
 
 pub(super) use group::Queued;
@@ -131,14 +132,14 @@ impl Writer {
         metrics: Arc<Metrics>,
         bounds: QueueBounds,
     ) -> Result<(Self, impl FnOnce(Wait) + Send + 'static), StoreError> {
-        let past = store.reader()?;
+        let (past, damages) = (store.reader()?, store.damages());
         let emits = EmitMark { reserved: first_block(emits_from), ..resume.emits };
         store.commit(&Batch { emits: Some(emits), ..Batch::default() })?;
         let (queue, commands) = mpsc::channel(bounds.requests);
         let (doorbell, watermark) = watch::channel(resume.next_offset);
         let poison = Arc::new(OnceLock::new());
         let mut state =
-            State { store, past, log, emits, doorbell, poison: poison.clone(), metrics };
+            State { store, past, damages, log, emits, doorbell, poison: poison.clone(), metrics };
         let room = Arc::new(Semaphore::new(bounds.kib as usize));
         let writer = Self { queue, room, bounds, watermark, poison };
         Ok((writer, move |wait| state.run(commands, wait)))

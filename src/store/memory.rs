@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use super::damage::Damages;
 use super::{
     Batch, EmitMark, IDEMPOTENCY_KEYS, KeyRecord, Opener, Owner, Reader, Resume, Span, Store,
     StoreError, StoreId, whole,
@@ -49,12 +50,25 @@ pub struct MemoryStore {
     id: StoreId,
     owner: Owner,
     contents: Arc<RwLock<Contents>>,
+    damages: Damages,
 }
 
 impl MemoryStore {
     /// An empty store.
     pub fn new(id: StoreId, owner: Owner) -> Self {
-        Self { id, owner, contents: Arc::default() }
+        Self { id, owner, contents: Arc::default(), damages: Damages::default() }
+    }
+
+    /// Damages the change that holds an offset, as a disk would that flips a bit: for tests.
+    pub fn damage(&self, at: Offset) {
+        let mut contents = self.contents.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, arrival)) = contents.arrivals.range_mut(..=at).next_back() {
+            let mut bytes = arrival.change.bytes.to_vec();
+            if let Some(last) = bytes.last_mut() {
+                *last ^= 1;
+            }
+            arrival.change.bytes = bytes.into();
+        }
     }
 }
 
@@ -218,6 +232,13 @@ impl Store for MemoryStore {
             contents.emits = emits;
         }
         batch.keys.iter().for_each(|record| contents.remember(record));
+        for (lost, change) in &batch.mended {
+            if let Some(arrival) = contents.arrivals.get_mut(&lost.offset) {
+                let signature = change.signature.or(arrival.change.signature);
+                arrival.change = Change { signature, ..change.clone() };
+            }
+            self.damages.mended(lost.offset);
+        }
         Ok(())
     }
 
@@ -225,17 +246,22 @@ impl Store for MemoryStore {
         let store = self.clone();
         Box::new(move || Ok(Box::new(store.clone())))
     }
+
+    fn damages(&self) -> Damages {
+        self.damages.clone()
+    }
 }
 
 /// Takes arrivals until their bytes are enough, at least one.
 fn up_to<'a>(
     arrivals: impl Iterator<Item = &'a Arrival>,
     max_bytes: usize,
+    damages: &Damages,
 ) -> Result<Vec<Arrival>, StoreError> {
     let mut taken = Vec::new();
     let mut bytes = 0;
     for arrival in arrivals {
-        whole(&arrival.change)?;
+        whole(arrival, damages)?;
         bytes += arrival.change.bytes.len();
         taken.push(arrival.clone());
         if bytes >= max_bytes {
@@ -334,11 +360,11 @@ impl Reader for MemoryStore {
             Direction::Forward => {
                 let at = contents.arrivals.range(..=from).next_back().map_or(from, |(at, _)| *at);
                 let ahead = contents.arrivals.range(at..).map(|(_, arrival)| arrival);
-                up_to(ahead.filter(|arrival| arrival.end() > from), max_bytes)
+                up_to(ahead.filter(|arrival| arrival.end() > from), max_bytes, &self.damages)
             }
             Direction::Backward => {
                 let below = contents.arrivals.range(..from).rev().map(|(_, arrival)| arrival);
-                up_to(below.filter(|arrival| arrival.end() <= from), max_bytes)
+                up_to(below.filter(|arrival| arrival.end() <= from), max_bytes, &self.damages)
             }
         }
     }
@@ -359,11 +385,17 @@ impl Reader for MemoryStore {
             Direction::Forward => {
                 let at = held.changes.range(..=from).next_back().map_or(from, |(seq, _)| *seq);
                 let ahead = held.changes.range(at..).filter_map(arrival);
-                up_to(ahead.filter(|arrival| arrival.change.next_seq() > from), max_bytes)
+                up_to(
+                    ahead.filter(|arrival| arrival.change.next_seq() > from),
+                    max_bytes,
+                    &self.damages,
+                )
             }
-            Direction::Backward => {
-                up_to(held.changes.range(..from).rev().filter_map(arrival), max_bytes)
-            }
+            Direction::Backward => up_to(
+                held.changes.range(..from).rev().filter_map(arrival),
+                max_bytes,
+                &self.damages,
+            ),
         }
     }
 
@@ -382,7 +414,8 @@ impl Reader for MemoryStore {
         let mut found = Vec::new();
         for (strand, held) in contents.strands.iter().filter(|(_, held)| held.author == author) {
             if held.first_seq <= seq && seq < held.tip.head.next_seq {
-                found.extend(contents.on_strand(*strand, seq).cloned());
+                let around = contents.on_strand(*strand, seq);
+                found.extend(up_to(around.into_iter(), 1, &self.damages)?);
             }
         }
         Ok(found)

@@ -4,10 +4,11 @@ use std::collections::HashSet;
 
 use super::{Reader, StoreError};
 use crate::core::change::{Change, Damaged, Place, SignedRun};
-use crate::core::frame::{Heads, RUN_CHANGES};
+use crate::core::frame::{Heads, RUN_CHANGES, Wanted};
 use crate::core::frontier::{self, Head, Range};
 use crate::core::log::Arrival;
 use crate::core::merge::Direction;
+use crate::core::segment::Strand;
 use crate::words::{NodeId, Offset, Seq};
 
 /// About how many bytes of changes go into a frame.
@@ -91,6 +92,22 @@ fn compare_author(
     Ok(())
 }
 
+/// Where entries lie that a peer lost: on every side of their segment.
+///
+/// # Errors
+/// The store can't be read.
+pub fn wanted(reader: &mut dyn Reader, wanted: &[Wanted]) -> Result<Vec<Range>, StoreError> {
+    let mut ranges = Vec::new();
+    for Wanted { author, segment, from, to } in wanted {
+        let sides = reader.sides(*author, *segment)?.map_or(0, |sides| sides.count);
+        for side in 0..sides {
+            let strand = Strand { segment: *segment, side };
+            ranges.push(Range { author: *author, strand, from: *from, to: *to });
+        }
+    }
+    Ok(ranges)
+}
+
 /// Whether all that these heads stand for is held.
 ///
 /// # Errors
@@ -105,7 +122,7 @@ pub fn holds(reader: &mut dyn Reader, heads: &[Head]) -> Result<bool, StoreError
 }
 
 /// Reads changes from the start of a range into a run that ends in a signed change. None: the store
-/// doesn't hold the range.
+/// doesn't hold the range, or it is damaged there, which the reader has noted.
 ///
 /// # Errors
 /// The store can't be read.
@@ -113,7 +130,10 @@ pub fn fetch(reader: &mut dyn Reader, range: Range) -> Result<Option<SignedRun>,
     let mut arrivals: Vec<Arrival> = Vec::new();
     let mut from = range.from;
     loop {
-        let more = reader.of_strand(range.strand, from, Direction::Forward, RUN_BYTES)?;
+        let more = match reader.of_strand(range.strand, from, Direction::Forward, RUN_BYTES) {
+            Err(StoreError::Lost(_)) => break,
+            more => more?,
+        };
         let Some(end) = more.last() else { break };
         from = end.change.next_seq();
         arrivals.extend(more);

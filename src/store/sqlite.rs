@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 
+use super::damage::{Damages, Lost};
 use super::{
     Batch, EmitMark, IDEMPOTENCY_KEYS, KeyRecord, OpenError, Opener, Owner, Resume, Store,
     StoreError, StoreId,
@@ -44,6 +45,7 @@ pub struct SqliteStore {
     owner: Owner,
     id: StoreId,
     known: KnownRows,
+    damages: Damages,
 }
 
 /// Rows that an append needs again and again, so that it looks up none.
@@ -81,7 +83,8 @@ impl SqliteStore {
         schema::configure(&connection)?;
         schema::migrate(&connection, owner, StoreId(fresh_id))?;
         let (_, id) = schema::owner(&connection)?;
-        Ok(Self { connection, path: path.to_owned(), owner, id, known: KnownRows::default() })
+        let (path, known) = (path.to_owned(), KnownRows::default());
+        Ok(Self { connection, path, owner, id, known, damages: Damages::default() })
     }
 }
 
@@ -113,13 +116,20 @@ impl Store for SqliteStore {
         let written = write_batch(&mut self.connection, &mut self.known, batch);
         if written.is_err() {
             self.known = KnownRows::default(); // rows that were rolled back
+        } else {
+            batch.mended.iter().for_each(|(lost, _)| self.damages.mended(lost.offset));
         }
         written
     }
 
     fn opener(&self) -> Opener {
         let (path, owner, id) = (self.path.clone(), self.owner, self.id);
-        Box::new(move || Ok(Box::new(SqliteReader::new(&path, owner, id)?)))
+        let damages = self.damages.clone();
+        Box::new(move || Ok(Box::new(SqliteReader::new(&path, owner, id, damages.clone())?)))
+    }
+
+    fn damages(&self) -> Damages {
+        self.damages.clone()
     }
 }
 
@@ -131,6 +141,9 @@ fn write_batch(
     let transaction = connection.transaction()?;
     for arrival in &batch.arrivals {
         write_change(&transaction, known, arrival)?;
+    }
+    for (lost, change) in &batch.mended {
+        mend_change(&transaction, lost, change)?;
     }
     if let Some(mark) = &batch.emits {
         write_emits(&transaction, mark)?;
@@ -168,6 +181,28 @@ fn write_change(
             change.hash.0,
             change.signature.map(|signature| signature.0),
             strand.bytes as i64,
+            &change.bytes[..],
+        ])?;
+    Ok(())
+}
+
+/// Writes a change over a damaged one, at the offset that it has.
+fn mend_change(connection: &Connection, lost: &Lost, change: &Change) -> Result<(), StoreError> {
+    connection
+        .prepare_cached(
+            "UPDATE changes SET first_seq = ?2, position = ?3, count = ?4, first_time = ?5,
+                last_time = ?6, hash = ?7, signature = coalesce(?8, signature), bytes = ?9
+             WHERE offset = ?1",
+        )?
+        .execute(params![
+            lost.offset.0 as i64,
+            change.first_seq.0 as i64,
+            change.index,
+            change.count,
+            change.first_time.bits() as i64,
+            change.last_time.bits() as i64,
+            change.hash.0,
+            change.signature.map(|signature| signature.0),
             &change.bytes[..],
         ])?;
     Ok(())

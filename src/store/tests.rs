@@ -463,7 +463,50 @@ fn a_flipped_payload_byte_is_never_served() {
     assert!(flipped > 0);
     let mut reader = store.reader().unwrap();
     let read = reader.arrivals(Offset(2), Direction::Forward, 1);
-    assert!(matches!(read, Err(StoreError::Damaged(_))), "{read:?}");
+    assert!(matches!(read, Err(StoreError::Lost(_))), "{read:?}");
+}
+
+/// What is stored beside the bytes of a change is not in them, and can be altered like them.
+#[test]
+fn a_flipped_row_is_never_served() {
+    for flip in [
+        "count = count + 1",
+        "position = position + 1",
+        "first_seq = first_seq + 90",
+        "first_time = first_time - 1",
+        "last_time = last_time + 1",
+        "hash = zeroblob(32)",
+    ] {
+        let (_directory, path) = sqlite_file();
+        let mut store = SqliteStore::open(&path, owner(), [1; 8]).unwrap();
+        World::filled(&mut store);
+        let connection = rusqlite::Connection::open(&path).unwrap();
+        let update = format!("UPDATE changes SET {flip} WHERE offset = 2");
+        assert_eq!(connection.execute(&update, []), Ok(1));
+        let read = store.reader().unwrap().arrivals(Offset(2), Direction::Forward, 1);
+        assert!(matches!(read, Err(StoreError::Lost(_))), "{flip}: {read:?}");
+    }
+}
+
+#[test]
+fn a_damaged_change_is_noted_and_written_again_at_its_offset() {
+    for damaged in ["bytes = zeroblob(length(bytes))", "hash = zeroblob(32)"] {
+        let (_directory, path) = sqlite_file();
+        let mut store = SqliteStore::open(&path, owner(), [1; 8]).unwrap();
+        let (_, all) = World::filled(&mut store);
+        let connection = rusqlite::Connection::open(&path).unwrap();
+        let update = format!("UPDATE changes SET {damaged} WHERE offset = 5");
+        assert_eq!(connection.execute(&update, []), Ok(1));
+        let mut reader = store.reader().unwrap();
+        assert!(reader.arrivals(Offset(0), Direction::Forward, usize::MAX).is_err());
+        let [lost] = store.damages().all()[..] else { panic!("one change is lost") };
+        assert_eq!((lost.offset, lost.strand), (Offset(5), all[2].strand()));
+        let mended = vec![(lost, all[2].change.clone())];
+        store.commit(&Batch { mended, ..Batch::default() }).unwrap();
+        assert_eq!(store.damages().all(), []);
+        let read = reader.arrivals(Offset(0), Direction::Forward, usize::MAX);
+        assert_eq!(read, Ok(all));
+    }
 }
 
 #[test]

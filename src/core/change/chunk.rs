@@ -17,9 +17,9 @@ use std::ops::Range;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-use super::Link;
+use super::{FIRST_OP, Link};
 use crate::core::segment::Opening;
-use crate::words::ChangeHash;
+use crate::words::{ChangeHash, SegmentId};
 
 /// What every Automerge chunk starts with.
 const MAGIC: [u8; 4] = [0x85, 0x6f, 0x4a, 0x83];
@@ -41,14 +41,27 @@ pub enum Damaged {
     /// They hash as expected but are no change of this log.
     #[error("the stored bytes are no change of this log")]
     Shape,
+    /// They are a change, and what is stored beside them says other things of it.
+    #[error("the stored place, count or times are not the change's")]
+    Row,
+}
+
+/// What stands before the columns of a chunk.
+#[derive(Clone, Copy, Debug)]
+struct Head<'a> {
+    dependency: ChangeHash,
+    /// The segment's id.
+    actor: &'a [u8],
+    seq: u64,
+    start_op: u64,
+    message: &'a str,
 }
 
 /// A change's chunk, taken apart.
 #[derive(Clone, Debug)]
 pub struct Chunk<'a> {
     bytes: &'a Bytes,
-    dependency: ChangeHash,
-    message: &'a str,
+    head: Head<'a>,
     /// The encoded entries: ranges of `bytes`.
     entries: Vec<Range<usize>>,
 }
@@ -77,13 +90,13 @@ impl<'a> Chunk<'a> {
 
     fn read(bytes: &'a Bytes) -> Option<Self> {
         let mut input = Input { bytes, at: HASHED_FROM };
-        let (dependency, message) = input.head()?;
+        let head = input.head()?;
         for _ in 0..input.number()? {
             input.prefixed()?; // the other actor: genesis
         }
         let (meta, values) = input.value_columns()?;
         let entries = entry_ranges(bytes.get(meta)?, values)?;
-        Some(Self { bytes, dependency, message, entries })
+        Some(Self { bytes, head, entries })
     }
 
     /// What the change hangs on.
@@ -91,7 +104,14 @@ impl<'a> Chunk<'a> {
     /// # Errors
     /// A message that is no opening statement.
     pub fn link(&self) -> Result<Link, Damaged> {
-        link(self.dependency, self.message)
+        link(&self.head)
+    }
+
+    /// Whether the chunk stands in this segment, after so many changes and entries of it.
+    pub(super) fn stands(&self, segment: SegmentId, index: u32, entries: u64) -> bool {
+        self.head.actor == segment.0
+            && self.head.seq == u64::from(index) + 1
+            && self.head.start_op == FIRST_OP + entries
     }
 
     /// How many entries the change holds.
@@ -113,15 +133,14 @@ impl<'a> Chunk<'a> {
 /// What a change hangs on, read from the head of bytes that need no check any more.
 pub(super) fn link_of(bytes: &Bytes) -> Result<Link, Damaged> {
     let mut input = Input { bytes, at: HASHED_FROM };
-    let (dependency, message) = input.head().ok_or(Damaged::Shape)?;
-    link(dependency, message)
+    link(&input.head().ok_or(Damaged::Shape)?)
 }
 
-fn link(dependency: ChangeHash, message: &str) -> Result<Link, Damaged> {
-    if message.is_empty() {
-        return Ok(Link::Previous(dependency));
+fn link(head: &Head<'_>) -> Result<Link, Damaged> {
+    if head.message.is_empty() {
+        return Ok(Link::Previous(head.dependency));
     }
-    Opening::parse(message).map(Link::Opening).map_err(|_| Damaged::Shape)
+    Opening::parse(head.message).map(Link::Opening).map_err(|_| Damaged::Shape)
 }
 
 /// Cuts the value column into entries by the run-length encoded lengths.
@@ -204,18 +223,17 @@ impl<'a> Input<'a> {
     }
 
     /// Reads up to the other actors: the one dependency, and the message.
-    fn head(&mut self) -> Option<(ChangeHash, &'a str)> {
+    fn head(&mut self) -> Option<Head<'a>> {
         (self.byte()? == 1).then_some(())?;
         let length = self.length()?;
         (self.at.checked_add(length)? == self.bytes.len()).then_some(())?;
         (self.number()? == 1).then_some(())?;
         let dependency = ChangeHash(self.take(32)?.try_into().ok()?);
-        self.prefixed()?; // the actor: the segment's id
-        self.number()?; // seq
-        self.number()?; // start op
+        let actor = self.prefixed()?;
+        let (seq, start_op) = (self.number()?, self.number()?);
         self.number()?; // time: skipped, its sign doesn't matter
         let message = std::str::from_utf8(self.prefixed()?).ok()?;
-        Some((dependency, message))
+        Some(Head { dependency, actor, seq, start_op, message })
     }
 
     fn length(&mut self) -> Option<usize> {

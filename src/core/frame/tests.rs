@@ -53,6 +53,16 @@ fn run() -> impl Strategy<Value = SignedRun> {
     })
 }
 
+fn wanted() -> impl Strategy<Value = Vec<Wanted>> {
+    let wanted = (id(), id(), number(), number()).prop_map(|(author, segment, from, to)| Wanted {
+        author: NodeId(author),
+        segment: SegmentId(segment),
+        from: Seq(from),
+        to: Seq(to),
+    });
+    vec(wanted, 0..4)
+}
+
 fn frame() -> impl Strategy<Value = Frame> {
     let hello = (number(), id(), number(), "[^\\p{Cc}]{0,16}");
     prop_oneof![
@@ -64,6 +74,7 @@ fn frame() -> impl Strategy<Value = Frame> {
         heads().prop_map(Frame::Ack),
         vec(id().prop_map(NodeId), 0..5).prop_map(Frame::Links),
         run().prop_map(|run| Frame::Run(Box::new(run))),
+        wanted().prop_map(Frame::Want),
     ]
 }
 
@@ -149,7 +160,7 @@ fn an_empty_frame_is_refused() {
 
 #[test]
 fn an_unknown_kind_is_refused() {
-    assert_eq!(read(&[0x82, 6, 0]), no_frame("kind 6 with 2 items"));
+    assert_eq!(read(&[0x82, 7, 0]), no_frame("kind 7 with 2 items"));
     assert_eq!(read(&[0x81, 0x18, 200]), no_frame("kind 200 with 1 items"));
 }
 

@@ -333,8 +333,20 @@ impl World {
         };
         let host = &mut self.hosts[to];
         let session = host.sessions.get_mut(&from).expect("a wire ends in a session");
-        if let Received::Run(run) = session.handle_frame(Frame::decode(&bytes).unwrap()).unwrap() {
-            host.queue.push_back(run.verify(CLUSTER).unwrap());
+        match session.handle_frame(Frame::decode(&bytes).unwrap()).unwrap() {
+            Received::Run(run) => {
+                host.queue.push_back(run.verify(CLUSTER).unwrap());
+            }
+            Received::Wanted(wanted) => {
+                let range = |wanted: &Wanted| Range {
+                    author: wanted.author,
+                    strand: Strand::first(wanted.segment),
+                    from: wanted.from,
+                    to: wanted.to,
+                };
+                session.handle_wanted(wanted.iter().map(range).collect());
+            }
+            Received::Noted | Received::Greeted { .. } => {}
         }
         self.idle.remove(&(to, from));
     }
@@ -821,6 +833,29 @@ fn a_range_that_the_store_no_longer_holds_is_passed_over() {
 }
 
 /// Were it left out, the other might never be asked for its frontier.
+#[test]
+fn what_a_node_lost_it_asks_for_and_gets() {
+    let mut world = World::settled(2, &[(ALICE, BOB)], 7);
+    world.append(ALICE, 3);
+    world.append(ALICE, 2);
+    world.settle();
+    let of_alice = world.hosts[BOB].disk.0[1].clone();
+    let (segment, from, to) =
+        (of_alice.change.segment, of_alice.change.first_seq, of_alice.change.next_seq());
+    let lost = Wanted { author: node(ALICE), segment, from, to };
+    world.duplicates = 0;
+    world.hosts[BOB].sessions.get_mut(&ALICE).unwrap().handle_lost(vec![lost]);
+    world.wake();
+    world.settle();
+    assert!(
+        world
+            .sent
+            .iter()
+            .any(|(from, _, frame)| { *from == BOB && *frame == Frame::Want(vec![lost]) })
+    );
+    assert_eq!(world.duplicates, 1, "the change that it lost, and no other");
+}
+
 #[test]
 fn an_interval_says_the_digest_though_the_frontier_is_due_too() {
     let mut session = greeted();

@@ -14,6 +14,7 @@ use crate::core::log::{Applied, Log};
 use crate::node::metrics::Metrics;
 use crate::node::sync::{OnceLock, mpsc, watch};
 use crate::node::wall_millis;
+use crate::store::damage::Damages;
 use crate::store::{Batch, EmitMark, Reader, Store, StoreError};
 use crate::words::{Draft, DraftError, Offset};
 
@@ -27,6 +28,7 @@ pub(super) type Wait = fn(&mut mpsc::Receiver<Queued>) -> Option<Queued>;
 pub(super) struct State {
     pub store: Box<dyn Store>,
     pub past: Box<dyn Reader>,
+    pub damages: Damages,
     pub log: Log,
     pub emits: EmitMark,
     pub doorbell: watch::Sender<Offset>,
@@ -65,13 +67,13 @@ impl State {
     }
 
     fn write(&mut self, batch: Batch, answers: Answers, group: Group) {
-        let empty = batch.arrivals.is_empty() && batch.emits.is_none() && batch.keys.is_empty();
-        if !empty {
+        if !batch.is_empty() {
             let started = Instant::now();
             if let Err(error) = self.store.commit(&batch) {
                 return self.stop(&error, group);
             }
             self.log.committed();
+            self.metrics.mended.inc_by(batch.mended.len() as u64);
             self.metrics.committed(&batch, started.elapsed(), self.log.node());
         }
         self.metrics.pending.set(self.log.pending() as i64);
@@ -104,7 +106,8 @@ impl State {
         }
         self.note_keys(group, &answers, &mut batch);
         for (changes, _) in &mut group.applies {
-            let changes = std::mem::take(changes);
+            let mut changes = std::mem::take(changes);
+            batch.mended.extend(self.mend(&mut changes)?);
             let mut applied = self.log.apply(changes, now, &mut *self.past)?;
             self.tell_forks(&applied);
             batch.arrivals.append(&mut applied.arrivals);

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 
+use super::super::damage::Damages;
 use super::super::{
     EmitMark, KeyRecord, OpenError, Owner, Reader, Span, StoreError, StoreId, whole,
 };
@@ -29,12 +30,18 @@ pub struct SqliteReader {
     path: PathBuf,
     owner: Owner,
     id: StoreId,
+    damages: Damages,
 }
 
 impl SqliteReader {
-    pub(super) fn new(path: &Path, owner: Owner, id: StoreId) -> Result<Self, StoreError> {
+    pub(super) fn new(
+        path: &Path,
+        owner: Owner,
+        id: StoreId,
+        damages: Damages,
+    ) -> Result<Self, StoreError> {
         let connection = open_read_only(path)?;
-        Ok(Self { connection, path: path.to_owned(), owner, id })
+        Ok(Self { connection, path: path.to_owned(), owner, id, damages })
     }
 
     /// Opens a store for reading only, whoever owns it.
@@ -50,7 +57,7 @@ impl SqliteReader {
         };
         let connection = open_read_only(path)?;
         schema::check_current(&connection)?;
-        Ok(Self { connection, path: path.to_owned(), owner, id })
+        Ok(Self { connection, path: path.to_owned(), owner, id, damages: Damages::default() })
     }
 
     /// The same reader, which from now on sees no commit that is not there yet.
@@ -80,7 +87,7 @@ impl SqliteReader {
             && let Some(row) = rows.next()?
         {
             let arrival = arrival(row)?;
-            whole(&arrival.change)?;
+            whole(&arrival, &self.damages)?;
             bytes += arrival.change.bytes.len();
             changes.push(arrival);
         }

@@ -1,0 +1,44 @@
+//! The scrub: reads the whole log over and over, slowly, so that what a disk damages is found and
+//! mended while there are peers that have it.
+
+use std::time::Duration;
+
+use super::reading::Reading;
+use super::sync::watch;
+use crate::core::log::Arrival;
+use crate::core::merge::Direction;
+use crate::store::{Reader, StoreError};
+use crate::words::Offset;
+
+/// How often a piece of the log is read.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How many bytes of changes a piece has, about.
+const PIECE: usize = 1 << 20;
+
+/// Scrubs until the node closes. What is found damaged is noted by the reader itself.
+pub async fn run(reading: Reading, mut closing: watch::Receiver<bool>) {
+    let mut at = Offset(0);
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(PAUSE) => {}
+            _ = closing.wait_for(|closing| *closing) => return,
+        }
+        match reading.run(move |reader| piece(reader, at)).await {
+            Ok(next) => at = next,
+            Err(error) => tracing::warn!(%error, "the log can't be scrubbed at offset {at}"),
+        }
+    }
+}
+
+/// Reads a piece of the log, and returns where the next one begins.
+fn piece(reader: &mut dyn Reader, at: Offset) -> Result<Offset, StoreError> {
+    match reader.arrivals(at, Direction::Forward, PIECE) {
+        Ok(read) => Ok(read.last().map_or(Offset(0), Arrival::end)),
+        Err(StoreError::Lost(lost)) => {
+            tracing::error!(%lost, "damaged on disk: asking the peers for them");
+            let count = lost.next_seq.0.saturating_sub(lost.first_seq.0);
+            Ok(lost.offset.plus(count.max(1)))
+        }
+        Err(error) => Err(error),
+    }
+}
