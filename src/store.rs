@@ -11,6 +11,7 @@ use crate::core::merge::Direction;
 use crate::core::recording::Recording;
 use crate::core::segment::Strand;
 use crate::core::session::Passed;
+use crate::words::planted::{Bug, planted};
 use crate::words::{ClusterId, EmitNumber, NodeId, Offset, Seq, Time};
 
 pub mod baseline;
@@ -334,6 +335,9 @@ pub trait Reader: Past<Error = StoreError> + Send {
 /// # Errors
 /// It is not what was written.
 fn whole(arrival: &Arrival, damages: &Damages) -> Result<(), StoreError> {
+    if planted(Bug::DamageServed) {
+        return Ok(());
+    }
     arrival.change.check().map_err(|_| {
         let lost = Lost::of(arrival);
         damages.note(lost);

@@ -11,6 +11,7 @@ pub mod identity;
 pub mod json;
 pub mod limits;
 pub mod name;
+pub mod planted;
 pub mod time;
 
 pub use code::Code;

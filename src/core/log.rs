@@ -17,6 +17,7 @@ use crate::words::limits::{
     AUTHORS, BRANCHES, CHANGE_BYTES, CHANGE_ENTRIES, SEGMENT_BYTES, SEGMENT_ENTRIES,
     SEGMENT_PARENTS,
 };
+use crate::words::planted::{Bug, planted};
 use crate::words::{ChangeHash, ClusterId, Draft, Identity, NodeId, Offset, SegmentId, Seq, Time};
 
 /// What the frame of a change may add to the bytes of its entries, at most.
@@ -261,6 +262,9 @@ impl Log {
         };
         let me = log.node();
         for (author, tip) in tips {
+            if author == me && planted(Bug::SeqReused) {
+                continue;
+            }
             if author == me {
                 log.clock.see_own(tip.last_time);
             } else {
@@ -478,6 +482,9 @@ impl Log {
         }
         if !followed {
             return Ok(Fit::Joins(Seat::Reopens(tip)));
+        }
+        if planted(Bug::FirstSeenWins) {
+            return Ok(Fit::Refused(Refusal::Place));
         }
         Ok(Fit::Joins(Seat::Forks(Some(tip), sides.count)))
     }

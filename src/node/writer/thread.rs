@@ -16,6 +16,7 @@ use crate::node::sync::{OnceLock, mpsc, watch};
 use crate::node::wall_millis;
 use crate::store::damage::Damages;
 use crate::store::{Batch, EmitMark, Reader, Store, StoreError};
+use crate::words::planted::{Bug, planted};
 use crate::words::{Draft, DraftError, Offset};
 
 /// How long the writer looks for the next command before it sleeps.
@@ -66,7 +67,11 @@ impl State {
         }
     }
 
-    fn write(&mut self, batch: Batch, answers: Answers, group: Group) {
+    fn write(&mut self, batch: Batch, mut answers: Answers, mut group: Group) {
+        if planted(Bug::AckBeforeCommit) {
+            let early = std::mem::take(&mut group);
+            std::mem::take(&mut answers).send(early, self.emits);
+        }
         if !batch.is_empty() {
             let started = Instant::now();
             if let Err(error) = self.store.commit(&batch) {

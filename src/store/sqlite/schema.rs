@@ -5,6 +5,7 @@ use std::path::Path;
 use rusqlite::{Connection, OpenFlags, params};
 
 use super::super::{OpenError, Owner, StoreError, StoreId};
+use crate::words::planted::{Bug, planted};
 use crate::words::{ClusterId, NodeId};
 
 /// The version of the tables that this code writes, kept in `user_version`.
@@ -74,6 +75,9 @@ pub(super) fn configure(connection: &Connection) -> Result<(), OpenError> {
     }
     set("journal_mode", "WAL", "wal")?;
     set("synchronous", "FULL", "2")?;
+    if planted(Bug::NoSync) {
+        set("synchronous", "OFF", "0")?;
+    }
     set("foreign_keys", "ON", "1")?;
     set("cell_size_check", "ON", "1")?;
     set("cache_size", "-8192", "-8192")?;
