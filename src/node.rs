@@ -153,7 +153,7 @@ struct Inner {
 struct Ending {
     endpoint: Option<Endpoint>,
     recorder: Option<tokio::task::JoinHandle<()>>,
-    writer: Option<JoinHandle<()>>,
+    writer: Option<JoinHandle<Box<dyn Store>>>,
 }
 
 /// The wall clock, in milliseconds since 1970.
@@ -542,7 +542,15 @@ impl Node {
         }
         inner.tasks.close();
         inner.tasks.wait().await;
-        drop(tokio::task::spawn_blocking(move || thread.join()).await);
+        let reading = inner.reading.clone();
+        let close = move || {
+            let store = thread.join();
+            // Whoever may write is the last to close the store: so it leaves one file behind, and
+            // nothing beside that which could get lost.
+            reading.close_idle();
+            drop(store);
+        };
+        drop(tokio::task::spawn_blocking(close).await);
         if let Some(directory) = &inner.directory {
             directory.release();
         }

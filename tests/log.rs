@@ -147,6 +147,20 @@ async fn a_log_replays_after_a_restart() {
     }
 }
 
+#[tokio::test]
+async fn a_node_that_is_shut_down_leaves_one_file_of_its_store() {
+    let directory = tempfile::tempdir().unwrap();
+    let node = Node::open(Config::new(directory.path())).await.unwrap();
+    node.append(note("t", "x")).await.unwrap();
+    merged(&node).await; // a reader has the store open, too
+    node.shutdown().await.unwrap();
+    assert!(directory.path().join("log.sqlite").exists());
+    for suffix in ["-wal", "-shm"] {
+        let beside = directory.path().join(format!("log.sqlite{suffix}"));
+        assert!(!beside.exists(), "{} is left behind", beside.display());
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_follower_sees_snapshot_and_live_entries_once() {
     let node = in_memory().await;

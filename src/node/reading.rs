@@ -24,6 +24,11 @@ impl Reading {
         Self { pool: Arc::new(pool), places: Arc::new(Semaphore::new(READINGS)) }
     }
 
+    /// Closes the readers that nobody uses.
+    pub fn close_idle(&self) {
+        self.pool.close_idle();
+    }
+
     /// Runs a reading on a thread that may block.
     ///
     /// # Errors

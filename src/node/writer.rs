@@ -103,8 +103,8 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Starts the writer thread on a store. `emits_from` is the first number that this lifetime
-    /// gives out; a block above it is reserved before this returns.
+    /// Starts the writer thread on a store, which it gives back when it ends. `emits_from` is the
+    /// first number that this lifetime gives out; a block above it is reserved before this returns.
     ///
     /// # Errors
     /// The store can't be written or read.
@@ -114,7 +114,7 @@ impl Writer {
         resume: &Resume,
         emits_from: EmitNumber,
         metrics: Arc<Metrics>,
-    ) -> Result<(Self, JoinHandle<()>), StoreError> {
+    ) -> Result<(Self, JoinHandle<Box<dyn Store>>), StoreError> {
         let (writer, run) = Self::prepare(store, log, resume, emits_from, metrics, QUEUE_BOUNDS)?;
         let thread = std::thread::Builder::new().name("towline-writer".into());
         let handle = thread
@@ -131,7 +131,7 @@ impl Writer {
         emits_from: EmitNumber,
         metrics: Arc<Metrics>,
         bounds: QueueBounds,
-    ) -> Result<(Self, impl FnOnce(Wait) + Send + 'static), StoreError> {
+    ) -> Result<(Self, impl FnOnce(Wait) -> Box<dyn Store> + Send + 'static), StoreError> {
         let (past, damages) = (store.reader()?, store.damages());
         let emits = EmitMark { reserved: first_block(emits_from), ..resume.emits };
         store.commit(&Batch { emits: Some(emits), ..Batch::default() })?;
@@ -142,7 +142,11 @@ impl Writer {
             State { store, past, damages, log, emits, doorbell, poison: poison.clone(), metrics };
         let room = Arc::new(Semaphore::new(bounds.kib as usize));
         let writer = Self { queue, room, bounds, watermark, poison };
-        Ok((writer, move |wait| state.run(commands, wait)))
+        let run = move |wait| {
+            state.run(commands, wait);
+            state.store
+        };
+        Ok((writer, run))
     }
 
     /// The doorbell: the offset that the next entry takes. It rises after a commit.

@@ -19,6 +19,11 @@ impl Pool {
         Self { open, idle: Mutex::new(Vec::new()) }
     }
 
+    /// Closes the readers that are idle: what they hold of the store is let go.
+    pub fn close_idle(&self) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// Runs a reading with a reader of its own, on the caller's thread.
     ///
     /// # Errors

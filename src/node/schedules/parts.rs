@@ -110,7 +110,7 @@ impl Parts {
             recorder.run(setting.grace).await
         };
         let running = Running {
-            writer: thread::spawn(move || run(|commands| future::block_on(commands.recv()))),
+            writer: thread::spawn(move || drop(run(|commands| future::block_on(commands.recv())))),
             recorder: future::spawn(record),
         };
         let (closing, _) = watch::channel(false);
