@@ -20,11 +20,14 @@ use crate::store::memory::MemoryStore;
 use crate::store::pool::Pool;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Owner, Reader, Resume, Store, StoreId};
-use crate::words::{ClusterId, Draft, EmitNumber, Entry, EntryId, Identity, NodeId, Seq};
+use crate::words::{
+    ClusterId, Draft, EmitNumber, Entry, EntryId, GapReason, Identity, NodeId, Seq,
+};
 
 pub mod config;
 pub mod cursor;
 pub mod directory;
+pub mod emitted;
 pub mod exchange;
 pub mod export;
 pub mod filter;
@@ -63,14 +66,14 @@ pub use writer::{AppendError, Receipt};
 
 pub use crate::store::{OpenError, StoreError};
 
-use directory::EmitCounter;
+use emitted::{EmitCounter, Emitted};
 use exchange::Context;
 use metrics::Metrics;
 use reading::Reading;
 use recorder::{Emitter, Recorder};
 use roster::Roster;
 use sync::watch;
-use writer::{IdempotencyKey, Writer};
+use writer::{IdempotencyKey, Reserved, Writer};
 
 /// How long a shutdown lets the recorder write what is in the ring.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
@@ -206,11 +209,15 @@ impl Opened {
         }
     }
 
-    /// The first emit number of this lifetime: above all that may have been given out before.
-    fn emits_from(&self, resume: &Resume) -> EmitNumber {
+    /// How far former lifetimes emitted: this one gives out the numbers from there on.
+    fn emitted_before(&self, resume: &Resume) -> Emitted {
         let (next, reserved) = (resume.emits.next, resume.emits.reserved);
-        let counted = self.counter.as_ref().and_then(EmitCounter::before);
-        counted.map_or(reserved, |counted| counted.clamp(next, reserved))
+        match self.counter.as_ref().and_then(EmitCounter::before) {
+            Some(Emitted { next: counted, lost }) => {
+                Emitted { next: counted.clamp(next, reserved), lost }
+            }
+            None => Emitted { next: reserved, lost: GapReason::Crash },
+        }
     }
 }
 
@@ -232,7 +239,7 @@ impl Node {
         let mut opened = opened.map_err(|e| StoreError::Failed(e.to_string()))??;
         let id = opened.identity.node_id();
         let resume = opened.store.resume()?;
-        let emits_from = opened.emits_from(&resume);
+        let before = opened.emitted_before(&resume);
 
         let metrics = Arc::new(Metrics::new());
         metrics.resume(&resume.emits, resume.next_offset.0);
@@ -244,8 +251,10 @@ impl Node {
             resume.next_offset,
             wall_millis(),
         );
+        let reserved = Reserved::default();
+        let numbers = (before.next, reserved.clone());
         let emitting =
-            Emitter::new(config.emit_ring, emits_from, config.deliveries, opened.counter.take());
+            Emitter::new(config.emit_ring, numbers, config.deliveries, opened.counter.take());
         let (emitter, channel) = emitting.map_err(NodeError::EmitCounter)?;
         let emitter = Arc::new(emitter);
         let pool = Pool::new(opened.store.opener());
@@ -259,8 +268,7 @@ impl Node {
             None => None,
         };
         let (writer, thread) =
-            Writer::start(opened.store, log, &resume, emits_from, metrics.clone())?;
-        emitter.reserve_to(writer::first_block(emits_from));
+            Writer::start(opened.store, log, &resume, (before.next, reserved), metrics.clone())?;
 
         let (closing, _) = watch::channel(false);
         let (joined, gate) = watch::channel(false);
@@ -290,12 +298,12 @@ impl Node {
             node.inner.tasks.spawn(scrub::run(reading, closing));
         }
         node.start_network(endpoint.as_ref(), &config.peers, config.interval, joined)?;
-        let recorder = Recorder::new(channel, writer, emitter, resume.emits.next);
+        let closing = node.inner.closing.subscribe();
+        let recorder = Recorder::new(channel, writer, emitter, closing, resume.emits.next);
         let mut ending = node.inner.ending.lock().await;
         ending.endpoint = endpoint;
         ending.writer = Some(thread);
-        ending.recorder =
-            Some(tokio::spawn(record(recorder, emits_from, node.inner.joined.clone())));
+        ending.recorder = Some(tokio::spawn(record(recorder, before, node.inner.joined.clone())));
         drop(ending);
         Ok(node)
     }
@@ -409,7 +417,9 @@ impl Node {
         self.inner.writer.append(drafts, Some(key)).await
     }
 
+    /// Waits until appends may begin; where the disk is full, it says so at once.
     async fn wait_joined(&self) -> Result<(), AppendError> {
+        self.inner.writer.check()?;
         let mut joined = self.inner.joined.clone();
         match joined.wait_for(|joined| *joined).await {
             Ok(_) => Ok(()),
@@ -528,7 +538,7 @@ impl Node {
     pub async fn shutdown(&self) -> Result<(), AppendError> {
         let inner = &self.inner;
         inner.closing.send_replace(true);
-        inner.emitter.close();
+        let emitted = inner.emitter.close();
         let mut ending = inner.ending.lock().await;
         if let Some(recorder) = ending.recorder.take() {
             drop(recorder.await);
@@ -536,7 +546,7 @@ impl Node {
         let Some(thread) = ending.writer.take() else {
             return Ok(());
         };
-        let closed = inner.writer.close().await;
+        let closed = inner.writer.close(emitted).await;
         if let Some(endpoint) = ending.endpoint.take() {
             endpoint.close().await;
         }
@@ -558,14 +568,18 @@ impl Node {
     }
 }
 
-/// Runs the recorder: first what the last lifetime's crash took, then what is emitted.
-async fn record(mut recorder: Recorder, from: EmitNumber, mut joined: watch::Receiver<bool>) {
+/// Runs the recorder: first what the last lifetime lost, then what is emitted.
+async fn record(mut recorder: Recorder, before: Emitted, mut joined: watch::Receiver<bool>) {
     drop(joined.wait_for(|joined| *joined).await);
-    let recorded = match recorder.mark_crash(from).await {
+    let recorded = match recorder.mark_lost(before.next, before.lost).await {
         Ok(()) => recorder.run(SHUTDOWN_GRACE).await,
         Err(error) => Err(error),
     };
-    if let Err(error) = recorded {
-        tracing::error!(%error, "events are not recorded any more");
+    match recorded {
+        Ok(()) => {}
+        Err(AppendError::DiskFull(why)) => {
+            tracing::warn!(why, "the disk is full: the next start states which events were lost");
+        }
+        Err(error) => tracing::error!(%error, "events are not recorded any more"),
     }
 }

@@ -223,9 +223,15 @@ pub trait Store: Send {
     /// Writes a batch: all of it, durable when this returns, or nothing.
     ///
     /// # Errors
-    /// After any error it is not known what is on disk. The caller must stop writing, and open the
-    /// store again; a failed sync is never retried.
+    /// After [`StoreError::Full`] nothing of the batch is there, and a later commit may be tried.
+    /// After any other error it is not known what is on disk. The caller must stop writing, and
+    /// open the store again; a failed sync is never retried.
     fn commit(&mut self, batch: &Batch) -> Result<(), StoreError>;
+
+    /// How many bytes are free for the store; none where that isn't known.
+    fn free(&self) -> Option<u64> {
+        None
+    }
 
     /// What opens readers of the same store, for as long as anybody needs them.
     fn opener(&self) -> Opener;

@@ -10,7 +10,7 @@ use std::fmt::Display;
 use std::path::Path;
 
 use super::{line, output};
-use crate::node::directory::DirectoryError;
+use crate::node::directory::{DirectoryError, is_full};
 use crate::node::{ExportError, NodeError, OpenError, QueryError, StoreError, VerifyError};
 use crate::words::json::DraftJsonError;
 use crate::words::{Code, DraftError};
@@ -73,6 +73,7 @@ impl Failure {
     pub fn open(what: impl Display, error: &OpenError) -> Self {
         let code = match error {
             OpenError::Missing(_) => Code::NotFound,
+            OpenError::Store(StoreError::Full(_)) => Code::DiskFull,
             _ => Code::Store,
         };
         Self::new(code, what, error)
@@ -80,7 +81,11 @@ impl Failure {
 
     /// A store that can't be read.
     pub fn store(what: impl Display, error: &StoreError) -> Self {
-        Self::new(Code::Store, what, error)
+        let code = match error {
+            StoreError::Full(_) => Code::DiskFull,
+            _ => Code::Store,
+        };
+        Self::new(code, what, error)
     }
 
     /// A query without an answer.
@@ -96,6 +101,7 @@ impl Failure {
     /// A data directory that can't be used.
     pub fn directory(what: impl Display, error: &DirectoryError) -> Self {
         let code = match error {
+            error if error.is_full() => Code::DiskFull,
             DirectoryError::Locked(_) => Code::Locked,
             DirectoryError::KeyMissing(_) | DirectoryError::KeyReadable { .. } => Code::Key,
             DirectoryError::Malformed { path, .. } if path.ends_with("key") => Code::Key,
@@ -121,6 +127,7 @@ impl Failure {
             NodeError::Bind(_) => Code::Address,
             NodeError::PeersWithoutNetwork => Code::Usage,
             NodeError::Name => Code::Name,
+            NodeError::EmitCounter(error) if is_full(error) => Code::DiskFull,
             NodeError::Random(_) | NodeError::EmitCounter(_) => Code::Io,
         };
         Self::new(code, what, error)
@@ -193,9 +200,12 @@ fn usual_hint(code: Code) -> &'static str {
         Code::Address => "another address; port 0 picks a free one",
         Code::Peer => "--peer ID@ADDRESS:PORT, with the id that `towline init` prints there",
         Code::Unreachable => "towline run, or name a node that runs with --data or --node",
-        Code::Poisoned => "free the disk, then restart the node; towline status says what happened",
+        Code::Poisoned => {
+            "see to the disk, then restart the node; towline status says what happened"
+        }
         Code::Closing => "try again when the node runs",
         Code::Timeout => "a longer --timeout; see towline nodes for who lags",
+        Code::DiskFull => "free some room on the disk; a running node goes on by itself then",
         Code::EmitRefused => "towline status, and look at the disk of the node",
         Code::Verification => {
             "towline explain E0301, which says how to get the log back from peers"

@@ -166,6 +166,11 @@ impl Running {
         let file = ports_file.map(|path| addresses.write(path));
         for written in [directory, file].into_iter().flatten() {
             if let Err(error) = written {
+                if error.is_full() {
+                    // Who reads and who replicates needs the node all the more.
+                    tracing::error!(%error, "commands find this node by --node only");
+                    continue;
+                }
                 end(&self.node).await?;
                 return Err(Failure::directory("the node can't say where it is", &error).into());
             }

@@ -90,9 +90,9 @@ fn show(output: &mut Output, status: &Shown) -> Outcome {
     }
     field("cluster", &status.cluster)?;
     field("version", &status.version)?;
-    field("state", &status.state)?;
-    if let Some(trouble) = &status.trouble {
-        field("trouble", trouble)?;
+    match &status.trouble {
+        Some(trouble) => field("state", &format!("{}: {trouble}", status.state))?,
+        None => field("state", &status.state)?,
     }
     if let Some(started) = &status.started {
         field("started", started)?;

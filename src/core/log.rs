@@ -290,6 +290,22 @@ impl Log {
         self.fresh = Fresh::default();
     }
 
+    /// Nothing of what was appended and applied since the last commit was committed: the log goes
+    /// on from what the store holds.
+    ///
+    /// Seqs, times and places of what is thrown away are given out again, even in the segment that
+    /// this lifetime writes. That makes no fork, because nobody but this value ever saw the first
+    /// ones: what is not committed is told to no caller, reader or peer. The clock stays where it
+    /// is, and what waits for a parent goes on waiting.
+    pub fn rewind(&mut self, tips: impl IntoIterator<Item = (NodeId, Tip)>, next_offset: Offset) {
+        self.fresh = Fresh::default();
+        self.next_offset = next_offset;
+        self.tips.clear();
+        for (author, tip) in tips {
+            self.tips.entry(author).or_default().push(tip);
+        }
+    }
+
     /// How many changes wait for a parent.
     pub fn pending(&self) -> usize {
         self.pending.len()
@@ -315,14 +331,18 @@ impl Log {
     ///
     /// # Errors
     /// The log is as it was, whatever the error.
-    pub fn append(&mut self, drafts: &[Draft], now: u64) -> Result<Vec<Arrival>, AppendError> {
-        if drafts.is_empty() {
-            return Err(AppendError::Nothing);
-        }
+    pub fn append<'a>(
+        &mut self,
+        drafts: impl IntoIterator<Item = &'a Draft>,
+        now: u64,
+    ) -> Result<Vec<Arrival>, AppendError> {
         let mut clock = self.clock;
-        let mut entries = Vec::with_capacity(drafts.len());
+        let mut entries = Vec::new();
         for draft in drafts {
             entries.push(draft.encode(clock.tick(now).ok_or(AppendError::EndOfTime)?));
+        }
+        if entries.is_empty() {
+            return Err(AppendError::Nothing);
         }
         let me = self.node();
         let mut tips = self.tips.get(&me).cloned().unwrap_or_default();

@@ -28,6 +28,8 @@ pub struct Recording {
 pub struct Tally {
     /// All numbers below are on disk, or in the recording that is being made.
     expected: EmitNumber,
+    /// Numbers below this that turn out to be missing were lost because the disk was full.
+    full_below: EmitNumber,
     recording: Recording,
     bytes: usize,
 }
@@ -35,7 +37,8 @@ pub struct Tally {
 impl Tally {
     /// A tally that has accounted for all numbers below `expected`.
     pub fn new(expected: EmitNumber) -> Self {
-        Self { expected, recording: Recording::default(), bytes: 0 }
+        let full_below = EmitNumber::default();
+        Self { expected, full_below, recording: Recording::default(), bytes: 0 }
     }
 
     /// The number that is expected next.
@@ -58,13 +61,25 @@ impl Tally {
         self.bytes
     }
 
-    /// Takes an event. The numbers between the expected one and its own were lost to a lag.
+    /// Takes an event. The numbers between the expected one and its own are missing.
     pub fn hear(&mut self, number: EmitNumber, event: Arc<Draft>) {
-        self.skip_to(number, GapReason::Lag);
+        self.miss_to(number);
         self.bytes += event.size();
         self.recording.drafts.push(Arc::unwrap_or_clone(event));
         self.recording.recorded += 1;
         self.expected = number.plus(1);
+    }
+
+    /// Nothing could be recorded while the numbers below `end` were given out: if some of them are
+    /// missing, the full disk is to blame, not a recorder that lags.
+    pub fn blame_full_disk(&mut self, end: EmitNumber) {
+        self.full_below = end.max(self.full_below);
+    }
+
+    /// States that the numbers from the expected one up to `to` did not come, and why.
+    pub fn miss_to(&mut self, to: EmitNumber) {
+        let full = self.expected < self.full_below;
+        self.skip_to(to, if full { GapReason::DiskFull } else { GapReason::Lag });
     }
 
     /// States that the numbers from the expected one up to `to` are not recorded. Losses without
@@ -116,6 +131,26 @@ mod tests {
         assert_eq!(kinds, ["k", "towline.gap", "k"]);
         assert_eq!((recording.recorded, recording.dropped, recording.gaps), (2, 3, 1));
         assert_eq!(recording.next, EmitNumber(10));
+    }
+
+    #[test]
+    fn what_is_missing_from_the_time_of_a_full_disk_is_one_gap_that_says_so() {
+        let mut tally = Tally::new(EmitNumber(5));
+        tally.blame_full_disk(EmitNumber(20));
+        tally.hear(EmitNumber(18), event());
+        tally.hear(EmitNumber(22), event());
+        tally.hear(EmitNumber(30), event());
+        let recording = tally.take().unwrap();
+        let gaps = recording.drafts.iter().filter(|draft| draft.kind.as_str() == "towline.gap");
+        let said: Vec<_> = gaps.map(|gap| String::from_utf8_lossy(&gap.data)).collect();
+        assert_eq!(
+            said,
+            [
+                r#"{"from":5,"to":17,"count":13,"reason":"disk_full","exact":true}"#,
+                r#"{"from":19,"to":21,"count":3,"reason":"disk_full","exact":true}"#,
+                r#"{"from":23,"to":29,"count":7,"reason":"lag","exact":true}"#,
+            ]
+        );
     }
 
     #[test]

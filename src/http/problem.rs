@@ -120,6 +120,7 @@ impl From<AppendError> for Problem {
             AppendError::Nothing => Code::Nothing,
             AppendError::Draft(error) => return error.into(),
             AppendError::KeyReused(_) => Code::KeyReused,
+            AppendError::DiskFull(_) => Code::DiskFull,
             AppendError::Log(_) | AppendError::Poisoned(_) => Code::Poisoned,
             AppendError::Closed => Code::Closing,
         };
@@ -131,7 +132,7 @@ impl From<EmitError> for Problem {
     fn from(error: EmitError) -> Self {
         let code = match error {
             EmitError::Draft(error) => return error.into(),
-            EmitError::Exhausted => Code::EmitRefused,
+            EmitError::Exhausted | EmitError::Counter(_) => Code::EmitRefused,
             EmitError::Closed(_) => Code::Closing,
         };
         Self::new(code, error)

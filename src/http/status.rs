@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -51,9 +52,14 @@ pub async fn alive() -> Json<Value> {
 /// `GET /readyz`: whether the node can persist. One that is cut off from its peers can.
 pub async fn ready(State(node): State<Node>) -> Result<Json<Value>, Problem> {
     let Status { state, trouble, .. } = node.status().await?;
-    if state == NodeState::Poisoned {
-        let problem = Problem::new(Code::Poisoned, trouble.unwrap_or_default());
-        return Err(problem.with("ready", false).with("state", state));
-    }
-    Ok(Json(json!({ "ready": true, "state": state })))
+    let code = match state {
+        NodeState::Ok | NodeState::Degraded => {
+            return Ok(Json(json!({ "ready": true, "state": state })));
+        }
+        NodeState::ReadOnly => Code::DiskFull,
+        NodeState::Poisoned => Code::Poisoned,
+    };
+    let problem = Problem::new(code, trouble.unwrap_or_default());
+    let problem = problem.status(StatusCode::SERVICE_UNAVAILABLE);
+    Err(problem.with("ready", false).with("state", state))
 }

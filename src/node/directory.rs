@@ -12,13 +12,14 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::words::{ClusterId, EmitNumber, Identity};
+use super::emitted::EmitCounter;
+use crate::words::{ClusterId, Identity};
 
 /// How often a lock is tried that another process has, and how long lies between two tries.
 const LOCK_TRIES: u32 = 10;
@@ -85,6 +86,18 @@ pub struct Addresses {
     pub node: crate::words::NodeId,
 }
 
+impl DirectoryError {
+    /// Whether there is no room on the disk.
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Io { error, .. } if is_full(error))
+    }
+}
+
+/// Whether the system says that there is no room on the disk.
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 impl Addresses {
     /// Writes the addresses as JSON, so that a reader finds all of them or no file.
     ///
@@ -141,7 +154,8 @@ impl DataDirectory {
     /// # Errors
     /// The file can't be opened.
     pub fn emit_counter(&self) -> Result<EmitCounter, DirectoryError> {
-        EmitCounter::open(&self.path.join("emitted"))
+        let path = self.path.join("emitted");
+        EmitCounter::open(&path).map_err(failed("open", &path))
     }
 
     /// Says where the running node can be reached.
@@ -281,68 +295,6 @@ fn replace(path: &Path, content: &[u8], mode: u32) -> Result<(), DirectoryError>
     write().map_err(failed("write", path))
 }
 
-/// How far a process emitted, in the page cache: it outlives a killed process, not the machine.
-///
-/// ```text
-/// 0..8   the next emit number, big-endian
-/// 8..44  the kernel's boot id, as text: another one means that the number may be stale
-/// ```
-#[derive(Debug)]
-pub struct EmitCounter {
-    file: File,
-    /// What the last process left, if the machine has run since.
-    before: Option<EmitNumber>,
-}
-
-impl EmitCounter {
-    fn open(path: &Path) -> Result<Self, DirectoryError> {
-        let mut options = OpenOptions::new();
-        options.create(true).truncate(false).read(true).write(true).mode(0o600);
-        let mut file = options.open(path).map_err(failed("open", path))?;
-        let mut content = Vec::new();
-        let read = Read::by_ref(&mut file).take(64).read_to_end(&mut content);
-        read.map_err(failed("read", path))?;
-        let boot = boot_id();
-        let before = match content.split_first_chunk::<8>() {
-            Some((number, id)) if !boot.is_empty() && id == &boot[..] => {
-                Some(EmitNumber(u64::from_be_bytes(*number)))
-            }
-            _ => None,
-        };
-        Ok(Self { file, before })
-    }
-
-    /// How far the last process emitted; none when the machine was started since.
-    pub fn before(&self) -> Option<EmitNumber> {
-        self.before
-    }
-
-    /// Begins a lifetime: number and boot id are written as one.
-    ///
-    /// # Errors
-    /// They can't be written.
-    pub fn begin(&self, next: EmitNumber) -> io::Result<()> {
-        let content = [&next.0.to_be_bytes()[..], &boot_id()].concat();
-        self.file.set_len(content.len() as u64)?;
-        self.file.write_all_at(&content, 0)
-    }
-
-    /// Notes that all numbers below `next` may have been given out.
-    ///
-    /// # Errors
-    /// The number can't be written, and must not be given out: after a crash it would be given out
-    /// again, and its loss be silent.
-    pub fn note(&self, next: EmitNumber) -> io::Result<()> {
-        self.file.write_all_at(&next.0.to_be_bytes(), 0)
-    }
-}
-
-/// What the kernel calls the time since the machine was started; empty where it doesn't say.
-fn boot_id() -> Vec<u8> {
-    let id = fs::read("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    id.trim_ascii_end().to_vec()
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
@@ -403,16 +355,5 @@ mod tests {
         drop(DataDirectory::open(directory.path(), Some(ClusterId([1; 32]))).unwrap());
         let other = DataDirectory::open(directory.path(), Some(ClusterId([2; 32])));
         assert!(matches!(other, Err(DirectoryError::OtherCluster { .. })));
-    }
-
-    #[test]
-    fn the_emit_counter_outlives_the_process() {
-        let directory = tempfile::tempdir().unwrap();
-        let directory = DataDirectory::open(directory.path(), None).unwrap();
-        let counter = directory.emit_counter().unwrap();
-        assert_eq!(counter.before(), None);
-        counter.begin(EmitNumber(3)).unwrap();
-        counter.note(EmitNumber(7)).unwrap();
-        assert_eq!(directory.emit_counter().unwrap().before(), Some(EmitNumber(7)));
     }
 }

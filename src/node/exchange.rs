@@ -341,6 +341,12 @@ impl Exchange {
             return Err(LinkError::Gone("no more frames".into()).into());
         };
         let frame = frame?;
+        if matches!(frame, Frame::Digest(_)) && self.context.writer.full().is_some() {
+            // Where the disk is full nothing of the peer's can be kept. It would be told by our
+            // frontier what to send, and send the same at every interval. Our own digests go on:
+            // what the peer lacks it gets.
+            return Ok(());
+        }
         let says_what_it_holds = matches!(frame, Frame::Frontier(_) | Frame::Ack(_));
         if let (Frame::Frontier(heads), None) = (&frame, &self.own_heads) {
             let own = heads.iter().find(|(author, _)| *author == self.context.me);
@@ -456,7 +462,8 @@ async fn send(
     }
 }
 
-/// Rebuilds and verifies runs, and queues their changes for the writer in the same order.
+/// Rebuilds and verifies runs, and queues their changes for the writer in the same order. What the
+/// disk has no room for is dropped: it comes again once our frontier says that it is missing.
 async fn verify(
     mut runs: mpsc::Receiver<Box<SignedRun>>,
     context: Context,
@@ -464,6 +471,9 @@ async fn verify(
     report: mpsc::Sender<Ended>,
 ) {
     while let Some(run) = runs.recv().await {
+        if context.writer.full().is_some() {
+            continue;
+        }
         let cluster = context.cluster;
         let changes = match blocking(move || Ok(run.verify(cluster)?)).await {
             Ok(changes) => changes,
@@ -471,6 +481,7 @@ async fn verify(
         };
         match context.writer.queue_changes(changes).await {
             Ok(settled) => drop(to_settle.send(settled).await),
+            Err(AppendError::DiskFull(_)) => {}
             Err(error) => return drop(report.send(error.into()).await),
         }
     }
@@ -494,6 +505,7 @@ async fn settle(
                     None => continue,
                 }
             }
+            Ok(Err(AppendError::DiskFull(_))) => continue,
             Ok(Err(error)) => error.into(),
             Err(_) => Ended::Shutdown,
         };

@@ -49,6 +49,8 @@ pub struct Metrics {
     pub received_bytes: Counter,
     /// 1 once a commit has failed: the node writes no more until it is restarted.
     pub poisoned: Gauge,
+    /// 1 while the disk is full: the node only reads and sends.
+    pub disk_full: Gauge,
     /// Entries in the log.
     pub entries: Gauge,
     /// Changes on disk that are damaged and not mended yet.
@@ -94,6 +96,7 @@ impl Metrics {
         let pending = gauge("pending_changes", "Changes that wait for a parent");
         let peers = gauge("connected_peers", "Peers with which a session stands");
         let poisoned = gauge("poisoned", "1 once a commit has failed");
+        let disk_full = gauge("disk_full", "1 while the disk is full");
         let entries = gauge("entries", "Entries in the log");
         let damaged = gauge("damaged_changes", "Changes on disk that are damaged");
         let commit_seconds = Histogram::new(exponential_buckets(0.000_25, 2.0, 14));
@@ -118,6 +121,7 @@ impl Metrics {
             sent_bytes,
             received_bytes,
             poisoned,
+            disk_full,
             entries,
             damaged,
             mended,

@@ -8,18 +8,20 @@
 //! Every event that is to be recorded takes the next emit number under the send lock, so that the
 //! channel's order is the order of numbers, and what the recorder missed follows from the numbers
 //! alone. At rest: emitted = recorded + Σ gap.count.
+//!
+//! While the disk is full the recorder keeps what it has heard, and takes nothing more out of the
+//! channel: it holds the newest events until there is room, and what it can't hold is one gap.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::config::Delivery;
-use super::directory::EmitCounter;
+use super::emitted::EmitCounter;
 use super::sync::broadcast::error::{RecvError, TryRecvError};
 use super::sync::broadcast::{self, Receiver};
-use super::sync::{AtomicU64, Mutex};
-use super::writer::{AppendError, Writer};
+use super::sync::{Mutex, watch};
+use super::writer::{AppendError, Recorded, Reserved, Writer};
 use crate::core::recording::Tally;
 use crate::words::limits::{CHANGE_BYTES, EMIT_PAYLOAD_BYTES};
 use crate::words::{Draft, DraftError, EmitNumber, GapReason, Kind};
@@ -33,9 +35,13 @@ pub enum EmitError {
     /// The draft is out of bounds; an emitted payload is at most 64 KiB.
     #[error(transparent)]
     Draft(#[from] DraftError),
-    /// More events were emitted since the last commit than numbers are reserved: the disk hangs.
-    #[error("the reserved emit numbers are used up: the recorder's commits hang")]
+    /// More events were emitted since the last commit than numbers are reserved: the disk hangs, or
+    /// is full.
+    #[error("the reserved emit numbers are used up: the disk hangs or is full")]
     Exhausted,
+    /// The emit counter can't be written.
+    #[error("the emit counter can't be written: {0}")]
+    Counter(String),
     /// The node is shutting down, or can't write any more.
     #[error("the node records no more events: {0}")]
     Closed(String),
@@ -54,8 +60,7 @@ pub struct Emitted {
 /// The sending side.
 pub struct Emitter {
     state: Mutex<State>,
-    /// No number at or above is reserved on disk.
-    reserved: AtomicU64,
+    reserved: Reserved,
     deliveries: BTreeMap<Kind, Delivery>,
     counter: Option<EmitCounter>,
 }
@@ -73,7 +78,7 @@ impl Emitter {
     /// The emit counter can't be written.
     pub fn new(
         ring: usize,
-        first: EmitNumber,
+        (first, reserved): (EmitNumber, Reserved),
         deliveries: BTreeMap<Kind, Delivery>,
         counter: Option<EmitCounter>,
     ) -> std::io::Result<(Self, Receiver<Emitted>)> {
@@ -82,7 +87,6 @@ impl Emitter {
         }
         let (channel, recorder) = broadcast::channel(ring);
         let state = Mutex::new(State { next: first, channel: Some(channel) });
-        let reserved = AtomicU64::new(first.0);
         Ok((Self { state, reserved, deliveries, counter }, recorder))
     }
 
@@ -114,7 +118,7 @@ impl Emitter {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let first = state.next;
         let end = first.plus(numbered as u64);
-        if end.0 > self.reserved.load(Ordering::Acquire) {
+        if end > self.reserved.end() {
             return Err(EmitError::Exhausted);
         }
         let Some(channel) = state.channel.clone() else {
@@ -123,7 +127,7 @@ impl Emitter {
         if let Some(counter) = &self.counter
             && let Err(error) = counter.note(end)
         {
-            return Err(EmitError::Closed(format!("the emit counter can't be written: {error}")));
+            return Err(EmitError::Counter(error.to_string()));
         }
         for (delivery, event) in with_delivery {
             let number = (delivery != Delivery::BroadcastOnly).then_some(state.next);
@@ -148,16 +152,21 @@ impl Emitter {
         Some(Listener { channel: channel.subscribe() })
     }
 
-    /// More numbers are reserved on disk.
-    pub fn reserve_to(&self, reserved: EmitNumber) {
-        self.reserved.store(reserved.0, Ordering::Release);
-    }
-
     /// Takes no more events, and returns the number after the last one.
     pub fn close(&self) -> EmitNumber {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.channel = None;
         state.next
+    }
+
+    /// Notes that all numbers given out so far are all that there will be, and that the disk is too
+    /// full to say in the log which of them were lost. The next start says it.
+    fn end_on_full_disk(&self) {
+        if let Some(counter) = &self.counter
+            && let Err(error) = counter.end_on_full_disk()
+        {
+            tracing::warn!(%error, "the emit counter can't be written: the next gap will be inexact");
+        }
     }
 }
 
@@ -197,6 +206,7 @@ pub struct Recorder {
     channel: Receiver<Emitted>,
     writer: Writer,
     emitter: Arc<Emitter>,
+    closing: watch::Receiver<bool>,
     tally: Tally,
 }
 
@@ -206,17 +216,22 @@ impl Recorder {
         channel: Receiver<Emitted>,
         writer: Writer,
         emitter: Arc<Emitter>,
+        closing: watch::Receiver<bool>,
         expected: EmitNumber,
     ) -> Self {
-        Self { channel, writer, emitter, tally: Tally::new(expected) }
+        Self { channel, writer, emitter, closing, tally: Tally::new(expected) }
     }
 
-    /// Writes what a crash of the last lifetime took: all numbers up to `to` may be lost.
+    /// Writes what the last lifetime lost: the numbers up to `to` that are not accounted for.
     ///
     /// # Errors
-    /// The writer is poisoned or closed.
-    pub async fn mark_crash(&mut self, to: EmitNumber) -> Result<(), AppendError> {
-        self.tally.skip_to(to, GapReason::Crash);
+    /// As for [`Recorder::run`].
+    pub async fn mark_lost(
+        &mut self,
+        to: EmitNumber,
+        reason: GapReason,
+    ) -> Result<(), AppendError> {
+        self.tally.skip_to(to, reason);
         self.write().await
     }
 
@@ -225,7 +240,8 @@ impl Recorder {
     /// What is still in the ring `grace` after the closing is stated as a gap.
     ///
     /// # Errors
-    /// The writer is poisoned or closed.
+    /// The writer is poisoned or closed; or the node ends while the disk is full, and the next start
+    /// states what was lost.
     pub async fn run(mut self, grace: Duration) -> Result<(), AppendError> {
         loop {
             match self.channel.recv().await {
@@ -265,7 +281,7 @@ impl Recorder {
                 Err(TryRecvError::Lagged(_)) => {}
                 Err(TryRecvError::Empty | TryRecvError::Closed) => match sent {
                     None => sent = Some(self.emitter.emitted()),
-                    Some(sent) => return self.tally.skip_to(sent, GapReason::Lag),
+                    Some(sent) => return self.tally.miss_to(sent),
                 },
             }
         }
@@ -277,12 +293,29 @@ impl Recorder {
         }
     }
 
+    /// Writes what was heard. While the disk is full, it is kept and tried again.
     async fn write(&mut self) -> Result<(), AppendError> {
-        let Some(recording) = self.tally.take() else {
+        let Some(mut recording) = self.tally.take() else {
             return Ok(());
         };
-        let mark = self.writer.record(recording).await?;
-        self.emitter.reserve_to(mark.reserved);
+        while let Recorded::NoRoom(back) = self.writer.record(recording).await? {
+            self.wait_for_room().await?;
+            recording = back;
+            // What the ring has lost by now, it has lost while nothing could be written.
+            self.tally.blame_full_disk(self.emitter.emitted());
+        }
         Ok(())
+    }
+
+    async fn wait_for_room(&mut self) -> Result<(), AppendError> {
+        tokio::select! {
+            biased;
+            room = self.writer.wait_for_room() => room,
+            _ = self.closing.wait_for(|closing| *closing) => {
+                self.emitter.end_on_full_disk();
+                let lost = self.writer.full().unwrap_or_default();
+                Err(AppendError::DiskFull(lost.to_string()))
+            }
+        }
     }
 }

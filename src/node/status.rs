@@ -18,6 +18,9 @@ pub enum State {
     Ok,
     /// It writes; some peer is not connected.
     Degraded,
+    /// The disk is full: it only reads and sends, until there is room.
+    #[serde(rename = "read-only")]
+    ReadOnly,
     /// A commit failed: it writes no more until it is restarted.
     Poisoned,
 }
@@ -44,7 +47,7 @@ pub struct Status {
     pub version: &'static str,
     /// How it is.
     pub state: State,
-    /// Why it writes no more, if so.
+    /// Why it doesn't write, if so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
     /// How many entries its log holds.
@@ -148,11 +151,12 @@ impl Node {
             .await?;
         let (EmitMark { recorded, dropped, gaps, .. }, offset) = emits;
         let connected = inner.roster.connected().len();
-        let trouble = inner.writer.poison().map(str::to_owned);
-        let state = match &trouble {
-            Some(_) => State::Poisoned,
-            None if connected < inner.named_peers => State::Degraded,
-            None => State::Ok,
+        let degraded = connected < inner.named_peers;
+        let (state, trouble) = match (inner.writer.poison(), inner.writer.full()) {
+            (Some(why), _) => (State::Poisoned, Some(why.to_owned())),
+            (None, Some(why)) => (State::ReadOnly, Some(format!("the disk is full: {why}"))),
+            (None, None) if degraded => (State::Degraded, None),
+            (None, None) => (State::Ok, None),
         };
         Ok(Status {
             node: inner.id,

@@ -2,10 +2,14 @@
 //!
 //! It drains what has queued up, makes one batch of it, commits that with one sync, and only then
 //! tells anybody: the callers, and through the doorbell peers and followers. There is no timer: a
-//! group is what came while the last one was synced. A commit that fails poisons the writer: what
-//! is on disk is known again only after a restart.
+//! group is what came while the last one was synced.
+//!
+//! A commit for which the disk has no room writes nothing: its callers are told, and the writer
+//! looks for room again and again. Any other commit that fails poisons the writer: what is on disk
+//! is known again only after a restart.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
 use tokio::sync::{Semaphore, oneshot};
@@ -17,16 +21,18 @@ use crate::store::{Batch, EmitMark, Resume, Store, StoreError};
 use crate::words::{ChangeHash, Draft, DraftError, EmitNumber, EntryId, Offset};
 
 use super::metrics::Metrics;
-use super::sync::{OnceLock, mpsc, watch};
+use super::sync::{AtomicU64, OnceLock, mpsc, watch};
 
 mod answers;
 mod group;
 mod keys;
 mod mending;
+mod room;
 mod thread;
 
 pub(super) use group::Queued;
 use group::{Command, Reply};
+use room::{Full, Room};
 use thread::{State, Wait, next};
 
 /// How many requests may wait for the writer.
@@ -63,12 +69,47 @@ pub enum AppendError {
     /// The log refuses. Nothing was written.
     #[error(transparent)]
     Log(#[from] crate::core::log::AppendError),
+    /// The disk has no room. Nothing of the request was written; the node goes on when there is room.
+    #[error("the disk is full, and nothing was written: {0}")]
+    DiskFull(String),
     /// The store failed; the node must be restarted. Whether the request was written is not known.
     #[error("the node can't write any more: {0}")]
     Poisoned(String),
     /// The node is shutting down. Nothing was written.
     #[error("the node is shutting down")]
     Closed,
+}
+
+/// What became of what the recorder heard.
+#[derive(Debug)]
+pub enum Recorded {
+    /// It is on disk.
+    Written,
+    /// The disk is full. Nothing was written, and here it is back.
+    NoRoom(Recording),
+}
+
+/// The end of the emit numbers that are reserved on disk: the writer raises it, and emit stays
+/// below.
+#[derive(Clone)]
+pub struct Reserved(Arc<AtomicU64>);
+
+impl Default for Reserved {
+    fn default() -> Self {
+        Self(Arc::new(AtomicU64::new(0)))
+    }
+}
+
+impl Reserved {
+    /// No number at or above may be given out.
+    pub fn end(&self) -> EmitNumber {
+        EmitNumber(self.0.load(Ordering::Acquire))
+    }
+
+    /// More numbers are reserved on disk.
+    pub fn rise_to(&self, end: EmitNumber) {
+        self.0.fetch_max(end.0, Ordering::AcqRel);
+    }
 }
 
 /// An idempotency key, with the digest of what it is used for.
@@ -78,11 +119,6 @@ pub struct IdempotencyKey {
     pub key: String,
     /// SHA-256 of the drafts.
     pub digest: [u8; 32],
-}
-
-/// The end of the block of emit numbers that a lifetime reserves at its start.
-pub fn first_block(emits_from: EmitNumber) -> EmitNumber {
-    emits_from.plus(EMIT_BLOCK)
 }
 
 /// How much may wait for the writer.
@@ -100,11 +136,13 @@ pub struct Writer {
     bounds: QueueBounds,
     watermark: watch::Receiver<Offset>,
     poison: Arc<OnceLock<String>>,
+    full: watch::Receiver<Full>,
 }
 
 impl Writer {
-    /// Starts the writer thread on a store, which it gives back when it ends. `emits_from` is the
-    /// first number that this lifetime gives out; a block above it is reserved before this returns.
+    /// Starts the writer thread on a store, which it gives back when it ends. `numbers` are the first
+    /// one that this lifetime gives out, and where their end is told; a block above the first is
+    /// reserved before this returns, unless the disk is full.
     ///
     /// # Errors
     /// The store can't be written or read.
@@ -112,10 +150,10 @@ impl Writer {
         store: Box<dyn Store>,
         log: Log,
         resume: &Resume,
-        emits_from: EmitNumber,
+        numbers: (EmitNumber, Reserved),
         metrics: Arc<Metrics>,
     ) -> Result<(Self, JoinHandle<Box<dyn Store>>), StoreError> {
-        let (writer, run) = Self::prepare(store, log, resume, emits_from, metrics, QUEUE_BOUNDS)?;
+        let (writer, run) = Self::prepare(store, log, resume, numbers, metrics, QUEUE_BOUNDS)?;
         let thread = std::thread::Builder::new().name("towline-writer".into());
         let handle = thread
             .spawn(move || run(next))
@@ -128,20 +166,40 @@ impl Writer {
         mut store: Box<dyn Store>,
         log: Log,
         resume: &Resume,
-        emits_from: EmitNumber,
+        (first, reserved): (EmitNumber, Reserved),
         metrics: Arc<Metrics>,
         bounds: QueueBounds,
     ) -> Result<(Self, impl FnOnce(Wait) -> Box<dyn Store> + Send + 'static), StoreError> {
         let (past, damages) = (store.reader()?, store.damages());
-        let emits = EmitMark { reserved: first_block(emits_from), ..resume.emits };
-        store.commit(&Batch { emits: Some(emits), ..Batch::default() })?;
+        let mut room = Room::new(metrics.clone());
+        let mut emits = EmitMark { reserved: first.plus(EMIT_BLOCK), ..resume.emits };
+        match store.commit(&Batch { emits: Some(emits), ..Batch::default() }) {
+            Ok(()) => {}
+            Err(StoreError::Full(why)) => {
+                emits = resume.emits;
+                room.fill(&why);
+            }
+            Err(error) => return Err(error),
+        }
+        reserved.rise_to(emits.reserved);
         let (queue, commands) = mpsc::channel(bounds.requests);
         let (doorbell, watermark) = watch::channel(resume.next_offset);
         let poison = Arc::new(OnceLock::new());
-        let mut state =
-            State { store, past, damages, log, emits, doorbell, poison: poison.clone(), metrics };
+        let full = room.watch();
+        let mut state = State {
+            store,
+            past,
+            damages,
+            log,
+            emits,
+            reserved,
+            room,
+            doorbell,
+            poison: poison.clone(),
+            metrics,
+        };
         let room = Arc::new(Semaphore::new(bounds.kib as usize));
-        let writer = Self { queue, room, bounds, watermark, poison };
+        let writer = Self { queue, room, bounds, watermark, poison, full };
         let run = move |wait| {
             state.run(commands, wait);
             state.store
@@ -159,6 +217,29 @@ impl Writer {
         self.poison.get().map(String::as_str)
     }
 
+    /// Why the disk takes nothing at the moment, if so.
+    pub fn full(&self) -> Option<Arc<str>> {
+        self.full.borrow().clone()
+    }
+
+    /// Waits until the disk has room, as far as is known.
+    ///
+    /// # Errors
+    /// The writer has ended.
+    pub async fn wait_for_room(&self) -> Result<(), AppendError> {
+        let mut full = self.full.clone();
+        full.wait_for(Option::is_none).await.map(drop).map_err(|_| AppendError::Closed)
+    }
+
+    /// Whether a request may be queued.
+    ///
+    /// # Errors
+    /// The writer is poisoned, or the disk is full.
+    pub fn check(&self) -> Result<(), AppendError> {
+        self.check_poison()?;
+        self.full().map_or(Ok(()), |why| Err(AppendError::DiskFull(why.to_string())))
+    }
+
     /// Appends drafts in one commit: all of them or none.
     ///
     /// # Errors
@@ -172,6 +253,7 @@ impl Writer {
             return Err(AppendError::Nothing);
         }
         drafts.iter().try_for_each(Draft::check)?;
+        self.check()?;
         let bytes = drafts.iter().map(Draft::size).sum();
         self.send(bytes, |reply| Command::Append { drafts, key, reply }).await
     }
@@ -179,8 +261,8 @@ impl Writer {
     /// Appends what the recorder heard, and moves its mark in the same commit.
     ///
     /// # Errors
-    /// See [`AppendError`].
-    pub async fn record(&self, recording: Recording) -> Result<EmitMark, AppendError> {
+    /// The writer is poisoned or closed.
+    pub async fn record(&self, recording: Recording) -> Result<Recorded, AppendError> {
         let bytes = recording.drafts.iter().map(Draft::size).sum();
         self.send(bytes, |reply| Command::Record { recording, reply }).await
     }
@@ -188,23 +270,23 @@ impl Writer {
     /// Queues changes that were verified, and returns what will tell what became of them.
     ///
     /// # Errors
-    /// The writer is poisoned or closed.
+    /// The writer is poisoned or closed, or the disk is full.
     pub async fn queue_changes(
         &self,
         changes: Vec<Change>,
     ) -> Result<oneshot::Receiver<Result<Applied, AppendError>>, AppendError> {
-        self.check_poison()?;
+        self.check()?;
         let bytes = changes.iter().map(|change| change.bytes.len()).sum();
         self.queue(bytes, |reply| Command::Apply { changes, reply }).await
     }
 
-    /// Writes that no emit number is outstanding, and ends the writer.
+    /// Writes that no emit number from `end` on was given out, and ends the writer.
     ///
     /// # Errors
     /// The writer is poisoned or closed already.
-    pub async fn close(&self) -> Result<(), AppendError> {
+    pub async fn close(&self, end: EmitNumber) -> Result<(), AppendError> {
         // Not `send`: a poisoned writer must end, too.
-        let answer = self.queue(0, |reply| Command::Close { reply }).await?;
+        let answer = self.queue(0, |reply| Command::Close { end, reply }).await?;
         answer.await.unwrap_or(Err(AppendError::Closed))
     }
 

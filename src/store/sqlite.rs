@@ -30,6 +30,7 @@ impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => Self::Full(error.to_string()),
+            _ if is_index_full(&error) => Self::Full(error.to_string()),
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
                 Self::Damaged(error.to_string())
             }
@@ -37,6 +38,35 @@ impl From<rusqlite::Error> for StoreError {
         }
     }
 }
+
+/// Whether the index beside the write-ahead log (`-shm`) could not grow. The transaction is rolled
+/// back like that of a full disk: its frames lie behind the log's end, where the next commit writes
+/// over them. A crash before that may bring them back, as it may with any commit that is not
+/// acknowledged.
+fn is_index_full(error: &rusqlite::Error) -> bool {
+    error.sqlite_error().is_some_and(|e| e.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE)
+}
+
+/// An opening that fails where even the index beside the log has no room fails for that.
+fn full_or(error: OpenError, path: &Path) -> OpenError {
+    match error {
+        OpenError::Store(StoreError::Failed(why))
+            if free(path).is_some_and(|free| free < INDEX) =>
+        {
+            OpenError::Store(StoreError::Full(why))
+        }
+        other => other,
+    }
+}
+
+/// How many bytes are free on the disk of a file.
+fn free(path: &Path) -> Option<u64> {
+    let disk = rustix::fs::statvfs(path.parent()?).ok()?;
+    disk.f_bavail.checked_mul(disk.f_frsize)
+}
+
+/// The size of the index that every opening writes beside the log.
+const INDEX: u64 = 32 << 10;
 
 /// The writing half.
 pub struct SqliteStore {
@@ -74,6 +104,10 @@ impl SqliteStore {
     /// # Errors
     /// A file that isn't towline's, is newer, or belongs to another node: it was not touched.
     pub fn open(path: &Path, owner: Owner, fresh_id: [u8; 8]) -> Result<Self, OpenError> {
+        Self::open_at(path, owner, fresh_id).map_err(|error| full_or(error, path))
+    }
+
+    fn open_at(path: &Path, owner: Owner, fresh_id: [u8; 8]) -> Result<Self, OpenError> {
         if path.exists()
             && let Some((found, _)) = schema::check(path)?
         {
@@ -120,6 +154,10 @@ impl Store for SqliteStore {
             batch.mended.iter().for_each(|(lost, _)| self.damages.mended(lost.offset));
         }
         written
+    }
+
+    fn free(&self) -> Option<u64> {
+        free(&self.path)
     }
 
     fn opener(&self) -> Opener {

@@ -47,6 +47,8 @@ pub enum Code {
     Timeout,
     /// The node records no more events for now.
     EmitRefused,
+    /// The disk has no room: the node only reads, until it has some again.
+    DiskFull,
     /// Something in a store is not as its authors signed it.
     Verification,
     /// A file or a stream can't be read or written.
@@ -64,7 +66,7 @@ struct Facts {
 
 impl Code {
     /// All codes, in order.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Usage,
         Self::Name,
         Self::TooLarge,
@@ -87,6 +89,7 @@ impl Code {
         Self::Closing,
         Self::Timeout,
         Self::EmitRefused,
+        Self::DiskFull,
         Self::Verification,
         Self::Io,
     ];
@@ -282,8 +285,8 @@ impl Code {
                 "the node can't write any more",
                 503,
                 7,
-                "A commit failed: the disk is full or broken. What was acknowledged is safe. The \
-                 node goes on reading; restart it when the cause is gone.",
+                "A commit failed: the disk is broken. What was acknowledged is safe. The node goes on \
+                 reading; restart it when the cause is gone.",
             ),
             Self::Closing => facts(
                 "E0203",
@@ -305,8 +308,20 @@ impl Code {
                 "the event was not emitted",
                 503,
                 7,
-                "The recorder's commits hang, and the emit numbers that are reserved on disk are \
-                 used up. The event took no number and nobody heard it.",
+                "The recorder's commits hang or the disk is full, and the emit numbers that are \
+                 reserved on disk are used up; or the emit counter can't be written. The event took \
+                 no number and nobody heard it.",
+            ),
+            Self::DiskFull => facts(
+                "E0206",
+                "the disk is full",
+                507,
+                7,
+                "There is no room for another commit. Nothing of the request was written, and all that \
+                 was acknowledged is safe. A running node goes on answering reads and sending to its \
+                 peers, and takes appends again by itself, at most some seconds after 1 MiB is free. \
+                 Events that are emitted meanwhile wait in the ring; what it can't hold is stated as a \
+                 gap with reason disk_full. A node that can't even be started needs some room first.",
             ),
             Self::Verification => facts(
                 "E0301",

@@ -13,7 +13,7 @@ pub const GAP_TOPIC: &str = "gaps";
 
 /// Why events were dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum GapReason {
     /// The recorder lagged, and the ring overwrote its oldest events.
     Lag,
@@ -21,6 +21,8 @@ pub enum GapReason {
     Crash,
     /// The process was told to end, and the ring could not be drained in time.
     Shutdown,
+    /// The disk was full, and the ring overwrote its oldest events meanwhile.
+    DiskFull,
 }
 
 /// A run of emitted events that are not in the log.
@@ -74,6 +76,7 @@ impl std::fmt::Display for Gap {
             GapReason::Lag => "lag",
             GapReason::Crash => "crash",
             GapReason::Shutdown => "shutdown",
+            GapReason::DiskFull => "disk full",
         };
         let Self { from, to, count, exact, .. } = self;
         if *exact {
@@ -99,6 +102,16 @@ mod tests {
     fn a_crash_gap_is_inexact() {
         assert!(!Gap::new(EmitNumber(0), EmitNumber(9), GapReason::Crash).exact);
         assert!(Gap::new(EmitNumber(0), EmitNumber(9), GapReason::Shutdown).exact);
+    }
+
+    #[test]
+    fn a_full_disk_is_a_reason_with_an_exact_count() {
+        let gap = Gap::new(EmitNumber(3), EmitNumber(5), GapReason::DiskFull);
+        assert!(gap.exact);
+        assert_eq!(gap.to_string(), "events 3..=5 were dropped (disk full)");
+        let draft = gap.draft().unwrap();
+        let json = br#"{"from":3,"to":5,"count":3,"reason":"disk_full","exact":true}"#;
+        assert_eq!(&draft.data[..], json);
     }
 
     #[test]

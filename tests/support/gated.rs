@@ -1,6 +1,7 @@
 //! A store whose every commit waits for the test: a slow disk as a test input.
 
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 
 use towline::store::memory::MemoryStore;
 use towline::store::{Batch, Opener, Owner, Resume, Store, StoreError, StoreId};
@@ -9,7 +10,12 @@ use towline::words::{ClusterId, Identity};
 pub const SECRET: [u8; 32] = [7; 32];
 
 pub fn store() -> MemoryStore {
-    let node = Identity::from_secret(&SECRET).node_id();
+    store_of(&SECRET)
+}
+
+/// An empty store of the node with this secret, in the cluster of all tests.
+pub fn store_of(secret: &[u8; 32]) -> MemoryStore {
+    let node = Identity::from_secret(secret).node_id();
     MemoryStore::new(StoreId([1; 8]), Owner { node, cluster: ClusterId([9; 32]) })
 }
 
@@ -79,6 +85,49 @@ impl Store for Failing {
 
     fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
         self.left = self.left.checked_sub(1).ok_or(StoreError::Failed("it broke".into()))?;
+        self.store.commit(batch)
+    }
+
+    fn opener(&self) -> Opener {
+        self.store.opener()
+    }
+}
+
+/// A disk that the test fills and empties.
+#[derive(Clone, Default)]
+pub struct Disk(Arc<AtomicBool>);
+
+impl Disk {
+    pub fn fill(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    pub fn empty(&self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
+}
+
+/// A store whose commits find no room while its disk is full.
+pub struct Filling {
+    store: MemoryStore,
+    disk: Disk,
+}
+
+impl Filling {
+    pub fn new(store: MemoryStore, disk: &Disk) -> Self {
+        Self { store, disk: disk.clone() }
+    }
+}
+
+impl Store for Filling {
+    fn resume(&mut self) -> Result<Resume, StoreError> {
+        self.store.resume()
+    }
+
+    fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        if self.disk.0.load(Ordering::SeqCst) {
+            return Err(StoreError::Full("the test filled it".into()));
+        }
         self.store.commit(batch)
     }
 

@@ -119,6 +119,13 @@ impl Node {
         self.check();
     }
 
+    /// The commit fails and writes nothing: the log goes on from the disk.
+    fn rewind(&mut self) {
+        self.unwritten.clear();
+        self.log.rewind(self.disk.tips(), self.disk.watermark());
+        self.check();
+    }
+
     fn check(&self) {
         assert_eq!(self.log.frontier(), self.disk.frontier(), "the log knows what is on its disk");
         assert_eq!(self.log.next_offset(), self.disk.watermark());
@@ -337,6 +344,25 @@ fn nothing_is_appended_after_the_end_of_time() {
     assert_eq!(alice.log.append(&drafts(3), NOW), Err(AppendError::EndOfTime));
     alice.check();
     alice.append(2);
+}
+
+#[test]
+fn what_is_rewound_leaves_no_hole_and_no_fork() {
+    let (mut alice, mut bob) = (Node::new(ALICE), Node::new(BOB));
+    alice.append_unwritten(NOW, &drafts(2));
+    alice.rewind(); // the opening of her segment was never there
+    let first = alice.say();
+    alice.append_unwritten(NOW, &drafts(SEGMENT_ENTRIES as usize));
+    let heard = bob.say();
+    alice.hear_unwritten(NOW, std::slice::from_ref(&heard));
+    alice.rewind(); // nor were a second segment, and what came from Bob
+    let second = alice.say();
+    assert_eq!((first.first_seq, second.first_seq), (Seq(0), Seq(1)));
+    assert!(second.first_time > first.last_time);
+    assert_eq!(alice.heads(ALICE).len(), 1);
+    alice.take(std::slice::from_ref(&heard));
+    bob.take(&alice.changes()[..2]);
+    assert_eq!(alice.log.frontier(), bob.log.frontier());
 }
 
 #[test]

@@ -6,6 +6,7 @@ import { foreign, visible } from './foreign.js';
 const MEANS = {
   ok: '',
   degraded: 'entries are kept, but not every peer is reached',
+  'read-only': 'the disk is full: entries are read and sent on until there is room',
   poisoned: 'a commit failed: nothing more is written until a restart',
 };
 

@@ -19,11 +19,11 @@ use crate::node::query::QueryError;
 use crate::node::reading::Reading;
 use crate::node::recorder::{Emitter, Recorder};
 use crate::node::sync::watch;
-use crate::node::writer::{AppendError, QueueBounds, Receipt, Writer, first_block};
+use crate::node::writer::{AppendError, QueueBounds, Receipt, Reserved, Writer};
 use crate::store::memory::MemoryStore;
 use crate::store::pool::Pool;
 use crate::store::{EmitMark, Owner, Reader, Store, StoreId};
-use crate::words::{ClusterId, Draft, EmitNumber, Entry, Identity, Kind, Offset};
+use crate::words::{ClusterId, Draft, EmitNumber, Entry, GapReason, Identity, Kind, Offset};
 
 pub const CLUSTER: ClusterId = ClusterId([9; 32]);
 /// The kind of events that are broadcast and not recorded.
@@ -93,27 +93,27 @@ impl Parts {
         let log = Log::new(identity(), CLUSTER, lifetime, tips, next_offset, 0);
         let noise = (Kind::parse(NOISE).expect("a kind"), Delivery::BroadcastOnly);
         let deliveries = BTreeMap::from([noise]);
+        let numbers = (emits_from, Reserved::default());
         let (emitter, channel) =
-            Emitter::new(setting.ring, emits_from, deliveries, None).expect("no counter");
+            Emitter::new(setting.ring, numbers.clone(), deliveries, None).expect("no counter");
         let emitter = Arc::new(emitter);
         let reading = Reading::new(Pool::new(store.opener()));
         let store = Box::new(store);
         let (writer, run) =
-            Writer::prepare(store, log, &resume, emits_from, metrics.clone(), setting.queue)
+            Writer::prepare(store, log, &resume, numbers, metrics.clone(), setting.queue)
                 .expect("the reservation is committed");
         left.store(setting.commits, Ordering::SeqCst);
-        emitter.reserve_to(first_block(emits_from));
+        let (closing, closes) = watch::channel(false);
         let mut recorder =
-            Recorder::new(channel, writer.clone(), emitter.clone(), resume.emits.next);
+            Recorder::new(channel, writer.clone(), emitter.clone(), closes, resume.emits.next);
         let record = async move {
-            recorder.mark_crash(emits_from).await?;
+            recorder.mark_lost(emits_from, GapReason::Crash).await?;
             recorder.run(setting.grace).await
         };
         let running = Running {
             writer: thread::spawn(move || drop(run(|commands| future::block_on(commands.recv())))),
             recorder: future::spawn(record),
         };
-        let (closing, _) = watch::channel(false);
         let closing = Arc::new(closing);
         let parts = Self { writer, emitter, metrics, closing, reading, kept: kept.clone() };
         (parts, running)
@@ -122,9 +122,9 @@ impl Parts {
     /// Does what `Node::shutdown` does, in its order.
     pub async fn shut_down(&self, running: Running) -> Result<(), AppendError> {
         self.closing.send_replace(true);
-        self.emitter.close();
+        let emitted = self.emitter.close();
         let recorded = running.recorder.await.expect("the recorder ends");
-        let closed = self.writer.close().await;
+        let closed = self.writer.close(emitted).await;
         running.writer.join().expect("the writer ends");
         recorded.and(closed)
     }

@@ -1,15 +1,14 @@
 //! What callers are told once their commit has returned.
 
-use super::group::{Group, Reply, Slot};
-use super::{AppendError, Receipt};
+use super::group::{Asker, Group, Reply};
+use super::{AppendError, Receipt, Recorded};
 use crate::core::log::{Applied, Arrival};
-use crate::store::EmitMark;
 use crate::words::{EntryId, Seq};
 
 /// What became of one request's drafts.
 pub(super) enum Answer {
-    /// They were appended: so many receipts of the group are theirs.
-    Fresh(usize),
+    /// They were appended, and have their share of the group's receipts.
+    Fresh,
     /// Their key was used before; those are the receipts.
     Known(Vec<Receipt>),
     /// Their key was used by this request of the same group.
@@ -23,44 +22,44 @@ pub(super) enum Answer {
 pub(super) struct Answers {
     /// Of all drafts that were appended, in order.
     pub receipts: Vec<Receipt>,
-    /// One for each request with drafts, in order.
-    pub slots: Vec<Answer>,
+    /// One for each request to append, in order.
+    pub requests: Vec<Answer>,
     /// One for each request with changes, in order.
     pub applied: Vec<Applied>,
 }
 
 impl Answers {
     /// Tells everybody in the group.
-    pub fn send(self, group: Group, mark: EmitMark) {
+    pub fn send(self, group: Group) {
         let mut at = 0;
-        let mut given: Vec<Vec<Receipt>> = Vec::with_capacity(self.slots.len());
-        for ((slot, _), answered) in group.appends.into_iter().zip(self.slots) {
+        let mut given: Vec<Vec<Receipt>> = Vec::with_capacity(self.requests.len());
+        for (request, answered) in group.requests.into_iter().zip(self.requests) {
             let result = match answered {
-                Answer::Fresh(count) => {
-                    at += count;
-                    Ok(self.receipts[at - count..at].to_vec())
+                Answer::Fresh => {
+                    at += request.drafts.len();
+                    Ok(self.receipts[at - request.drafts.len()..at].to_vec())
                 }
                 Answer::Known(receipts) => Ok(receipts),
                 Answer::Same(first) => Ok(given[first].clone()),
                 Answer::Failed(error) => Err(error),
             };
-            match slot {
-                Slot::Append(key, reply) => {
+            match request.from {
+                Asker::Caller(key, reply) => {
                     let kept =
                         if key.is_some() { result.clone().unwrap_or_default() } else { Vec::new() };
                     given.push(kept);
                     answer(reply, result);
                 }
-                Slot::Record(_, reply) => {
+                Asker::Recorder(_, reply) => {
                     given.push(Vec::new());
-                    answer(reply, result.map(|_| mark));
+                    answer(reply, result.map(|_| Recorded::Written));
                 }
             }
         }
         for ((_, reply), applied) in group.applies.into_iter().zip(self.applied) {
             answer(reply, Ok(applied));
         }
-        if let Some(reply) = group.close {
+        if let Some((_, reply)) = group.close {
             answer(reply, Ok(()));
         }
     }

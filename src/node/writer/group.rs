@@ -1,15 +1,14 @@
-//! What waits for the writer, and how many of it go into one commit.
+//! What waits for the writer, and how much of it goes into one commit.
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::answers::answer;
-use super::{AppendError, IdempotencyKey, Receipt};
+use super::{AppendError, IdempotencyKey, Receipt, Recorded};
 use crate::core::change::Change;
 use crate::core::log::Applied;
 use crate::core::recording::Recording;
-use crate::store::EmitMark;
-use crate::words::Draft;
 use crate::words::limits::CHANGE_ENTRIES;
+use crate::words::{Draft, EmitNumber};
 
 /// How many entries a group takes before it is committed.
 const GROUP_ENTRIES: usize = CHANGE_ENTRIES;
@@ -25,14 +24,15 @@ pub(super) enum Command {
     },
     Record {
         recording: Recording,
-        reply: Reply<EmitMark>,
+        reply: Reply<Recorded>,
     },
     Apply {
         changes: Vec<Change>,
         reply: Reply<Applied>,
     },
-    /// The last one: no number is reserved any more.
+    /// The last one: no number at or above the end is reserved any more.
     Close {
+        end: EmitNumber,
         reply: Reply<()>,
     },
 }
@@ -46,68 +46,97 @@ pub(in crate::node) struct Queued {
     pub(super) room: Option<OwnedSemaphorePermit>,
 }
 
+/// A request to append, in a group.
+pub(super) struct Request {
+    pub drafts: Vec<Draft>,
+    pub from: Asker,
+}
+
+/// Who asks, and where the answer goes.
+pub(super) enum Asker {
+    /// A caller, with the idempotency key that it gave.
+    Caller(Option<IdempotencyKey>, Reply<Vec<Receipt>>),
+    /// The recorder; the drafts of its recording are those of the request.
+    Recorder(Recording, Reply<Recorded>),
+}
+
 /// A group of commands on its way to one commit.
 #[derive(Default)]
 pub(super) struct Group {
-    pub drafts: Vec<Draft>,
-    /// Who waits for which of the drafts, by count in order.
-    pub appends: Vec<(Slot, usize)>,
+    pub requests: Vec<Request>,
     pub applies: Vec<(Vec<Change>, Reply<Applied>)>,
-    pub close: Option<Reply<()>>,
+    pub close: Option<(EmitNumber, Reply<()>)>,
     bytes: usize,
-    changes: usize,
+    entries: usize,
     /// Held until the group is answered.
     rooms: Vec<OwnedSemaphorePermit>,
-}
-
-/// Whose drafts they are, and where the answer goes.
-pub(super) enum Slot {
-    Append(Option<IdempotencyKey>, Reply<Vec<Receipt>>),
-    Record(Recording, Reply<EmitMark>),
 }
 
 impl Group {
     pub fn take(&mut self, queued: Queued) {
         self.rooms.extend(queued.room);
         match queued.command {
-            Command::Append { mut drafts, key, reply } => {
-                self.bytes += drafts.iter().map(Draft::size).sum::<usize>();
-                self.appends.push((Slot::Append(key, reply), drafts.len()));
-                self.drafts.append(&mut drafts);
+            Command::Append { drafts, key, reply } => {
+                self.request(drafts, Asker::Caller(key, reply));
             }
             Command::Record { mut recording, reply } => {
-                let mut drafts = std::mem::take(&mut recording.drafts);
-                self.bytes += drafts.iter().map(Draft::size).sum::<usize>();
-                self.appends.push((Slot::Record(recording, reply), drafts.len()));
-                self.drafts.append(&mut drafts);
+                let drafts = std::mem::take(&mut recording.drafts);
+                self.request(drafts, Asker::Recorder(recording, reply));
             }
             Command::Apply { changes, reply } => {
                 self.bytes += changes.iter().map(|change| change.bytes.len()).sum::<usize>();
-                self.changes += changes.len();
+                self.entries += changes.len();
                 self.applies.push((changes, reply));
             }
-            Command::Close { reply } => self.close = Some(reply),
+            Command::Close { end, reply } => self.close = Some((end, reply)),
         }
     }
 
+    fn request(&mut self, drafts: Vec<Draft>, from: Asker) {
+        self.bytes += drafts.iter().map(Draft::size).sum::<usize>();
+        self.entries += drafts.len();
+        self.requests.push(Request { drafts, from });
+    }
+
     pub fn has_room(&self) -> bool {
-        let entries = self.drafts.len() + self.changes;
-        self.close.is_none() && entries < GROUP_ENTRIES && self.bytes < GROUP_BYTES
+        self.close.is_none() && self.entries < GROUP_ENTRIES && self.bytes < GROUP_BYTES
     }
 
     /// Answers everybody in the group with an error.
     pub fn refuse(self, error: &AppendError) {
-        for (slot, _) in self.appends {
-            match slot {
-                Slot::Append(_, reply) => answer(reply, Err(error.clone())),
-                Slot::Record(_, reply) => answer(reply, Err(error.clone())),
+        for Request { from, .. } in self.requests {
+            match from {
+                Asker::Caller(_, reply) => answer(reply, Err(error.clone())),
+                Asker::Recorder(_, reply) => answer(reply, Err(error.clone())),
             }
         }
         for (_, reply) in self.applies {
             answer(reply, Err(error.clone()));
         }
-        if let Some(reply) = self.close {
+        if let Some((_, reply)) = self.close {
             answer(reply, Err(error.clone()));
+        }
+    }
+
+    /// Answers everybody that the disk has no room. The recorder gets its recording back. Whoever
+    /// closes is not held up: all that was acknowledged is on disk, and that some numbers stay
+    /// reserved costs nothing.
+    pub fn refuse_for_room(self, why: &str) {
+        let full = || AppendError::DiskFull(why.to_owned());
+        for Request { drafts, from } in self.requests {
+            match from {
+                Asker::Caller(_, reply) => answer(reply, Err(full())),
+                Asker::Recorder(recording, reply) => {
+                    let back = Recording { drafts, ..recording };
+                    answer(reply, Ok(Recorded::NoRoom(back)));
+                }
+            }
+        }
+        for (_, reply) in self.applies {
+            answer(reply, Err(full()));
+        }
+        if let Some((_, reply)) = self.close {
+            answer(reply, Ok(()));
         }
     }
 }

@@ -4,48 +4,37 @@
 use std::collections::HashMap;
 
 use super::answers::{Answer, Answers, receipts};
-use super::group::{Group, Slot};
+use super::group::{Asker, Group};
 use super::thread::State;
 use super::{AppendError, IdempotencyKey, Receipt};
 use crate::store::{Batch, KeyRecord, StoreError};
-use crate::words::Draft;
 
 impl State {
-    /// Takes out the drafts of requests whose key was used before, and answers them from the store.
-    pub(super) fn admit_keys(
-        &mut self,
-        group: &mut Group,
-        answers: &mut Answers,
-    ) -> Result<Vec<Draft>, StoreError> {
-        let mut drafts = std::mem::take(&mut group.drafts).into_iter();
-        let mut kept = Vec::with_capacity(drafts.len());
+    /// Says what becomes of each request's drafts: a request whose key was used before is answered
+    /// from the store.
+    pub(super) fn look_up_keys(&mut self, group: &Group) -> Result<Vec<Answer>, StoreError> {
         // Keys of this very group: the request that uses one first, by its place in the group.
-        let mut fresh: HashMap<String, ([u8; 32], usize)> = HashMap::new();
-        for (at, (slot, count)) in group.appends.iter().enumerate() {
-            let of_request = drafts.by_ref().take(*count);
-            let Slot::Append(Some(key), _) = slot else {
-                kept.extend(of_request);
-                answers.slots.push(Answer::Fresh(*count));
+        let mut fresh: HashMap<&str, ([u8; 32], usize)> = HashMap::new();
+        let mut answers = Vec::with_capacity(group.requests.len());
+        for (at, request) in group.requests.iter().enumerate() {
+            let Asker::Caller(Some(IdempotencyKey { key, digest }), _) = &request.from else {
+                answers.push(Answer::Fresh);
                 continue;
             };
-            let reused = || Answer::Failed(AppendError::KeyReused(key.key.clone()));
-            let answer = if let Some((digest, first)) = fresh.get(&key.key) {
-                if *digest == key.digest { Answer::Same(*first) } else { reused() }
-            } else if let Some(record) = self.past.key(&key.key)? {
-                match record.digest == key.digest {
+            let reused = || Answer::Failed(AppendError::KeyReused(key.clone()));
+            answers.push(if let Some((first_digest, first)) = fresh.get(key.as_str()) {
+                if first_digest == digest { Answer::Same(*first) } else { reused() }
+            } else if let Some(record) = self.past.key(key)? {
+                match record.digest == *digest {
                     true => Answer::Known(self.old_receipts(&record)?),
                     false => reused(),
                 }
             } else {
-                fresh.insert(key.key.clone(), (key.digest, at));
-                kept.extend(of_request);
-                answers.slots.push(Answer::Fresh(*count));
-                continue;
-            };
-            of_request.for_each(drop);
-            answers.slots.push(answer);
+                fresh.insert(key, (*digest, at));
+                Answer::Fresh
+            });
         }
-        Ok(kept)
+        Ok(answers)
     }
 
     /// The receipts that the first use of a key got.
@@ -70,16 +59,17 @@ impl State {
     /// Puts the keys that were used first in this group into its batch.
     pub(super) fn note_keys(&self, group: &Group, answers: &Answers, batch: &mut Batch) {
         let mut at = 0;
-        for ((slot, _), answer) in group.appends.iter().zip(&answers.slots) {
-            let Answer::Fresh(count) = answer else {
+        for (request, answer) in group.requests.iter().zip(&answers.requests) {
+            let Answer::Fresh = answer else {
                 continue;
             };
-            if let (Slot::Append(Some(key), _), Some(first)) = (slot, answers.receipts.get(at)) {
+            let first = answers.receipts.get(at);
+            if let (Asker::Caller(Some(key), _), Some(first)) = (&request.from, first) {
                 let IdempotencyKey { key, digest } = key.clone();
-                let (first_seq, count) = (first.id.seq, *count as u64);
+                let (first_seq, count) = (first.id.seq, request.drafts.len() as u64);
                 batch.keys.push(KeyRecord { key, digest, first_seq, count });
             }
-            at += count;
+            at += request.drafts.len();
         }
     }
 }

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::error::TryRecvError;
 
-use super::answers::{Answers, receipts};
-use super::group::{Group, Queued, Slot};
-use super::{AppendError, EMIT_BLOCK};
+use super::answers::{Answer, Answers, receipts};
+use super::group::{Asker, Group, Queued};
+use super::room::Room;
+use super::{AppendError, EMIT_BLOCK, Reserved};
 use crate::core::change::Change;
 use crate::core::forks::rollback;
 use crate::core::log::{Applied, Log};
@@ -21,6 +22,8 @@ use crate::words::{Draft, DraftError, Offset};
 
 /// How long the writer looks for the next command before it sleeps.
 const ALERT: Duration = Duration::from_micros(60);
+/// How often the writer looks for a command while the disk is full.
+const DROWSY: Duration = Duration::from_millis(20);
 
 /// How the writer's thread waits for a command; none once nobody can send one any more.
 pub(super) type Wait = fn(&mut mpsc::Receiver<Queued>) -> Option<Queued>;
@@ -32,6 +35,8 @@ pub(super) struct State {
     pub damages: Damages,
     pub log: Log,
     pub emits: EmitMark,
+    pub reserved: Reserved,
+    pub room: Room,
     pub doorbell: watch::Sender<Offset>,
     pub poison: Arc<OnceLock<String>>,
     pub metrics: Arc<Metrics>,
@@ -40,7 +45,7 @@ pub(super) struct State {
 impl State {
     /// Works until the queue is closed or a command says so.
     pub fn run(&mut self, mut commands: mpsc::Receiver<Queued>, wait: Wait) {
-        while let Some(first) = wait(&mut commands) {
+        while let Some(first) = self.next(&mut commands, wait) {
             let mut group = Group::default();
             group.take(first);
             while group.has_room()
@@ -56,58 +61,118 @@ impl State {
         }
     }
 
-    fn commit(&mut self, mut group: Group) {
+    /// The next command. While the disk is full, the writer looks for room meanwhile.
+    fn next(&mut self, commands: &mut mpsc::Receiver<Queued>, wait: Wait) -> Option<Queued> {
+        while self.room.full().is_some() && self.poison.get().is_none() {
+            if self.room.is_look_due() {
+                self.look_for_room();
+                continue;
+            }
+            match commands.try_recv() {
+                Ok(command) => return Some(command),
+                Err(TryRecvError::Empty) => std::thread::sleep(DROWSY),
+                Err(TryRecvError::Disconnected) => return None,
+            }
+        }
+        wait(commands)
+    }
+
+    fn commit(&mut self, group: Group) {
         if let Some(why) = self.poison.get() {
             return group.refuse(&AppendError::Poisoned(why.clone()));
         }
+        if let Some(why) = self.room.full() {
+            return group.refuse_for_room(&why);
+        }
+        let mut group = group;
         match self.build(&mut group) {
             Ok((batch, answers)) => self.write(batch, answers, group),
             Err(BuildError::Refused(error)) => group.refuse(&error),
-            Err(BuildError::Store(error)) => self.stop(&error, group),
+            Err(BuildError::Store(error)) => group.refuse(&self.stop(&error)),
         }
     }
 
     fn write(&mut self, batch: Batch, mut answers: Answers, mut group: Group) {
         if planted(Bug::AckBeforeCommit) {
             let early = std::mem::take(&mut group);
-            std::mem::take(&mut answers).send(early, self.emits);
+            std::mem::take(&mut answers).send(early);
         }
         if !batch.is_empty() {
             let started = Instant::now();
-            if let Err(error) = self.store.commit(&batch) {
-                return self.stop(&error, group);
+            match self.store.commit(&batch) {
+                Ok(()) => self.committed(&batch, started.elapsed()),
+                Err(StoreError::Full(why)) => return self.fill(&why, group),
+                Err(error) => return group.refuse(&self.stop(&error)),
             }
-            self.log.committed();
-            self.metrics.mended.inc_by(batch.mended.len() as u64);
-            self.metrics.committed(&batch, started.elapsed(), self.log.node());
         }
         self.metrics.pending.set(self.log.pending() as i64);
-        self.emits = batch.emits.unwrap_or(self.emits);
+        answers.send(group);
+    }
+
+    /// A batch is on disk: whoever waits for what it holds may know of it.
+    fn committed(&mut self, batch: &Batch, took: Duration) {
+        self.log.committed();
+        self.metrics.mended.inc_by(batch.mended.len() as u64);
+        self.metrics.committed(batch, took, self.log.node());
+        if let Some(mark) = batch.emits {
+            self.emits = mark;
+            self.reserved.rise_to(mark.reserved);
+        }
         if !batch.arrivals.is_empty() {
             self.doorbell.send_replace(self.log.next_offset());
         }
-        answers.send(group, self.emits);
     }
 
-    /// Ends all writing: what the log says in memory and what is on disk may differ now.
-    fn stop(&self, error: &StoreError, group: Group) {
-        let why = error.to_string();
+    /// The disk had no room for a batch, and nothing of it was written: the log goes on from what
+    /// the store holds.
+    fn fill(&mut self, why: &str, group: Group) {
+        match self.store.resume() {
+            Ok(resume) => self.log.rewind(resume.tips, resume.next_offset),
+            Err(error) => return group.refuse(&self.stop(&error)),
+        }
+        self.room.fill(why);
+        group.refuse_for_room(why);
+    }
+
+    /// Tries a commit on a disk that was full. It reserves emit numbers, which may have run out by
+    /// now, and changes nothing else.
+    fn look_for_room(&mut self) {
+        if !Room::is_enough(self.store.free()) {
+            return self.room.fill("it still is");
+        }
+        let batch = Batch { emits: Some(topped_up(self.emits)), ..Batch::default() };
+        let started = Instant::now();
+        match self.store.commit(&batch) {
+            Ok(()) => {
+                self.committed(&batch, started.elapsed());
+                self.room.clear();
+            }
+            Err(StoreError::Full(why)) => self.room.fill(&why),
+            Err(error) => drop(self.stop(&error)),
+        }
+    }
+
+    /// Ends all writing: what the log says in memory and what is on disk may differ now. Returns
+    /// what everybody is told.
+    fn stop(&self, error: &StoreError) -> AppendError {
         tracing::error!(%error, "a commit failed: this node writes no more until it is restarted");
         self.metrics.poisoned.set(1);
-        let why = self.poison.get_or_init(|| why).clone();
-        group.refuse(&AppendError::Poisoned(why));
+        AppendError::Poisoned(self.poison.get_or_init(|| error.to_string()).clone())
     }
 
     fn build(&mut self, group: &mut Group) -> Result<(Batch, Answers), BuildError> {
         let mut batch = Batch::default();
         let mut answers = Answers::default();
         let now = wall_millis();
-        let mut drafts = self.admit_keys(group, &mut answers)?;
-        if !drafts.is_empty() {
-            let joined = self.join_branches(&mut drafts)?;
-            let arrivals = self.log.append(&drafts, now);
+        answers.requests = self.look_up_keys(group)?;
+        let requests = group.requests.iter().zip(&answers.requests);
+        let fresh = requests.filter(|(_, answer)| matches!(answer, Answer::Fresh));
+        let mut drafts = fresh.flat_map(|(request, _)| &request.drafts).peekable();
+        if drafts.peek().is_some() {
+            let joining = self.join_branches()?;
+            let arrivals = self.log.append(joining.iter().chain(drafts), now);
             batch.arrivals = arrivals.map_err(|e| BuildError::Refused(AppendError::Log(e)))?;
-            answers.receipts = receipts(&batch.arrivals).split_off(joined);
+            answers.receipts = receipts(&batch.arrivals).split_off(usize::from(joining.is_some()));
         }
         self.note_keys(group, &answers, &mut batch);
         for (changes, _) in &mut group.applies {
@@ -134,33 +199,38 @@ impl State {
     }
 
     /// Where the node finds branches of its own history, what it appends next joins them, and says
-    /// so first. Returns how many entries that takes.
-    fn join_branches(&self, drafts: &mut Vec<Draft>) -> Result<usize, BuildError> {
+    /// so first: this is what it says.
+    fn join_branches(&self) -> Result<Option<Draft>, BuildError> {
         let heads = self.log.own_heads();
         if heads.len() < 2 {
-            return Ok(0);
+            return Ok(None);
         }
         tracing::warn!(branches = heads.len(), "joining branches of this node's own log");
         let said = rollback(&heads);
-        drafts.insert(0, said.map_err(|e| BuildError::Refused(DraftError::from(e).into()))?);
-        Ok(1)
+        said.map(Some).map_err(|e| BuildError::Refused(DraftError::from(e).into()))
     }
 
-    /// Where the recorder stands after this group, if that changes; a new block of numbers is
-    /// reserved before half of the last one is left.
+    /// Where the recorder stands after this group, if that changes.
     fn next_mark(&self, group: &Group) -> Option<EmitMark> {
         let mut mark = self.emits;
-        for (slot, _) in &group.appends {
-            if let Slot::Record(recording, _) = slot {
+        for request in &group.requests {
+            if let Asker::Recorder(recording, _) = &request.from {
                 mark = mark.after(recording);
             }
         }
-        if group.close.is_some() {
-            mark.reserved = mark.next;
-        } else if mark.reserved.0.saturating_sub(mark.next.0) < EMIT_BLOCK / 2 {
-            mark.reserved = mark.next.plus(EMIT_BLOCK);
+        match &group.close {
+            Some((end, _)) => mark.reserved = *end.max(&mark.next),
+            None => mark = topped_up(mark),
         }
         (mark != self.emits).then_some(mark)
+    }
+}
+
+/// A new block of numbers is reserved before half of the last one is left.
+fn topped_up(mark: EmitMark) -> EmitMark {
+    match mark.reserved.0.saturating_sub(mark.next.0) < EMIT_BLOCK / 2 {
+        true => EmitMark { reserved: mark.next.plus(EMIT_BLOCK), ..mark },
+        false => mark,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, OpenFlags, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 
 use super::super::{OpenError, Owner, StoreError, StoreId};
 use crate::words::planted::{Bug, planted};
@@ -23,8 +23,8 @@ pub(super) fn check(path: &Path) -> Result<Option<(Owner, StoreId)>, OpenError> 
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(StoreError::from)?;
     let number = |pragma: &str| connection.pragma_query_value(None, pragma, |row| row.get(0));
-    let application: i64 = number("application_id").map_err(|error| foreign(path, &error))?;
-    let found: i64 = number("user_version").map_err(|error| foreign(path, &error))?;
+    let application: i64 = number("application_id").map_err(|error| foreign(path, error))?;
+    let found: i64 = number("user_version").map_err(|error| foreign(path, error))?;
     let empty = application == 0 && found == 0 && is_empty(&connection)?;
     if application != APPLICATION_ID && !empty {
         return Err(OpenError::Foreign(path.display().to_string()));
@@ -42,8 +42,11 @@ pub(super) fn check_current(connection: &Connection) -> Result<(), OpenError> {
     if found < VERSION { Err(OpenError::Older { found, known: VERSION }) } else { Ok(()) }
 }
 
-fn foreign(path: &Path, error: &rusqlite::Error) -> OpenError {
-    OpenError::Foreign(format!("{} ({error})", path.display()))
+fn foreign(path: &Path, error: rusqlite::Error) -> OpenError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => OpenError::Foreign(path.display().to_string()),
+        _ => OpenError::Store(error.into()),
+    }
 }
 
 fn is_empty(connection: &Connection) -> Result<bool, StoreError> {
