@@ -15,10 +15,13 @@ use quinn::{ReadExactError, RecvStream, SendStream, VarInt};
 
 use crate::words::limits::{FRAME_BYTES, FRAME_BYTES_UNPACKED};
 
-/// How long a frame that was begun may take to come.
-const FRAME_TIME: Duration = Duration::from_secs(10);
-/// How long the other side may leave a frame unread before it is given up.
-const SEND_TIME: Duration = Duration::from_secs(30);
+/// A frame is given time by the piece: a bad link is slow and moves on, a dead one stands still.
+const PIECE_BYTES: usize = 16 << 10;
+/// How long the next piece of a frame that was begun may take to come.
+const PIECE_TIME: Duration = Duration::from_secs(30);
+/// How long the other side may leave a piece unread before it is given up. It says what it has read
+/// by an eighth of the window at a time, 256 KiB, for which 30 s are too short on a bad link.
+const UNREAD_TIME: Duration = Duration::from_secs(120);
 /// Smaller payloads are sent as they are.
 const COMPRESSED_FROM: usize = 1 << 10;
 /// Larger payloads are packed and unpacked on a thread that may block.
@@ -38,10 +41,10 @@ pub enum LinkError {
     #[error("the connection is gone: {0}")]
     Gone(String),
     /// The other side doesn't read.
-    #[error("the peer reads nothing for {} s", SEND_TIME.as_secs())]
+    #[error("the peer reads nothing for {} s", UNREAD_TIME.as_secs())]
     Stalled,
-    /// A frame was begun and didn't come.
-    #[error("a frame took over {} s", FRAME_TIME.as_secs())]
+    /// A frame was begun and doesn't come.
+    #[error("a frame stands still for {} s", PIECE_TIME.as_secs())]
     Slow,
     /// A frame breaks the rules of this layer.
     #[error("a bad frame: {0}")]
@@ -104,8 +107,10 @@ impl Sender {
     /// See [`LinkError`].
     pub async fn send(&mut self, frame: Vec<u8>) -> Result<usize, LinkError> {
         let packed = blocking_if(frame.len() >= BLOCKING_FROM, move || pack(frame)).await?;
-        let sent = tokio::time::timeout(SEND_TIME, self.stream.write_all(&packed)).await;
-        sent.map_err(|_| LinkError::Stalled)?.map_err(|e| LinkError::Gone(e.to_string()))?;
+        for piece in packed.chunks(PIECE_BYTES) {
+            let sent = tokio::time::timeout(UNREAD_TIME, self.stream.write_all(piece)).await;
+            sent.map_err(|_| LinkError::Stalled)?.map_err(|e| LinkError::Gone(e.to_string()))?;
+        }
         Ok(packed.len())
     }
 }
@@ -138,8 +143,10 @@ impl Receiver {
             return Err(LinkError::Bad("its form is unknown"));
         }
         let mut payload = vec![0; length];
-        let read = read_exact(&mut self.stream, &mut payload);
-        tokio::time::timeout(FRAME_TIME, read).await.map_err(|_| LinkError::Slow)??;
+        for piece in payload.chunks_mut(PIECE_BYTES) {
+            let read = read_exact(&mut self.stream, piece);
+            tokio::time::timeout(PIECE_TIME, read).await.map_err(|_| LinkError::Slow)??;
+        }
         let unpacked = match form {
             ZSTD => blocking_if(length >= BLOCKING_FROM, move || unpack(&payload)).await?,
             _ => payload,

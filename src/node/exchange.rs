@@ -187,7 +187,7 @@ async fn greet(
         sender.send(hello.encode()).await?;
     }
     let first = tokio::time::timeout(HANDSHAKE, receiver.receive()).await;
-    let (first, _) = first.map_err(|_| LinkError::Slow)??;
+    let (first, _) = first.map_err(|_| ConnectError::Timeout)??;
     let greeted = session.handle_frame(Frame::decode(&first)?)?;
     let Received::Greeted { name, incarnation } = greeted else {
         return Err(Violation::Hello.into());
