@@ -11,8 +11,9 @@ use crate::core::merge::Direction;
 use crate::core::segment::Strand;
 use crate::words::{NodeId, Offset, Seq};
 
-/// About how many bytes of changes go into a frame.
-const RUN_BYTES: usize = 1 << 20;
+/// About how many bytes of changes go into a frame. What has come of a frame is lost with the
+/// connection, so on a bad link a smaller frame gets further.
+const RUN_BYTES: usize = 128 << 10;
 
 /// What a comparison with a peer's frontier found.
 #[derive(Default)]
