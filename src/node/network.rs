@@ -16,8 +16,8 @@ use crate::words::NodeId;
 
 /// The first wait after an attempt failed.
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
-/// The longest wait between two attempts.
-const BACKOFF_MOST: Duration = Duration::from_secs(10);
+/// The longest wait between two attempts, to which jitter adds as much again at most.
+const BACKOFF_MOST: Duration = Duration::from_secs(5);
 /// A session that stood for so long starts the waits anew.
 const STABLE: Duration = Duration::from_secs(30);
 /// The node with the higher id lets the other dial first, so that they don't both.
