@@ -166,10 +166,22 @@ pub struct Applied {
     pub pending: usize,
     /// How many waited for a parent and found no room.
     pub dropped: usize,
-    /// Which were refused, by author, and why.
+    /// Which of the given changes were refused, by author, and why.
     pub refused: Vec<(NodeId, Refusal)>,
+    /// How many that had waited turned out not to fit. Whoever brought what they waited for is not
+    /// to blame for them.
+    pub discarded: usize,
     /// The first change of each side that was new: its author has signed two histories.
     pub forks: Vec<Change>,
+}
+
+/// How a change came to be applied.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// It was given now.
+    Given,
+    /// It was given earlier, and has waited.
+    Waited,
 }
 
 /// Whether a change can join the log.
@@ -432,10 +444,12 @@ impl Log {
         past: &mut P,
     ) -> Result<Applied, P::Error> {
         let mut applied = Applied::default();
-        let mut todo: Vec<Change> = changes.into_iter().rev().collect();
-        while let Some(change) = todo.pop() {
+        let given = changes.into_iter().rev();
+        let mut todo: Vec<(Change, Origin)> = given.map(|change| (change, Origin::Given)).collect();
+        while let Some((change, origin)) = todo.pop() {
             match self.fit(&change, past)? {
                 Fit::Known => applied.duplicates += 1,
+                Fit::Refused(_) if origin == Origin::Waited => applied.discarded += 1,
                 Fit::Refused(refusal) => applied.refused.push((change.author, refusal)),
                 Fit::Waits(parent) => match self.pending.park(parent, change) {
                     Parked::Waits => applied.pending += 1,
@@ -443,7 +457,8 @@ impl Log {
                     Parked::Dropped => applied.dropped += 1,
                 },
                 Fit::Joins(seat) => {
-                    todo.extend(self.pending.release(&change.hash));
+                    let released = self.pending.release(&change.hash).into_iter();
+                    todo.extend(released.map(|waited| (waited, Origin::Waited)));
                     if matches!(seat, Seat::Forks(..)) {
                         applied.forks.push(change.clone());
                     }

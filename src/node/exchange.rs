@@ -498,7 +498,7 @@ async fn settle(
             Ok(Ok(applied)) => {
                 metrics.duplicates.inc_by(applied.duplicates as u64);
                 metrics.crowded_out.inc_by(applied.dropped as u64);
-                metrics.refused.inc_by(applied.refused.len() as u64);
+                metrics.refused.inc_by((applied.refused.len() + applied.discarded) as u64);
                 let blamed = applied.refused.iter().find(|(_, refusal)| refusal.blames_sender());
                 match blamed {
                     Some((author, refusal)) => Ended::Refused(*author, *refusal),

@@ -466,6 +466,17 @@ fn waits() -> Applied {
 }
 
 #[test]
+fn whoever_brings_a_parent_is_not_blamed_for_what_waited_for_it() {
+    let (mut alice, mut bob) = (Node::new(ALICE), Node::new(BOB));
+    let first = alice.say();
+    let backdated = forge(&after(&first), Time::from_millis(NOW - 1_000));
+    assert_eq!(bob.hear(&[backdated]), waits(), "a liar sends it ahead of its parent");
+    let applied = bob.hear(&[first]); // an honest node sends the parent
+    assert_eq!((applied.arrivals.len(), applied.discarded), (1, 1));
+    assert_eq!(applied.refused, []);
+}
+
+#[test]
 fn a_gap_in_the_seqs_is_refused() {
     let skip = |_: &Change, second: &Change| {
         let place = after(second);
