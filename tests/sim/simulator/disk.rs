@@ -1,0 +1,94 @@
+//! The disk of a host: a list of batches, whole ones only, and what a crash does to it.
+//!
+//! A store is opened by writing the batches into a fresh [`MemoryStore`]. So an older copy of the
+//! disk is a shorter list, and half a batch can't be said.
+
+use std::rc::Rc;
+
+use towline::store::memory::MemoryStore;
+use towline::store::{Batch, Owner, Store, StoreError, StoreId};
+use towline::words::EmitNumber;
+
+use super::ledger::Ledger;
+use super::promise::{Outcome, Promise};
+
+/// What survives a process.
+#[derive(Clone)]
+pub struct Disk {
+    owner: Owner,
+    id: StoreId,
+    /// All batches that are durable, oldest first.
+    batches: Vec<Rc<Batch>>,
+    /// What they hold, as the oracle sees it.
+    pub ledger: Ledger,
+    /// The file of the emit counter. It lies in the page cache: a killed process leaves it, a power
+    /// cut takes it.
+    pub counter: Option<EmitNumber>,
+    /// How long a commit takes at most, in microseconds.
+    pub latency: u64,
+}
+
+impl Disk {
+    /// An empty disk.
+    pub fn new(owner: Owner, id: StoreId, latency: u64) -> Self {
+        let (batches, ledger) = (Vec::new(), Ledger::default());
+        Self { owner, id, batches, ledger, counter: None, latency }
+    }
+
+    /// Whom it belongs to.
+    pub fn owner(&self) -> Owner {
+        self.owner
+    }
+
+    /// Opens the store, as a process does at its start.
+    ///
+    /// # Errors
+    /// The store doesn't take back what it held.
+    pub fn open(&self) -> Result<MemoryStore, StoreError> {
+        let mut store = MemoryStore::new(self.id, self.owner);
+        self.batches.iter().try_for_each(|batch| store.commit(batch))?;
+        Ok(store)
+    }
+
+    /// A batch is durable now.
+    ///
+    /// # Errors
+    /// It breaks a promise.
+    pub fn persist(&mut self, batch: Rc<Batch>) -> Outcome {
+        batch.arrivals.iter().try_for_each(|arrival| self.ledger.admit(arrival))?;
+        if let Some(mark) = batch.emits {
+            let accounted = mark.next.0 == mark.recorded + mark.dropped;
+            Promise::GapsTile.holds(accounted, || {
+                format!(
+                    "{} numbers are accounted for by {} recorded and {} dropped",
+                    mark.next, mark.recorded, mark.dropped
+                )
+            })?;
+            self.ledger.mark = mark;
+        }
+        self.batches.push(batch);
+        Ok(())
+    }
+
+    /// How many batches it holds.
+    pub fn batches(&self) -> usize {
+        self.batches.len()
+    }
+
+    /// Replaces the content by an older copy of it. The counter's file is older, too.
+    ///
+    /// # Errors
+    /// None: what was held could be held before.
+    pub fn roll_back(&mut self, batches: usize) -> Outcome {
+        self.batches.truncate(batches);
+        let older = std::mem::take(&mut self.batches);
+        self.ledger = Ledger::default();
+        self.counter = None;
+        older.into_iter().try_for_each(|batch| self.persist(batch))
+    }
+
+    /// Loses everything but the key.
+    pub fn lose(&mut self, id: StoreId) {
+        *self = Self::new(self.owner, id, self.latency);
+    }
+}
