@@ -17,6 +17,7 @@ use crate::words::{ClusterId, EmitNumber, NodeId, Offset, Seq, Time};
 pub mod baseline;
 pub mod damage;
 pub mod memory;
+pub mod mending;
 pub mod pool;
 pub mod ranges;
 pub mod sqlite;

@@ -26,7 +26,6 @@ use super::sync::{AtomicU64, OnceLock, mpsc, watch};
 mod answers;
 mod group;
 mod keys;
-mod mending;
 mod room;
 mod thread;
 

@@ -16,6 +16,7 @@ use crate::node::metrics::Metrics;
 use crate::node::sync::{OnceLock, mpsc, watch};
 use crate::node::wall_millis;
 use crate::store::damage::Damages;
+use crate::store::mending::mending;
 use crate::store::{Batch, EmitMark, Reader, Store, StoreError};
 use crate::words::planted::{Bug, planted};
 use crate::words::{Draft, DraftError, Offset};
@@ -177,7 +178,11 @@ impl State {
         self.note_keys(group, &answers, &mut batch);
         for (changes, _) in &mut group.applies {
             let mut changes = std::mem::take(changes);
-            batch.mended.extend(self.mend(&mut changes)?);
+            let mended = mending(&mut *self.past, &self.damages, &mut changes)?;
+            for (lost, _) in &mended {
+                tracing::info!(%lost, "mended: a peer has sent them");
+            }
+            batch.mended.extend(mended);
             let mut applied = self.log.apply(changes, now, &mut *self.past)?;
             self.tell_forks(&applied);
             batch.arrivals.append(&mut applied.arrivals);

@@ -34,7 +34,7 @@ marks! {
 impl Mark {
     /// Whether the program can do this at all so far.
     fn exists(self) -> bool {
-        !matches!(self, Self::Quarantined | Self::Pruned)
+        !matches!(self, Self::Pruned)
     }
 }
 

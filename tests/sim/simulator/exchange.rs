@@ -6,12 +6,13 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use towline::core::change::{Change, SignedRun};
-use towline::core::frame::Frame;
+use towline::core::frame::{Frame, Wanted};
 use towline::core::frontier::Head;
 use towline::core::session::{Parties, Received, Session, Step};
 use towline::store::Reader;
+use towline::store::damage::Lost;
 use towline::store::memory::MemoryStore;
-use towline::store::ranges::{compare, fetch, holds};
+use towline::store::ranges::{compare, fetch, holds, wanted};
 use towline::words::limits::{AUTHORS, FRAME_BYTES_UNPACKED};
 use towline::words::{NodeId, Seq};
 
@@ -57,6 +58,8 @@ pub enum Heard {
     Greeted,
     /// A run has to be verified.
     Run,
+    /// The peer has lost these entries.
+    Wanted(Vec<Wanted>),
 }
 
 impl Exchange {
@@ -106,8 +109,8 @@ impl Exchange {
             self.own_heads = Some(own.map(|(_, heads)| heads.clone()).unwrap_or_default());
         }
         match self.session.handle_frame(frame).map_err(|violation| violation.to_string())? {
-            // No disk here damages what it holds, so nobody honest asks.
-            Received::Noted | Received::Wanted(_) => Ok(Heard::Noted),
+            Received::Noted => Ok(Heard::Noted),
+            Received::Wanted(list) => Ok(Heard::Wanted(list)),
             Received::Greeted { .. } => {
                 self.greeted = true;
                 Ok(Heard::Greeted)
@@ -132,9 +135,19 @@ impl Exchange {
         self.unsettled -= 1;
     }
 
-    /// An interval has passed.
-    pub fn pass_interval(&mut self) {
+    /// An interval has passed, and this is damaged.
+    pub fn pass_interval(&mut self, lost: &[Lost]) {
         self.session.handle_interval();
+        self.session.handle_lost(lost.iter().map(Lost::wanted).collect());
+    }
+
+    /// The peer has lost these entries.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    pub fn want(&mut self, list: &[Wanted], store: &mut MemoryStore) -> Outcome {
+        self.session.handle_wanted(wanted(store, list)?);
+        Ok(())
     }
 
     /// The store has grown.

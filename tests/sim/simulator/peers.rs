@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use towline::core::log::Applied;
 use towline::core::session::Parties;
+use towline::store::Store;
 use towline::store::memory::MemoryStore;
 use towline::words::NodeId;
 
@@ -72,6 +73,13 @@ impl Node {
         match exchange.hear(bytes, stage) {
             Err(why) => return self.blame(at, &why, stage),
             Ok(Heard::Noted) => {}
+            Ok(Heard::Wanted(list)) => {
+                if let Some(life) = &mut self.life
+                    && let Some(exchange) = life.exchanges.get_mut(&at)
+                {
+                    exchange.want(&list, &mut life.store)?;
+                }
+            }
             Ok(Heard::Greeted) => {
                 stage.due(0, name, Timer::Interval(at));
                 self.tell_links(stage)?;
@@ -184,8 +192,14 @@ impl Node {
     /// What follows breaks a promise.
     pub fn pass_interval(&mut self, at: ConnectionId, stage: &mut Stage) -> Outcome {
         let name = self.this_life();
-        if let Some(exchange) = self.exchange(at) {
-            exchange.pass_interval();
+        let Some(life) = &mut self.life else {
+            return Ok(());
+        };
+        // What the node's scrub would find by now.
+        life.scrub()?;
+        let lost = life.store.damages().all();
+        if let Some(exchange) = life.exchanges.get_mut(&at) {
+            exchange.pass_interval(&lost);
             stage.due(INTERVAL, name, Timer::Interval(at));
         }
         self.advance(at, stage)

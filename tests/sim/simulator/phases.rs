@@ -3,11 +3,13 @@
 
 use std::collections::BTreeSet;
 
+use towline::store::Store;
+
 use super::agenda::{Event, HostId};
 use super::clock::{MILLI, Moment, SECOND};
 use super::exchange::INTERVAL;
 use super::network::{ConnectionId, LinkId, Temper};
-use super::node::Node;
+use super::node::{Ending, Node};
 use super::promise::{Outcome, Promise};
 use super::stage::Phase;
 use super::story::Happening;
@@ -85,6 +87,10 @@ impl World {
                 node.disk.latency = MILLI;
                 (node.armed, node.commit_fails) = (None, false);
                 node.nap = self.stage.now;
+                if node.life.as_ref().is_some_and(|life| !life.store.damages().all().is_empty()) {
+                    // Whoever had what it lost may have lost it since.
+                    node.end(Ending::Killed, &mut self.stage)?;
+                }
                 self.stage.put(0, Event::Start(node.host));
             }
         }

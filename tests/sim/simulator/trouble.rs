@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use towline::store::StoreId;
-use towline::words::ChangeHash;
+use towline::core::merge::Direction;
+use towline::store::{Reader, StoreId};
+use towline::words::{ChangeHash, Offset};
 
 use super::agenda::{Event, HostId};
 use super::clock::{Jump, MILLI, SECOND};
@@ -100,6 +101,10 @@ impl World {
         match trouble {
             Trouble::Rollback | Trouble::LoseDisk => return self.destroy(trouble, host),
             Trouble::Twin => return self.copy_key(host),
+            Trouble::Damage => {
+                self.damage(host);
+                return Ok(());
+            }
             Trouble::CutOff => {
                 let links = self.stage.network.links_of(host);
                 links.iter().for_each(|link| self.cut(*link, &Side::BOTH));
@@ -147,6 +152,24 @@ impl World {
         let forgiven = self.stage.oracle.forgive(&nowhere);
         self.stage.coverage.add(Mark::Forgiven, forgiven);
         Ok(())
+    }
+
+    /// Flips a bit in a change that another node holds, too. A restart reads the disk afresh here, so
+    /// the damage lasts as long as the process.
+    fn damage(&mut self, host: HostId) {
+        let others = self.nodes().filter(|node| node.host != host);
+        let elsewhere: BTreeSet<ChangeHash> =
+            others.flat_map(|node| node.disk.ledger.hashes().copied()).collect();
+        let Resident::Node(node) = &mut self.hosts[host.0] else { return };
+        let Some(life) = &mut node.life else { return };
+        let at = self.stage.dice.below(node.disk.ledger.entries() as usize + 1) as u64;
+        let read = life.store.arrivals(Offset(at), Direction::Forward, 1);
+        let Some(arrival) = read.ok().and_then(|read| read.into_iter().next()) else { return };
+        if elsewhere.contains(&arrival.change.hash) {
+            life.store.damage(arrival.offset);
+            let (what, much) = ("a bit flips at offset", arrival.offset.0 as i64);
+            self.stage.tell(Happening::Trouble { host, what, much });
+        }
     }
 
     /// Copies a node's key and disk to another machine, which takes over some of its links. The

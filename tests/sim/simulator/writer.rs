@@ -5,8 +5,10 @@ use std::rc::Rc;
 
 use towline::core::change::{Change, Link};
 use towline::core::log::{Applied, Arrival};
-use towline::store::{Batch, EmitMark, Reader, Store};
-use towline::words::Draft;
+use towline::core::merge::Direction;
+use towline::store::mending::mending;
+use towline::store::{Batch, EmitMark, Reader, Store, StoreError};
+use towline::words::{Draft, Offset};
 
 use super::agenda::Timer;
 use super::coverage::Mark;
@@ -18,6 +20,9 @@ use super::promise::{Outcome, Promise};
 use super::stage::Stage;
 use super::story::Happening;
 use super::tiling;
+
+/// How many bytes of changes the scrub reads at once.
+const SCRUBBED: usize = 64 << 10;
 
 /// A commit that is under way, and who waits for it.
 pub struct Flight {
@@ -77,8 +82,12 @@ impl Node {
         };
         let mut batch = Batch { arrivals, ..Batch::default() };
         let appended = batch.arrivals.len();
-        let mut applied = Vec::new();
+        let (mut applied, damages) = (Vec::new(), life.store.damages());
         for (from, changes) in std::mem::take(&mut group.applies) {
+            let mut changes = changes;
+            let mended = mending(&mut life.store, &damages, &mut changes)?;
+            stage.coverage.add(Mark::Quarantined, mended.len() as u64);
+            batch.mended.extend(mended);
             let mut result = life.apply(changes, now)?;
             batch.arrivals.append(&mut result.arrivals);
             applied.push((from, result));
@@ -98,13 +107,13 @@ impl Node {
 
     /// Begins a commit; one with nothing in it is over at once.
     fn commit(&mut self, flight: Flight, stage: &mut Stage) -> Outcome {
-        let Batch { arrivals, emits, .. } = &*flight.batch;
-        if arrivals.is_empty() && emits.is_none() {
+        if flight.batch.is_empty() {
             return self.answer(flight, stage);
         }
         if self.reach(KillPoint::BeforeCommit, stage)? {
             return Ok(());
         }
+        let Batch { arrivals, emits, .. } = &*flight.batch;
         let entries = arrivals.iter().map(|arrival| u64::from(arrival.change.count)).sum();
         let (host, changes, mark) = (self.host, arrivals.len(), emits.is_some());
         stage.tell(Happening::Commits { host, changes, entries, mark });
@@ -264,6 +273,26 @@ impl Life {
 
     fn apply(&mut self, changes: Vec<Change>, now: u64) -> Outcome<Applied> {
         Ok(self.log.apply(changes, now, &mut *self.past)?)
+    }
+
+    /// Reads all that the store holds, as the node's scrub does in time.
+    ///
+    /// # Errors
+    /// The store fails otherwise than by damage, which it notes itself.
+    pub fn scrub(&mut self) -> Outcome {
+        let mut at = Offset(0);
+        loop {
+            match self.store.arrivals(at, Direction::Forward, SCRUBBED) {
+                Ok(read) => match read.last() {
+                    Some(last) => at = last.end(),
+                    None => return Ok(()),
+                },
+                Err(StoreError::Lost(lost)) => {
+                    at = lost.offset.plus(lost.next_seq.0 - lost.first_seq.0);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 
     /// The log in memory, the store and the ledger name the same heads.
