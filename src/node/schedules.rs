@@ -11,6 +11,9 @@
 //! `TOWLINE_SCHEDULES=<count>` tries so many for each test.
 
 mod explore;
+mod followers;
 mod parts;
+mod recorder;
+mod shutdown;
 mod turning_store;
 mod writer;

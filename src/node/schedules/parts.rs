@@ -23,7 +23,7 @@ use crate::node::writer::{AppendError, QueueBounds, Receipt, Reserved, Writer};
 use crate::store::memory::MemoryStore;
 use crate::store::pool::Pool;
 use crate::store::{EmitMark, Owner, Reader, Store, StoreId};
-use crate::words::{ClusterId, Draft, EmitNumber, Entry, GapReason, Identity, Kind, Offset};
+use crate::words::{ClusterId, Draft, Entry, GapReason, Identity, Kind, Offset};
 
 pub const CLUSTER: ClusterId = ClusterId([9; 32]);
 /// The kind of events that are broadcast and not recorded.
@@ -67,7 +67,6 @@ fn identity() -> Identity {
 pub struct Parts {
     pub writer: Writer,
     pub emitter: Arc<Emitter>,
-    pub metrics: Arc<Metrics>,
     closing: Arc<watch::Sender<bool>>,
     reading: Reading,
     kept: MemoryStore,
@@ -87,7 +86,6 @@ impl Parts {
         let resume = store.resume().expect("a memory store resumes");
         let emits_from = resume.emits.reserved;
         let metrics = Arc::new(Metrics::new());
-        metrics.resume(&resume.emits, resume.next_offset.0);
         let lifetime = [resume.next_offset.0 as u8; 16];
         let (tips, next_offset) = (resume.tips.iter().cloned(), resume.next_offset);
         let log = Log::new(identity(), CLUSTER, lifetime, tips, next_offset, 0);
@@ -100,7 +98,7 @@ impl Parts {
         let reading = Reading::new(Pool::new(store.opener()));
         let store = Box::new(store);
         let (writer, run) =
-            Writer::prepare(store, log, &resume, numbers, metrics.clone(), setting.queue)
+            Writer::prepare(store, log, &resume, numbers, metrics, setting.queue)
                 .expect("the reservation is committed");
         left.store(setting.commits, Ordering::SeqCst);
         let (closing, closes) = watch::channel(false);
@@ -115,7 +113,7 @@ impl Parts {
             recorder: future::spawn(record),
         };
         let closing = Arc::new(closing);
-        let parts = Self { writer, emitter, metrics, closing, reading, kept: kept.clone() };
+        let parts = Self { writer, emitter, closing, reading, kept: kept.clone() };
         (parts, running)
     }
 
@@ -168,8 +166,4 @@ pub fn entries(kept: &MemoryStore) -> Vec<Entry> {
     let arrivals = arrivals.expect("a memory store reads");
     let of_arrival = |arrival| Filter::all().all_entries(arrival).expect("the log's own entries");
     arrivals.iter().flat_map(of_arrival).collect()
-}
-
-pub fn text(entry: &Entry) -> String {
-    String::from_utf8_lossy(&entry.body.data).into_owned()
 }

@@ -6,7 +6,6 @@
 //! other. Outside of an exploration a turn does nothing.
 
 use std::fmt::Display;
-use std::future::Future;
 use std::ops::{Deref, DerefMut};
 use std::sync::{LockResult, MutexGuard, TryLockError};
 
