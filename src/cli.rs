@@ -10,6 +10,8 @@ mod arguments;
 mod bench;
 mod client;
 mod completions;
+#[doc(hidden)]
+pub mod decoders;
 mod demo;
 mod drafts;
 mod emit;

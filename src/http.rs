@@ -33,6 +33,8 @@ use guard::Hosts;
 
 mod append;
 mod connection;
+#[doc(hidden)]
+pub mod decoders;
 mod drafts;
 mod emit;
 mod entries;

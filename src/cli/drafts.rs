@@ -144,12 +144,17 @@ impl Drafts {
                 let failure = Failure::usage("there is nothing to read", why);
                 Err(failure.hint("give a TEXT, pipe lines, or name '-' to type them").into())
             }
-            _ => self.send_lines(most, cut, &mut send),
+            _ => self.send_lines(io::stdin().lock(), most, cut, &mut send),
         }
     }
 
-    fn send_lines(
+    /// Sends all lines of an input in batches.
+    ///
+    /// # Errors
+    /// See [`Drafts::send`].
+    pub fn send_lines(
         &self,
+        input: impl io::Read,
         most: usize,
         cut: Cut,
         send: &mut impl FnMut(&Batch) -> Result<(), Stop>,
@@ -158,7 +163,7 @@ impl Drafts {
             DraftFormat::Text => most,
             DraftFormat::Ndjson => DRAFT_LINE_BYTES,
         };
-        let mut lines = Lines::new(io::stdin().lock(), longest);
+        let mut lines = Lines::new(input, longest);
         let (mut batch, mut sent) = (Batch::default(), 0);
         loop {
             let next = self.next_draft(&mut lines, most);

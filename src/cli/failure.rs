@@ -6,7 +6,7 @@
 //!   try: what can be done
 //! ```
 
-use std::fmt::Display;
+use std::fmt::{self, Display, Formatter};
 use std::path::Path;
 
 use super::{line, output};
@@ -167,17 +167,19 @@ impl Failure {
         self.code.exit()
     }
 
-    /// Says it on stderr, in three lines whatever the texts hold.
+    /// Says it on stderr.
     pub fn tell(&self) {
-        let usual = usual_hint(self.code);
-        let hint = self.hint.as_deref().unwrap_or(usual);
-        output::note(&format!(
-            "error[{}]: {}\n  why: {}\n  try: {}",
-            self.code.text(),
-            line::one_line(&self.what),
-            line::one_line(&self.why),
-            line::one_line(hint),
-        ));
+        output::note(&self.to_string());
+    }
+}
+
+impl Display for Failure {
+    /// Three lines, whatever the texts hold.
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let hint = self.hint.as_deref().unwrap_or_else(|| usual_hint(self.code));
+        writeln!(f, "error[{}]: {}", self.code.text(), line::one_line(&self.what))?;
+        writeln!(f, "  why: {}", line::one_line(&self.why))?;
+        write!(f, "  try: {}", line::one_line(hint))
     }
 }
 

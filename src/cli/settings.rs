@@ -52,7 +52,15 @@ impl Settings {
         let text = std::fs::read_to_string(path);
         let text =
             text.map_err(|error| Failure::file("the settings can't be read", path, &error))?;
-        toml::from_str(&text).map_err(|error: toml::de::Error| {
+        Self::parse(&text, path)
+    }
+
+    /// Reads the text of a settings file that lies at `path`.
+    ///
+    /// # Errors
+    /// It says something that is no setting.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, Failure> {
+        toml::from_str(text).map_err(|error: toml::de::Error| {
             let start = error.span().map_or(0, |span| span.start);
             let line = text.bytes().take(start).filter(|byte| *byte == b'\n').count() + 1;
             let why = format_args!("{}, line {line}: {}", path.display(), error.message());

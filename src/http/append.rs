@@ -58,13 +58,19 @@ pub async fn append(
 }
 
 /// Who must have the entries before the answer.
-struct Ack {
-    peers: usize,
-    patience: Duration,
+pub struct Ack {
+    /// How many peers.
+    pub peers: usize,
+    /// How long they are waited for.
+    pub patience: Duration,
 }
 
 impl Ack {
-    fn asked(parameters: &Parameters) -> Result<Self, Problem> {
+    /// What a request asks for.
+    ///
+    /// # Errors
+    /// A parameter that can't be understood.
+    pub fn asked(parameters: &Parameters) -> Result<Self, Problem> {
         let peers = parameters.read("ack", Code::Usage, |text| match text {
             "local" => Ok(0),
             _ => {

@@ -69,7 +69,11 @@ fn entry_json(entry: &Entry) -> EntryJson {
     EntryJson::new(entry, Lateness::InOrder)
 }
 
-fn query(parameters: &Parameters, limit: usize) -> Result<Query, Problem> {
+/// The listing that is asked for; of `limit` entries when no limit is given.
+///
+/// # Errors
+/// A parameter that is unknown or can't be understood.
+pub fn query(parameters: &Parameters, limit: usize) -> Result<Query, Problem> {
     let known = ["order", "after", "limit", "reverse"];
     parameters.allow(&[&known[..], &FILTERS].concat())?;
     let order = parameters.read("order", Code::Usage, read_order)?;

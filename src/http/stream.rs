@@ -59,7 +59,10 @@ pub async fn open(
 
 /// Where a stream begins. An EventSource that reconnects repeats its first address and adds what it
 /// saw last, so that goes first.
-fn beginning(headers: &HeaderMap, parameters: &Parameters) -> Result<From, Problem> {
+///
+/// # Errors
+/// A parameter that can't be understood, or two that contradict each other.
+pub fn beginning(headers: &HeaderMap, parameters: &Parameters) -> Result<From, Problem> {
     let cursor = |text: &str| text.parse::<Cursor>().map(From::Cursor);
     let seen = headers.get("last-event-id").filter(|id| !id.is_empty());
     if let Some(seen) = seen {

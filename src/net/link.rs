@@ -31,6 +31,8 @@ const ZSTD_LEVEL: i32 = 1;
 /// The largest window that a compressed payload may ask for, as a power of two: 16 MiB.
 const ZSTD_WINDOW: u32 = 24;
 
+/// How many bytes stand before a payload.
+const HEAD_BYTES: usize = 5;
 const PLAIN: u8 = 0;
 const ZSTD: u8 = 1;
 
@@ -129,9 +131,46 @@ impl Receiver {
     /// # Cancel safety
     /// None: a call that is dropped may lose part of a frame.
     pub async fn receive(&mut self) -> Result<(Bytes, usize), LinkError> {
-        let mut head = [0; 5];
+        let mut head = [0; HEAD_BYTES];
         read_exact(&mut self.stream, &mut head).await?;
-        let [a, b, c, d, form] = head;
+        let Head { length, form } = Head::read(head)?;
+        let mut payload = vec![0; length];
+        for piece in payload.chunks_mut(PIECE_BYTES) {
+            let read = read_exact(&mut self.stream, piece);
+            tokio::time::timeout(PIECE_TIME, read).await.map_err(|_| LinkError::Slow)??;
+        }
+        let much = form == Form::Zstd && length >= BLOCKING_FROM;
+        let unpacked = blocking_if(much, move || unpack(form, payload)).await?;
+        Ok((unpacked.into(), length + HEAD_BYTES))
+    }
+}
+
+/// What stands before every payload. It and what reads a payload are public for the fuzzers only.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// How many bytes the payload has as it travels.
+    pub length: usize,
+    /// How it travels.
+    pub form: Form,
+}
+
+/// How a payload travels.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// As it is.
+    Plain,
+    /// As one zstd frame.
+    Zstd,
+}
+
+impl Head {
+    /// Reads a head, and checks its bounds.
+    ///
+    /// # Errors
+    /// A length or a form that no frame has.
+    pub fn read([a, b, c, d, form]: [u8; HEAD_BYTES]) -> Result<Self, LinkError> {
         let length = u32::from_be_bytes([a, b, c, d]) as usize;
         if length == 0 {
             return Err(LinkError::Bad("it is empty"));
@@ -139,19 +178,12 @@ impl Receiver {
         if length > FRAME_BYTES {
             return Err(LinkError::Bad("it is over 4 MiB"));
         }
-        if form > ZSTD {
-            return Err(LinkError::Bad("its form is unknown"));
-        }
-        let mut payload = vec![0; length];
-        for piece in payload.chunks_mut(PIECE_BYTES) {
-            let read = read_exact(&mut self.stream, piece);
-            tokio::time::timeout(PIECE_TIME, read).await.map_err(|_| LinkError::Slow)??;
-        }
-        let unpacked = match form {
-            ZSTD => blocking_if(length >= BLOCKING_FROM, move || unpack(&payload)).await?,
-            _ => payload,
+        let form = match form {
+            PLAIN => Form::Plain,
+            ZSTD => Form::Zstd,
+            _ => return Err(LinkError::Bad("its form is unknown")),
         };
-        Ok((unpacked.into(), length + head.len()))
+        Ok(Self { length, form })
     }
 }
 
@@ -176,7 +208,11 @@ async fn blocking_if(
 }
 
 /// Puts the head before a frame, and compresses it where that pays.
-fn pack(frame: Vec<u8>) -> Result<Vec<u8>, LinkError> {
+///
+/// # Errors
+/// The frame is over the bound.
+#[doc(hidden)]
+pub fn pack(frame: Vec<u8>) -> Result<Vec<u8>, LinkError> {
     let packed = match frame.len() >= COMPRESSED_FROM {
         true => zstd::bulk::compress(&frame, ZSTD_LEVEL).ok().filter(|p| p.len() < frame.len()),
         false => None,
@@ -188,15 +224,26 @@ fn pack(frame: Vec<u8>) -> Result<Vec<u8>, LinkError> {
     if payload.len() > FRAME_BYTES || frame.len() > FRAME_BYTES_UNPACKED {
         return Err(LinkError::TooLarge(payload.len()));
     }
-    let mut out = Vec::with_capacity(payload.len() + 5);
+    let mut out = Vec::with_capacity(payload.len() + HEAD_BYTES);
     out.extend_from_slice(&(payload.len() as u32).to_be_bytes());
     out.push(form);
     out.extend_from_slice(payload);
     Ok(out)
 }
 
-/// Decompresses a payload, as far as the bound allows.
-fn unpack(payload: &[u8]) -> Result<Vec<u8>, LinkError> {
+/// The frame in a payload, decompressed as far as the bound allows.
+///
+/// # Errors
+/// A payload that doesn't decompress, or to more than the bound.
+#[doc(hidden)]
+pub fn unpack(form: Form, payload: Vec<u8>) -> Result<Vec<u8>, LinkError> {
+    match form {
+        Form::Plain => Ok(payload),
+        Form::Zstd => decompress(&payload),
+    }
+}
+
+fn decompress(payload: &[u8]) -> Result<Vec<u8>, LinkError> {
     let wrong = |_| LinkError::Bad("it doesn't decompress");
     let mut decoder = zstd::stream::read::Decoder::with_buffer(payload).map_err(wrong)?;
     decoder.window_log_max(ZSTD_WINDOW).map_err(wrong)?;
@@ -219,7 +266,7 @@ mod tests {
         let packed = pack(frame.clone()).unwrap();
         assert_eq!(packed[4], ZSTD);
         assert!(packed.len() < frame.len() / 10);
-        assert_eq!(unpack(&packed[5..]).unwrap(), frame);
+        assert_eq!(unpack(Form::Zstd, packed[5..].to_vec()).unwrap(), frame);
     }
 
     #[test]
@@ -232,7 +279,7 @@ mod tests {
     fn a_zstd_bomb_stops_at_the_bound() {
         let bomb = zstd::bulk::compress(&vec![0; 200 << 20], 19).unwrap();
         assert!(bomb.len() < FRAME_BYTES);
-        assert_eq!(unpack(&bomb), Err(LinkError::Bad("it is over 16 MiB unpacked")));
+        assert_eq!(unpack(Form::Zstd, bomb), Err(LinkError::Bad("it is over 16 MiB unpacked")));
     }
 
     #[test]
@@ -241,6 +288,6 @@ mod tests {
         encoder.window_log(27).unwrap();
         std::io::Write::write_all(&mut encoder, &vec![7; 1 << 20]).unwrap();
         let wide = encoder.finish().unwrap();
-        assert_eq!(unpack(&wide), Err(LinkError::Bad("it doesn't decompress")));
+        assert_eq!(unpack(Form::Zstd, wide), Err(LinkError::Bad("it doesn't decompress")));
     }
 }

@@ -19,6 +19,7 @@ use sha2::{Digest, Sha256};
 
 use super::{FIRST_OP, Link};
 use crate::core::segment::Opening;
+use crate::words::limits::CHANGE_ENTRIES;
 use crate::words::{ChangeHash, SegmentId};
 
 /// What every Automerge chunk starts with.
@@ -149,7 +150,7 @@ fn entry_ranges(meta: &[u8], values: Range<usize>) -> Option<Vec<Range<usize>>> 
     let mut entries = Vec::new();
     let mut at = values.start;
     let mut push = |value: u64| {
-        (value & 0xf == BYTES_TYPE).then_some(())?;
+        (value & 0xf == BYTES_TYPE && entries.len() < CHANGE_ENTRIES).then_some(())?;
         let end = at.checked_add(usize::try_from(value >> 4).ok()?)?;
         (end <= values.end).then_some(())?;
         entries.push(at..end);
@@ -160,8 +161,6 @@ fn entry_ranges(meta: &[u8], values: Range<usize>) -> Option<Vec<Range<usize>>> 
         match input.signed()? {
             run @ 1.. => {
                 let value = input.number()?;
-                // An empty value would make the loop's length a free choice of the file.
-                (value >> 4 > 0).then_some(())?;
                 (0..run).try_for_each(|_| push(value))?;
             }
             0 => return None, // a run of nulls: none of ours

@@ -6,7 +6,7 @@ use shuttle::scheduler::{PctScheduler, RandomScheduler, ReplayScheduler};
 use shuttle::{Config, Runner};
 
 /// How many schedules of each kind a test is run in, unless the environment says otherwise.
-const SCHEDULES: usize = 300;
+const SCHEDULES: usize = 500;
 /// How often the schedules of probabilistic concurrency testing change a priority.
 const CHANGES_OF_PRIORITY: usize = 3;
 /// Signing and hashing need more than shuttle's 60 KiB.
@@ -14,6 +14,11 @@ const STACK_BYTES: usize = 512 << 10;
 
 /// Runs a test in many schedules; see [`super`] for how to repeat one.
 pub fn in_every_schedule(test: impl Fn() + Send + Sync + 'static) {
+    in_schedules(SCHEDULES, test);
+}
+
+/// Runs a test in so many schedules of each kind.
+pub fn in_schedules(count: usize, test: impl Fn() + Send + Sync + 'static) {
     let variable = |name| std::env::var(name).ok();
     let test = Arc::new(test);
     let again = test.clone();
@@ -22,7 +27,7 @@ pub fn in_every_schedule(test: impl Fn() + Send + Sync + 'static) {
         Runner::new(scheduler, config()).run(move || test());
         return;
     }
-    let count = variable("TOWLINE_SCHEDULES").map_or(SCHEDULES, |n| n.parse().expect("a number"));
+    let count = variable("TOWLINE_SCHEDULES").map_or(count, |n| n.parse().expect("a number"));
     let seed = variable("SHUTTLE_RANDOM_SEED").map_or_else(seed, |n| n.parse().expect("a number"));
     println!("SHUTTLE_RANDOM_SEED={seed}");
     let random = RandomScheduler::new_from_seed(seed, count);

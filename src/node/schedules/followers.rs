@@ -165,9 +165,10 @@ fn a_follower_ends_with_the_node_wherever_it_waits() {
             });
             drop(parts.append(&["one", "two"]).await); // the disk may break on it
             drop(parts.append(&["three"]).await);
-            drop(parts.shut_down(running).await);
+            parts.begin_closing();
             let seen = following.await.expect("it ends");
             assert!(entries(&kept).starts_with(&seen));
+            drop(parts.shut_down(running).await);
         });
     });
 }

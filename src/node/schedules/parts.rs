@@ -117,9 +117,14 @@ impl Parts {
         (parts, running)
     }
 
+    /// Tells followers to end.
+    pub fn begin_closing(&self) {
+        self.closing.send_replace(true);
+    }
+
     /// Does what `Node::shutdown` does, in its order.
     pub async fn shut_down(&self, running: Running) -> Result<(), AppendError> {
-        self.closing.send_replace(true);
+        self.begin_closing();
         let emitted = self.emitter.close();
         let recorded = running.recorder.await.expect("the recorder ends");
         let closed = self.writer.close(emitted).await;
