@@ -335,6 +335,12 @@ pub trait Reader: Past<Error = StoreError> + Send {
 
     /// Bytes on disk, everything counted; 0 in memory.
     fn bytes(&mut self) -> Result<u64, StoreError>;
+
+    /// Checks that what the store finds things by (indices, trees of pages) agrees with what it
+    /// holds. Reads all of it.
+    fn check_structure(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 /// Checks a change that was read against its hash, and notes it when it isn't whole.

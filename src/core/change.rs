@@ -153,6 +153,12 @@ impl Change {
         if as_stored { Ok(()) } else { Err(Damaged::Row) }
     }
 
+    /// Of a change whose bytes and hash don't agree: whether it is the bytes that were altered. The
+    /// checksum at their head is that of the hash, and not their own.
+    pub fn lost_bytes(&self) -> bool {
+        chunk::is_altered(&self.bytes, self.hash)
+    }
+
     /// Reads the chunk without hashing its bytes again: for a change that was just built, or that
     /// the store has checked as it handed it out.
     ///

@@ -242,6 +242,9 @@ fn by_spans(reader: &mut dyn Reader, query: &Query, watermark: Offset) -> Result
     let bound = query.after.map_or(watermark, |cursor| cursor.offset);
     let after = query.after.and_then(|cursor| cursor.last);
     let mut spans = reader.spans(query.filter.author)?;
+    if query.filter.author.is_none() {
+        check_complete(&spans, watermark)?;
+    }
     spans.retain(|span| query.filter.admits_times(span.first_time, span.last_time));
     let edge = match after.filter(|_| query.order == Order::Author) {
         Some(last) => Some(edge_of_author_order(reader, &last)?),
@@ -273,6 +276,17 @@ fn by_spans(reader: &mut dyn Reader, query: &Query, watermark: Offset) -> Result
         }
     }
     Ok(page)
+}
+
+/// Every entry below the watermark lies in a span: one that the store doesn't name is damage, and
+/// would be left out without a word.
+fn check_complete(spans: &[Span], watermark: Offset) -> Result<(), StoreError> {
+    let named: u64 = spans.iter().map(|s| s.next_seq.0.saturating_sub(s.first_seq.0)).sum();
+    if named >= watermark.0 {
+        return Ok(());
+    }
+    let what = format!("its segments name {named} entries of {watermark}");
+    Err(StoreError::Damaged(what))
 }
 
 /// The spans that are merged with each other: all of them in merged order; one after the other, by
@@ -392,7 +406,11 @@ impl SpanRun<'_, '_> {
                 direction,
                 RUN_BYTES,
             )?;
-            let Some(end) = arrivals.last() else { break };
+            let Some(end) = arrivals.last() else {
+                let Strand { segment, .. } = self.span.strand;
+                let what = format!("no entry {} is found in segment {segment}", self.at);
+                return Err(StoreError::Damaged(what));
+            };
             let reached = match direction {
                 Direction::Forward => end.change.next_seq(),
                 Direction::Backward => end.change.first_seq,

@@ -20,20 +20,36 @@ use crate::core::log::{Arrival, Tip};
 use crate::core::segment::{Opening, Strand};
 use crate::words::{ChangeHash, EmitNumber, NodeId, SegmentId, Seq, Time};
 
+mod openings;
+mod order;
 mod reader;
 mod schema;
+mod structure;
+mod tips;
 
 pub use reader::SqliteReader;
 pub use schema::VERSION;
 
+/// What went wrong, as far as it decides what to do. All SQL here is our own, and all values are of
+/// the types that its columns have: where SQLite or a row says otherwise, the file was altered.
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
-        match error.sqlite_error_code() {
-            Some(ErrorCode::DiskFull) => Self::Full(error.to_string()),
-            _ if is_index_full(&error) => Self::Full(error.to_string()),
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-                Self::Damaged(error.to_string())
-            }
+        use rusqlite::Error;
+        match &error {
+            Error::SqliteFailure(failure, _) => match failure.code {
+                ErrorCode::DiskFull => Self::Full(error.to_string()),
+                _ if is_index_full(&error) => Self::Full(error.to_string()),
+                ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown => {
+                    Self::Damaged(error.to_string())
+                }
+                _ => Self::Failed(error.to_string()),
+            },
+            Error::SqlInputError { .. }
+            | Error::FromSqlConversionFailure(..)
+            | Error::IntegralValueOutOfRange(..)
+            | Error::InvalidColumnType(..)
+            | Error::Utf8Error(..)
+            | Error::QueryReturnedNoRows => Self::Damaged(error.to_string()),
             _ => Self::Failed(error.to_string()),
         }
     }
@@ -108,13 +124,15 @@ impl SqliteStore {
     }
 
     fn open_at(path: &Path, owner: Owner, fresh_id: [u8; 8]) -> Result<Self, OpenError> {
-        if path.exists()
-            && let Some((found, _)) = schema::check(path)?
-        {
-            check_owner(found, owner)?;
+        if path.exists() {
+            schema::roll_back(path)?;
+            if let Some((found, _)) = schema::check(path)? {
+                check_owner(found, owner)?;
+            }
         }
         let connection = Connection::open(path).map_err(StoreError::from)?;
         schema::configure(&connection)?;
+        schema::settle(&connection)?;
         schema::migrate(&connection, owner, StoreId(fresh_id))?;
         let (_, id) = schema::owner(&connection)?;
         let (path, known) = (path.to_owned(), KnownRows::default());
@@ -137,9 +155,10 @@ fn check_owner(found: Owner, expected: Owner) -> Result<(), OpenError> {
 impl Store for SqliteStore {
     fn resume(&mut self) -> Result<Resume, StoreError> {
         let mut query = self.connection.prepare(&format!("{TIP} WHERE s.tip = 1"))?;
-        let tips = query.query_map([], tip)?;
+        let tips: Vec<(NodeId, Tip)> = query.query_map([], tip)?.collect::<Result<_, _>>()?;
+        tips::check(&self.connection, self.owner.node, &tips)?;
         Ok(Resume {
-            tips: tips.collect::<Result<_, _>>()?,
+            tips,
             next_offset: reader::watermark(&self.connection)?,
             emits: reader::emits(&self.connection)?,
             id: self.id,

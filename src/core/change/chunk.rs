@@ -131,6 +131,12 @@ impl<'a> Chunk<'a> {
     }
 }
 
+/// Whether bytes carry the checksum of this hash, and have another one.
+pub(super) fn is_altered(bytes: &Bytes, hash: ChangeHash) -> bool {
+    let Some((start, hashed)) = bytes.split_at_checked(HASHED_FROM) else { return false };
+    start[MAGIC.len()..] == hash.0[..4] && start[MAGIC.len()..] != Sha256::digest(hashed)[..4]
+}
+
 /// What a change hangs on, read from the head of bytes that need no check any more.
 pub(super) fn link_of(bytes: &Bytes) -> Result<Link, Damaged> {
     let mut input = Input { bytes, at: HASHED_FROM };

@@ -9,7 +9,9 @@ use super::super::damage::Damages;
 use super::super::{
     EmitMark, KeyRecord, OpenError, Owner, Reader, Span, StoreError, StoreId, whole,
 };
-use super::{emit_mark, schema, seq, time};
+use super::openings::Openings;
+use super::order::Order;
+use super::{emit_mark, schema, seq, structure, time};
 use crate::core::change::Change;
 use crate::core::frontier::{Extent, Frontier, Head};
 use crate::core::log::{Arrival, Past, Sides, Standing, Tip};
@@ -19,9 +21,9 @@ use crate::core::session::Passed;
 use crate::words::{ChangeHash, NodeId, Offset, SegmentId, Seq, Signature, Time};
 
 /// All columns of a change, with its segment and author.
-const CHANGE: &str =
+pub(super) const CHANGE: &str =
     "SELECT c.offset, c.skew, a.node, s.name, s.first_seq, c.position, c.first_seq,
-    c.count, c.first_time, c.last_time, c.hash, c.signature, c.bytes, s.side
+    c.count, c.first_time, c.last_time, c.hash, c.signature, c.bytes, s.side, s.id
     FROM changes c JOIN segments s ON s.id = c.segment JOIN authors a ON a.id = s.author";
 
 /// Reads a store, its own or one that no node runs on.
@@ -31,6 +33,7 @@ pub struct SqliteReader {
     owner: Owner,
     id: StoreId,
     damages: Damages,
+    openings: Openings,
 }
 
 impl SqliteReader {
@@ -41,7 +44,8 @@ impl SqliteReader {
         damages: Damages,
     ) -> Result<Self, StoreError> {
         let connection = open_read_only(path)?;
-        Ok(Self { connection, path: path.to_owned(), owner, id, damages })
+        let (path, openings) = (path.to_owned(), Openings::default());
+        Ok(Self { connection, path, owner, id, damages, openings })
     }
 
     /// Opens a store for reading only, whoever owns it.
@@ -57,7 +61,8 @@ impl SqliteReader {
         };
         let connection = open_read_only(path)?;
         schema::check_current(&connection)?;
-        Ok(Self { connection, path: path.to_owned(), owner, id, damages: Damages::default() })
+        let (path, damages) = (path.to_owned(), Damages::default());
+        Ok(Self { connection, path, owner, id, damages, openings: Openings::default() })
     }
 
     /// The same reader, which from now on sees no commit that is not there yet.
@@ -78,6 +83,7 @@ impl SqliteReader {
         condition: &str,
         values: impl rusqlite::Params,
         max_bytes: usize,
+        order: Order,
     ) -> Result<Vec<Arrival>, StoreError> {
         let mut query = self.connection.prepare_cached(&format!("{CHANGE} {condition}"))?;
         let mut rows = query.query(values)?;
@@ -88,17 +94,20 @@ impl SqliteReader {
         {
             let arrival = arrival(row)?;
             whole(&arrival, &self.damages)?;
+            self.openings.check(&self.connection, row.get(14)?, &arrival.change)?;
+            order.check(changes.last(), &arrival)?;
             bytes += arrival.change.bytes.len();
             changes.push(arrival);
         }
         Ok(changes)
     }
 
-    fn strand_row(&self, strand: Strand) -> Result<Option<i64>, StoreError> {
-        let query = "SELECT id FROM segments WHERE name = ?1 AND side = ?2";
+    /// A strand's row, and its first seq.
+    fn strand_row(&self, strand: Strand) -> Result<Option<(i64, Seq)>, StoreError> {
+        let query = "SELECT id, start FROM segments WHERE name = ?1 AND side = ?2";
         let mut query = self.connection.prepare_cached(query)?;
         let values = params![strand.segment.0, strand.side];
-        Ok(query.query_row(values, |row| row.get(0)).optional()?)
+        Ok(query.query_row(values, |row| Ok((row.get(0)?, seq(row.get(1)?)))).optional()?)
     }
 }
 
@@ -112,7 +121,7 @@ fn open_read_only(path: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-fn arrival(row: &Row<'_>) -> rusqlite::Result<Arrival> {
+pub(super) fn arrival(row: &Row<'_>) -> rusqlite::Result<Arrival> {
     Ok(Arrival {
         offset: offset(row.get(0)?),
         skew: row.get(1)?,
@@ -268,7 +277,12 @@ impl Reader for SqliteReader {
                 "WHERE c.offset < ?1 AND c.offset + c.count <= ?1 ORDER BY c.offset DESC"
             }
         };
-        self.changes(condition, [column(from.0)], max_bytes)
+        let order = Order::Arrival(from, direction);
+        let read = self.changes(condition, [column(from.0)], max_bytes, order)?;
+        if read.is_empty() && direction == Direction::Forward && self.watermark()? > from {
+            return Err(StoreError::Damaged(format!("no change is found at offset {from}")));
+        }
+        Ok(read)
     }
 
     fn of_strand(
@@ -278,9 +292,10 @@ impl Reader for SqliteReader {
         direction: Direction,
         max_bytes: usize,
     ) -> Result<Vec<Arrival>, StoreError> {
-        let Some(row) = self.strand_row(strand)? else {
+        let Some((row, start)) = self.strand_row(strand)? else {
             return Ok(Vec::new());
         };
+        let order = Order::Seq(from.max(start), direction);
         let condition = match direction {
             Direction::Forward => {
                 "WHERE c.segment = ?1 AND c.first_seq >= coalesce((SELECT max(first_seq)
@@ -292,7 +307,7 @@ impl Reader for SqliteReader {
                 "WHERE c.segment = ?1 AND c.first_seq < ?2 ORDER BY c.first_seq DESC"
             }
         };
-        self.changes(condition, params![row, column(from.0)], max_bytes)
+        self.changes(condition, params![row, column(from.0)], max_bytes, order)
     }
 
     fn seek_time(&mut self, strand: Strand, time: Time) -> Result<Seq, StoreError> {
@@ -317,10 +332,15 @@ impl Reader for SqliteReader {
                 .query_row(params![row, column(middle)], |row| {
                     Ok((row.get(0)?, row.get(1)?, row.get(2)?))
                 })?;
+            let (start, next) = (start as u64, (start as u64).saturating_add(u64::from(count)));
+            if !(low..=middle).contains(&start) || next <= middle {
+                let what = format!("no change holds {middle} of segment {}", strand.segment);
+                return Err(StoreError::Damaged(what));
+            }
             if super::time(last) < time {
-                low = start as u64 + u64::from(count);
+                low = next;
             } else {
-                high = start as u64;
+                high = start;
             }
         }
         Ok(Seq(low))
@@ -403,6 +423,10 @@ impl Reader for SqliteReader {
             std::fs::metadata(path).map_or(0, |file| file.len())
         };
         Ok(size("") + size("-wal") + size("-shm"))
+    }
+
+    fn check_structure(&mut self) -> Result<(), StoreError> {
+        structure::check(&self.connection)
     }
 }
 

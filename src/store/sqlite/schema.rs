@@ -17,6 +17,20 @@ const APPLICATION_ID: i64 = 0x7477_6c6e;
 const STEPS: [&str; VERSION as usize] =
     [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
 
+/// Takes back what a crash left half done while the file was made: SQLite rolls back at the first
+/// reading. A store that is made has a write-ahead log, and never a rollback journal again.
+pub(super) fn roll_back(path: &Path) -> Result<(), OpenError> {
+    let mut journal = path.as_os_str().to_owned();
+    journal.push("-journal");
+    if !Path::new(&journal).exists() {
+        return Ok(());
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(StoreError::from)?;
+    is_empty(&connection)?;
+    Ok(())
+}
+
 /// Looks at a file without touching it: is it ours, can we read it, and whose is it? An empty file
 /// is nobody's yet.
 pub(super) fn check(path: &Path) -> Result<Option<(Owner, StoreId)>, OpenError> {
@@ -88,6 +102,21 @@ pub(super) fn configure(connection: &Connection) -> Result<(), OpenError> {
     set("journal_size_limit", "67108864", "67108864")?;
     connection.set_prepared_statement_cache_capacity(32);
     Ok(())
+}
+
+/// Moves what the process before left in the write-ahead log into the file, and begins the log
+/// anew.
+///
+/// After a sync that failed, the system may show pages of the log that it will never write. What
+/// is read there is written once more, before anybody is told of it; and what is committed from
+/// now on doesn't stand behind a hole, at which SQLite would stop reading after a power cut. A
+/// reader of another process that stands in the way is waited for as long as for any lock.
+pub(super) fn settle(connection: &Connection) -> Result<(), StoreError> {
+    let settled = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    match settled.map_err(StoreError::from) {
+        Err(StoreError::Full(_)) => Ok(()), // the log stays as it is, and can be read
+        settled => settled,
+    }
 }
 
 /// Brings an older or an empty file to [`VERSION`], in one transaction.
