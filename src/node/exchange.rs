@@ -41,7 +41,7 @@ const FRAMES_IN: usize = 16; // full: nothing more is read from the link
 /// How many frames may wait to be sent.
 const FRAMES_OUT: usize = 2; // full: the session is not asked for more
 /// How many runs may wait to be verified, and how many to be committed.
-const RUNS: usize = 4; // full: no further frame is handled
+const RUNS: usize = 16; // full: no further frame is handled
 /// How many changes a scan reads at once.
 const SCANNED: usize = 512;
 /// Larger frames are read on a thread that may block.
