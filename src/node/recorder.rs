@@ -159,6 +159,11 @@ impl Emitter {
         state.next
     }
 
+    /// Whether no more events are taken.
+    fn is_closed(&self) -> bool {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).channel.is_none()
+    }
+
     /// Notes that all numbers given out so far are all that there will be, and that the disk is too
     /// full to say in the log which of them were lost. The next start says it.
     fn end_on_full_disk(&self) {
@@ -249,13 +254,16 @@ impl Recorder {
                 Err(RecvError::Lagged(_)) => continue, // the next number tells how many
                 Err(RecvError::Closed) => break,
             }
+            if self.emitter.is_closed() {
+                break; // what the ring holds is written while there is time
+            }
             self.hear_all();
             self.write().await?;
         }
         self.drain(Instant::now() + grace).await
     }
 
-    /// The channel is closed; what it still holds is written while there is time.
+    /// The emitter is closed; what its channel still holds is written while there is time.
     async fn drain(&mut self, deadline: Instant) -> Result<(), AppendError> {
         let end = self.emitter.emitted();
         while self.tally.expected() < end && Instant::now() < deadline {

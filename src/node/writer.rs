@@ -11,6 +11,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, oneshot};
 
@@ -31,14 +32,14 @@ mod thread;
 
 pub(super) use group::Queued;
 use group::{Command, Reply};
-use room::{Full, Room};
+use room::{Full, PAUSE, Room};
 use thread::{State, Wait, next};
 
 /// How many requests may wait for the writer.
 const QUEUE: usize = 1_024; // full: append waits
 /// How many bytes of drafts and changes may wait for the writer, in KiB.
 const QUEUE_KIB: u32 = 64 << 10; // full: append waits
-const QUEUE_BOUNDS: QueueBounds = QueueBounds { requests: QUEUE, kib: QUEUE_KIB };
+const BOUNDS: Bounds = Bounds { requests: QUEUE, kib: QUEUE_KIB, pause: PAUSE };
 /// How many emit numbers are reserved at a time.
 const EMIT_BLOCK: u64 = 1 << 20;
 
@@ -120,19 +121,23 @@ pub struct IdempotencyKey {
     pub digest: [u8; 32],
 }
 
-/// How much may wait for the writer.
+/// How much may wait for the writer, and how long it waits between two looks at a full disk.
 #[derive(Clone, Copy)]
-pub(super) struct QueueBounds {
+pub(super) struct Bounds {
     pub(super) requests: usize,
     pub(super) kib: u32,
+    pub(super) pause: Duration,
 }
+
+/// What the writer's thread does, given how it waits for a command; it gives its store back.
+pub(super) type Work = Box<dyn FnOnce(Wait) -> Box<dyn Store> + Send>;
 
 /// The handle to the writer. Cloning it is cheap.
 #[derive(Clone)]
 pub struct Writer {
     queue: mpsc::Sender<Queued>,
     room: Arc<Semaphore>,
-    bounds: QueueBounds,
+    bounds: Bounds,
     watermark: watch::Receiver<Offset>,
     poison: Arc<OnceLock<String>>,
     full: watch::Receiver<Full>,
@@ -152,7 +157,7 @@ impl Writer {
         numbers: (EmitNumber, Reserved),
         metrics: Arc<Metrics>,
     ) -> Result<(Self, JoinHandle<Box<dyn Store>>), StoreError> {
-        let (writer, run) = Self::prepare(store, log, resume, numbers, metrics, QUEUE_BOUNDS)?;
+        let (writer, run) = Self::prepare(store, log, resume, numbers, metrics, BOUNDS)?;
         let thread = std::thread::Builder::new().name("towline-writer".into());
         let handle = thread
             .spawn(move || run(next))
@@ -167,10 +172,10 @@ impl Writer {
         resume: &Resume,
         (first, reserved): (EmitNumber, Reserved),
         metrics: Arc<Metrics>,
-        bounds: QueueBounds,
-    ) -> Result<(Self, impl FnOnce(Wait) -> Box<dyn Store> + Send + 'static), StoreError> {
+        bounds: Bounds,
+    ) -> Result<(Self, Work), StoreError> {
         let (past, damages) = (store.reader()?, store.damages());
-        let mut room = Room::new(metrics.clone());
+        let mut room = Room::new(metrics.clone(), bounds.pause);
         let mut emits = EmitMark { reserved: first.plus(EMIT_BLOCK), ..resume.emits };
         match store.commit(&Batch { emits: Some(emits), ..Batch::default() }) {
             Ok(()) => {}
@@ -199,11 +204,11 @@ impl Writer {
         };
         let room = Arc::new(Semaphore::new(bounds.kib as usize));
         let writer = Self { queue, room, bounds, watermark, poison, full };
-        let run = move |wait| {
+        let work = move |wait| {
             state.run(commands, wait);
             state.store
         };
-        Ok((writer, run))
+        Ok((writer, Box::new(work)))
     }
 
     /// The doorbell: the offset that the next entry takes. It rises after a commit.

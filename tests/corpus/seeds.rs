@@ -240,7 +240,7 @@ fn files() -> Vec<Seed> {
         ("directory", "key", after(0, format!("{}\n", "5f".repeat(32)))),
         ("directory", "cluster", after(1, format!("{CLUSTER}\n"))),
         ("directory", "addresses", after(2, addresses)),
-        ("directory", "emit-counter", after(3, b"\0\0\0\0\0\x01\0\0BOOT")),
+        ("directory", "emit-counter", after(3, b"\0\0\0\0\0\x01\0\0BOOT\x01")),
         ("settings", "all", settings.into()),
         ("settings", "none", Vec::new()),
     ]

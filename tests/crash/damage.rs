@@ -81,7 +81,13 @@ fn assert_never_served(
         count(Verdict::Lost),
         count(Verdict::Whole)
     );
-    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), wrong.len() + verdicts.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} of {}:\n{}",
+        wrong.len(),
+        wrong.len() + verdicts.len(),
+        wrong.join("\n")
+    );
     verdicts
 }
 

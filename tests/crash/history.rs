@@ -119,7 +119,12 @@ impl History {
             first_seq: first.first_seq,
             count: entries as u64,
         };
-        self.commit(Batch { arrivals, emits: Some(self.emits), keys: vec![key], ..Batch::default() });
+        self.commit(Batch {
+            arrivals,
+            emits: Some(self.emits),
+            keys: vec![key],
+            ..Batch::default()
+        });
     }
 
     /// Takes in a change of the other author.

@@ -71,7 +71,8 @@ async fn a_sync_that_fails_once_stops_the_writer_and_is_not_retried() {
 async fn a_checkpoint_whose_sync_fails_is_made_again_from_its_first_page() {
     let mut watched = Watched::new();
     let node = watched.open().await.unwrap();
-    let fault = Fault { call: Call::Sync, on: On::Database, nth: 0, times: 2, trouble: Trouble::Io };
+    let fault =
+        Fault { call: Call::Sync, on: On::Database, nth: 0, times: 2, trouble: Trouble::Io };
     watched.disk.fail(fault);
     while watched.disk.failed() < 2 {
         watched.append(&node, 200_000).await.unwrap();

@@ -89,8 +89,7 @@ impl Process {
             drop(stderr.read_to_end(&mut said));
             String::from_utf8_lossy(&said).into_owned()
         });
-        let mut started =
-            Self { child, said: Some(said), client: Client::new(String::new()) };
+        let mut started = Self { child, said: Some(said), client: Client::new(String::new()) };
         let began = Instant::now();
         loop {
             if let Some(http) = announced(&node_json) {
@@ -165,7 +164,8 @@ impl Client {
 
     /// Appends texts in one request; their ids, once they are acknowledged.
     pub fn append(&self, texts: &[String]) -> Result<Vec<EntryId>, Refused> {
-        let draft = |text| json!({"topic": "t", "kind": "k", "content_type": "text/plain", "data": text});
+        let draft =
+            |text| json!({"topic": "t", "kind": "k", "content_type": "text/plain", "data": text});
         let body: Vec<Value> = texts.iter().map(draft).collect();
         let (status, answer) = self.call("POST", "/v1/entries", &json!(body).to_string())?;
         if status != 201 {

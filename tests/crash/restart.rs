@@ -12,8 +12,8 @@ use fastrand::Rng;
 use towline::core::log::Arrival;
 use towline::core::merge::Direction;
 use towline::node::Storage;
-use towline::store::{Reader, Store, StoreError};
 use towline::store::sqlite::SqliteStore;
+use towline::store::{Reader, Store, StoreError};
 use towline::words::Offset;
 use towline::{Config, Draft, Node};
 

@@ -3,7 +3,7 @@
 use fastrand::Rng;
 
 /// The seed of a pinned run, so that a change alone decides whether it passes.
-const PINNED: u64 = 0x746f_776c_696e_65;
+const PINNED: u64 = 0x0074_6f77_6c69_6e65;
 
 /// How much is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,5 +48,6 @@ impl Drop for Trying {
 /// Says loudly that something was not tried here: past the harness, which swallows what a test says.
 pub fn skip(what: &str) {
     use std::io::Write;
+    #[expect(clippy::explicit_write, reason = "cargo test captures what eprintln! prints")]
     writeln!(std::io::stderr(), "\n*** SKIPPED {what} ***").unwrap();
 }

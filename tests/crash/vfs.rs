@@ -103,9 +103,8 @@ unsafe extern "C" fn delete(
         return code;
     }
     // SAFETY: the real VFS has this method, and gets what SQLite gave us.
-    let code = unsafe {
-        (*REAL.0).xDelete.expect("every VFS deletes")(REAL.0, path, sync_directory)
-    };
+    let code =
+        unsafe { (*REAL.0).xDelete.expect("every VFS deletes")(REAL.0, path, sync_directory) };
     if let (Some((disk, name)), ffi::SQLITE_OK) = (seen, code) {
         disk.note(Operation::Delete { name });
         if sync_directory & 1 != 0 {

@@ -5,6 +5,7 @@ use shuttle::rand::{Rng, thread_rng};
 
 use super::explore::in_every_schedule;
 use super::parts::{Parts, Setting, empty_store, entries};
+use super::turning_store::breaks_after;
 use crate::node::follow::{Followed, From};
 use crate::words::{Entry, Offset};
 
@@ -148,8 +149,8 @@ fn a_follower_ends_with_the_node_wherever_it_waits() {
     in_every_schedule(|| {
         block_on(async {
             let kept = empty_store();
-            let setting = Setting { commits: thread_rng().gen_range(0..5), ..Setting::default() };
-            let (parts, running) = Parts::open(setting, &kept);
+            let disk = breaks_after(thread_rng().gen_range(0..5));
+            let (parts, running) = Parts::open(Setting { disk, ..Setting::default() }, &kept);
             let following = future::spawn({
                 let parts = parts.clone();
                 async move {

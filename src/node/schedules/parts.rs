@@ -3,12 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use shuttle::{future, thread};
 
-use super::turning_store::TurningStore;
+use super::turning_store::{Outcome, TurningStore};
 use crate::core::log::Log;
 use crate::core::merge::Direction;
 use crate::node::config::Delivery;
@@ -19,7 +18,7 @@ use crate::node::query::QueryError;
 use crate::node::reading::Reading;
 use crate::node::recorder::{Emitter, Recorder};
 use crate::node::sync::watch;
-use crate::node::writer::{AppendError, QueueBounds, Receipt, Reserved, Writer};
+use crate::node::writer::{AppendError, Bounds, Receipt, Reserved, Writer};
 use crate::store::memory::MemoryStore;
 use crate::store::pool::Pool;
 use crate::store::{EmitMark, Owner, Reader, Store, StoreId};
@@ -36,19 +35,19 @@ pub const HASTY: Duration = Duration::ZERO;
 /// How the parts are opened.
 pub struct Setting {
     /// How much may wait for the writer.
-    pub queue: QueueBounds,
+    pub queue: Bounds,
     /// How many events the ring holds.
     pub ring: usize,
-    /// How many commits pass before one fails.
-    pub commits: u64,
+    /// What becomes of the first commits, the reservation of emit numbers ahead of all.
+    pub disk: Vec<Outcome>,
     /// How long the recorder may write at the end.
     pub grace: Duration,
 }
 
 impl Default for Setting {
     fn default() -> Self {
-        let queue = QueueBounds { requests: 64, kib: 64 };
-        Self { queue, ring: 2, commits: u64::MAX, grace: PATIENT }
+        let queue = Bounds { requests: 64, kib: 64, pause: Duration::ZERO };
+        Self { queue, ring: 2, disk: Vec::new(), grace: PATIENT }
     }
 }
 
@@ -81,8 +80,7 @@ pub struct Running {
 impl Parts {
     /// Begins a life on what earlier ones left.
     pub fn open(setting: Setting, kept: &MemoryStore) -> (Self, Running) {
-        let left = Arc::new(AtomicU64::new(u64::MAX));
-        let mut store = TurningStore { kept: kept.clone(), left: left.clone() };
+        let mut store = TurningStore { kept: kept.clone(), disk: setting.disk.into() };
         let resume = store.resume().expect("a memory store resumes");
         let emits_from = resume.emits.reserved;
         let metrics = Arc::new(Metrics::new());
@@ -97,10 +95,8 @@ impl Parts {
         let emitter = Arc::new(emitter);
         let reading = Reading::new(Pool::new(store.opener()));
         let store = Box::new(store);
-        let (writer, run) =
-            Writer::prepare(store, log, &resume, numbers, metrics, setting.queue)
-                .expect("the reservation is committed");
-        left.store(setting.commits, Ordering::SeqCst);
+        let (writer, run) = Writer::prepare(store, log, &resume, numbers, metrics, setting.queue)
+            .expect("the reservation is committed");
         let (closing, closes) = watch::channel(false);
         let mut recorder =
             Recorder::new(channel, writer.clone(), emitter.clone(), closes, resume.emits.next);

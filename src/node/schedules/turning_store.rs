@@ -1,7 +1,8 @@
 //! A memory store of which every call is a turn: others may go on before it and after it.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::VecDeque;
+
+use shuttle::rand::{Rng, thread_rng};
 
 use crate::core::frontier::{Extent, Frontier, Head};
 use crate::core::log::{Arrival, Past, Sides, Standing};
@@ -23,10 +24,35 @@ fn turning<T>(call: impl FnOnce() -> T) -> T {
     result
 }
 
-/// The writing half: its commits fail once as many have passed as `left` says.
+/// What becomes of a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is written.
+    Written,
+    /// The disk has no room for it.
+    Full,
+    /// The disk breaks on it.
+    Broken,
+}
+
+/// A disk that breaks once so many commits have followed the reservation.
+pub fn breaks_after(commits: usize) -> Vec<Outcome> {
+    let mut disk = vec![Outcome::Written; 1 + commits];
+    disk.push(Outcome::Broken);
+    disk
+}
+
+/// A disk that is full now and then, at the start as well, and has room in the end.
+pub fn fills_at_times() -> Vec<Outcome> {
+    let outcome = |full| if full { Outcome::Full } else { Outcome::Written };
+    (0..8).map(|_| outcome(thread_rng().gen_bool(0.5))).collect()
+}
+
+/// The writing half.
 pub struct TurningStore {
     pub kept: MemoryStore,
-    pub left: Arc<AtomicU64>,
+    /// What becomes of the next commits; those after them are written.
+    pub disk: VecDeque<Outcome>,
 }
 
 impl Store for TurningStore {
@@ -35,10 +61,11 @@ impl Store for TurningStore {
     }
 
     fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
-        turning(|| {
-            let left = self.left.load(Ordering::SeqCst).checked_sub(1);
-            self.left.store(left.ok_or(StoreError::Failed("it broke".into()))?, Ordering::SeqCst);
-            self.kept.commit(batch)
+        let outcome = self.disk.pop_front().unwrap_or(Outcome::Written);
+        turning(|| match outcome {
+            Outcome::Written => self.kept.commit(batch),
+            Outcome::Full => Err(StoreError::Full("for the test".into())),
+            Outcome::Broken => Err(StoreError::Failed("for the test".into())),
         })
     }
 

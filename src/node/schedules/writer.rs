@@ -1,11 +1,14 @@
 //! The writer and its callers.
 
+use std::time::Duration;
+
 use shuttle::future::{self, JoinHandle, block_on};
 use shuttle::rand::{Rng, thread_rng};
 
 use super::explore::in_every_schedule;
 use super::parts::{Parts, Setting, empty_store, entries, note};
-use crate::node::writer::{AppendError, IdempotencyKey, QueueBounds, Receipt};
+use super::turning_store::{breaks_after, fills_at_times};
+use crate::node::writer::{AppendError, Bounds, IdempotencyKey, Receipt};
 use crate::store::memory::MemoryStore;
 use crate::words::Offset;
 
@@ -85,7 +88,7 @@ fn a_full_queue_makes_callers_wait_and_stops_none() {
     in_every_schedule(|| {
         block_on(async {
             let kept = empty_store();
-            let queue = QueueBounds { requests: 1, kib: 2 };
+            let queue = Bounds { requests: 1, kib: 2, pause: Duration::ZERO };
             let (parts, running) = Parts::open(Setting { queue, ..Setting::default() }, &kept);
             let large = "x".repeat(3 << 10); // more than there ever is room for: it waits for all
             let calling = |n: usize| {
@@ -113,7 +116,7 @@ fn a_call_that_meets_the_shutdown_is_told_what_became_of_it() {
     in_every_schedule(|| {
         block_on(async {
             let kept = empty_store();
-            let queue = QueueBounds { requests: 1, kib: 2 };
+            let queue = Bounds { requests: 1, kib: 2, pause: Duration::ZERO };
             let (parts, running) = Parts::open(Setting { queue, ..Setting::default() }, &kept);
             let calls = callers(&parts, 3);
             parts.shut_down(running).await.expect("a sound disk");
@@ -130,8 +133,8 @@ fn a_failed_commit_is_told_to_every_caller_and_to_no_reader() {
     in_every_schedule(|| {
         block_on(async {
             let kept = empty_store();
-            let commits = thread_rng().gen_range(0..4);
-            let (parts, running) = Parts::open(Setting { commits, ..Setting::default() }, &kept);
+            let disk = breaks_after(thread_rng().gen_range(0..4));
+            let (parts, running) = Parts::open(Setting { disk, ..Setting::default() }, &kept);
             let told = answers(callers(&parts, 3)).await;
             let known = |answer: &Appended| matches!(answer, Ok(_) | Err(AppendError::Poisoned(_)));
             assert!(told.iter().all(known), "{told:?}");
@@ -145,6 +148,26 @@ fn a_failed_commit_is_told_to_every_caller_and_to_no_reader() {
             } else {
                 drop(parts.shut_down(running).await); // its own commit may be the one that fails
             }
+        });
+    });
+}
+
+#[test]
+fn a_full_disk_refuses_callers_and_takes_them_again() {
+    in_every_schedule(|| {
+        block_on(async {
+            let kept = empty_store();
+            let disk = fills_at_times();
+            let (parts, running) = Parts::open(Setting { disk, ..Setting::default() }, &kept);
+            let mut told = answers(callers(&parts, 3)).await;
+            let known = |answer: &Appended| matches!(answer, Ok(_) | Err(AppendError::DiskFull(_)));
+            assert!(told.iter().all(known), "{told:?}");
+            while !matches!(told.last(), Some(Ok(_))) {
+                parts.writer.wait_for_room().await.expect("the writer lives");
+                told.push(parts.append(&["again"]).await);
+            }
+            parts.shut_down(running).await.expect("a disk with room");
+            holds_what_was_told(&kept, &told);
         });
     });
 }

@@ -7,7 +7,7 @@ use crate::node::metrics::Metrics;
 use crate::node::sync::watch;
 
 /// How long lies between two looks at a full disk.
-const PAUSE: Duration = Duration::from_secs(1);
+pub(super) const PAUSE: Duration = Duration::from_secs(1);
 /// So many bytes must be free before a commit is tried again: with less it would soon be full again.
 const ENOUGH: u64 = 1 << 20;
 /// A disk that fills up again and again is logged once in this time.
@@ -19,6 +19,7 @@ pub(super) type Full = Option<Arc<str>>;
 /// What is known of the room on the disk.
 pub(super) struct Room {
     full: watch::Sender<Full>,
+    pause: Duration,
     next_look: Instant,
     /// When it was last logged that the disk is full.
     logged: Option<Instant>,
@@ -28,10 +29,10 @@ pub(super) struct Room {
 }
 
 impl Room {
-    /// There is room, as far as is known.
-    pub fn new(metrics: Arc<Metrics>) -> Self {
+    /// There is room, as far as is known; `pause` lies between two looks when there is none.
+    pub fn new(metrics: Arc<Metrics>, pause: Duration) -> Self {
         let ((full, _), next_look) = (watch::channel(None), Instant::now());
-        Self { full, next_look, logged: None, told: false, metrics }
+        Self { full, pause, next_look, logged: None, told: false, metrics }
     }
 
     /// What tells others.
@@ -57,7 +58,7 @@ impl Room {
     /// A commit found the disk full, or a look did.
     pub fn fill(&mut self, why: &str) {
         let now = Instant::now();
-        self.next_look = now + PAUSE;
+        self.next_look = now + self.pause;
         if self.full.borrow().is_some() {
             return;
         }

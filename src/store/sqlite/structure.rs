@@ -20,14 +20,15 @@ pub(super) fn check(connection: &Connection) -> Result<(), StoreError> {
         return Err(StoreError::Damaged(found));
     }
     for (index, table, column, flag) in PARTIAL {
-        let named = |through: &str| {
-            format!("SELECT {column}, id FROM {table} {through} WHERE {flag} = 1")
-        };
+        let named =
+            |through: &str| format!("SELECT {column}, id FROM {table} {through} WHERE {flag} = 1");
         let indexed = named(&format!("INDEXED BY {index}"));
         let query = format!("SELECT count(*) FROM ({indexed} EXCEPT {})", named("NOT INDEXED"));
         let more: i64 = connection.query_row(&query, [], |row| row.get(0))?;
         if more > 0 {
-            return Err(StoreError::Damaged(format!("the index {index} names {more} rows too many")));
+            return Err(StoreError::Damaged(format!(
+                "the index {index} names {more} rows too many"
+            )));
         }
     }
     Ok(())

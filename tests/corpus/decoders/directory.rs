@@ -5,8 +5,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use tempfile::TempDir;
-use towline::node::{DataDirectory, directory::running};
-use towline::words::{ClusterId, EmitNumber, Identity};
+use towline::node::DataDirectory;
+use towline::node::directory::running;
+use towline::node::emitted::Emitted;
+use towline::words::{ClusterId, EmitNumber, GapReason, Identity};
 
 use super::Verdict;
 
@@ -92,12 +94,15 @@ fn emit_counter(directory: &Path, content: &[u8]) -> Verdict {
     fs::write(directory.join("emitted"), left).expect("it can be written");
     let counter = opened.emit_counter().expect("whatever it holds, it opens");
     let before = counter.before();
-    if let Some(EmitNumber(number)) = before {
-        assert_eq!(Some(&number.to_be_bytes()), content.first_chunk());
+    if let Some(Emitted { next, .. }) = before {
+        assert_eq!(Some(&next.0.to_be_bytes()), content.first_chunk());
     }
     counter.begin(EmitNumber(3)).expect("it can be written");
     counter.note(EmitNumber(7)).expect("it can be written");
-    let again = opened.emit_counter().expect("it opens");
-    assert_eq!(again.before(), Some(EmitNumber(7)));
+    let again = || opened.emit_counter().expect("it opens").before();
+    let next = EmitNumber(7);
+    assert_eq!(again(), Some(Emitted { next, lost: GapReason::Crash }));
+    counter.end_on_full_disk().expect("it can be written");
+    assert_eq!(again(), Some(Emitted { next, lost: GapReason::DiskFull }));
     if before.is_some() { Verdict::Taken } else { Verdict::Refused }
 }

@@ -135,7 +135,9 @@ impl Answers {
             Err(QueryError::Store(error)) => self.note(error),
             Err(error) => Err(format!("get: {error}")),
             Ok(found) if found == [right.clone()] => Ok(()),
-            Ok(found) if found.is_empty() && (self.bad || right.offset.0 >= self.watermark) => Ok(()),
+            Ok(found) if found.is_empty() && (self.bad || right.offset.0 >= self.watermark) => {
+                Ok(())
+            }
             Ok(found) => Err(format!("get: {found:?}\n    is no {right:?}")),
         }
     }

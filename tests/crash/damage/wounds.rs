@@ -15,17 +15,34 @@ pub const WAL: &str = "log.sqlite-wal";
 pub enum Wound {
     None,
     /// A bit of a file is another one.
-    Flip { file: &'static str, at: usize, bit: u8 },
+    Flip {
+        file: &'static str,
+        at: usize,
+        bit: u8,
+    },
     /// A page of the file is zeros.
-    Zeros { page: usize },
+    Zeros {
+        page: usize,
+    },
     /// A page of the file lies where another one should.
-    Misplaced { from: usize, to: usize },
+    Misplaced {
+        from: usize,
+        to: usize,
+    },
     /// A page of the file is noise.
-    Noise { page: usize, seed: u64 },
+    Noise {
+        page: usize,
+        seed: u64,
+    },
     /// A file ends early.
-    Short { file: &'static str, size: usize },
+    Short {
+        file: &'static str,
+        size: usize,
+    },
     /// A file is gone.
-    Gone { file: &'static str },
+    Gone {
+        file: &'static str,
+    },
 }
 
 impl Wound {
