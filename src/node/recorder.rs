@@ -282,15 +282,21 @@ impl Recorder {
     /// When the ring is empty, every number that was given out before that was heard, or is lost:
     /// so a loss is stated even if no numbered event follows it.
     fn hear_all(&mut self) {
+        // The numbers given out when the ring was found empty, if nothing has come since.
         let mut sent = None;
         while self.tally.len() < RECORDED_AT_ONCE && self.tally.bytes() < CHANGE_BYTES {
-            match self.channel.try_recv() {
-                Ok(emitted) => self.hear(emitted),
-                Err(TryRecvError::Lagged(_)) => {}
-                Err(TryRecvError::Empty | TryRecvError::Closed) => match sent {
-                    None => sent = Some(self.emitter.emitted()),
-                    Some(sent) => return self.tally.miss_to(sent),
-                },
+            match (self.channel.try_recv(), sent) {
+                (Ok(emitted), _) => {
+                    sent = None;
+                    self.hear(emitted);
+                }
+                (Err(TryRecvError::Lagged(_)), _) => sent = None,
+                (Err(TryRecvError::Empty | TryRecvError::Closed), None) => {
+                    sent = Some(self.emitter.emitted());
+                }
+                (Err(TryRecvError::Empty | TryRecvError::Closed), Some(sent)) => {
+                    return self.tally.miss_to(sent);
+                }
             }
         }
     }
