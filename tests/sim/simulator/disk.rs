@@ -3,11 +3,12 @@
 //! A store is opened by writing the batches into a fresh [`MemoryStore`]. So an older copy of the
 //! disk is a shorter list, and half a batch can't be said.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use towline::store::memory::MemoryStore;
 use towline::store::{Batch, Owner, Store, StoreError, StoreId};
-use towline::words::EmitNumber;
+use towline::words::{ChangeHash, EmitNumber, Offset};
 
 use super::ledger::Ledger;
 use super::promise::{Outcome, Promise};
@@ -19,6 +20,8 @@ pub struct Disk {
     id: StoreId,
     /// All batches that are durable, oldest first.
     batches: Vec<Rc<Batch>>,
+    /// The changes of which it has altered a bit since, by their offsets.
+    damaged: BTreeMap<Offset, ChangeHash>,
     /// What they hold, as the oracle sees it.
     pub ledger: Ledger,
     /// The file of the emit counter. It lies in the page cache: a killed process leaves it, a power
@@ -31,8 +34,8 @@ pub struct Disk {
 impl Disk {
     /// An empty disk.
     pub fn new(owner: Owner, id: StoreId, latency: u64) -> Self {
-        let (batches, ledger) = (Vec::new(), Ledger::default());
-        Self { owner, id, batches, ledger, counter: None, latency }
+        let (batches, damaged, ledger) = (Vec::new(), BTreeMap::new(), Ledger::default());
+        Self { owner, id, batches, damaged, ledger, counter: None, latency }
     }
 
     /// Whom it belongs to.
@@ -47,6 +50,7 @@ impl Disk {
     pub fn open(&self) -> Result<MemoryStore, StoreError> {
         let mut store = MemoryStore::new(self.id, self.owner);
         self.batches.iter().try_for_each(|batch| store.commit(batch))?;
+        self.damaged.keys().for_each(|offset| store.damage(*offset));
         Ok(store)
     }
 
@@ -56,6 +60,11 @@ impl Disk {
     /// It breaks a promise.
     pub fn persist(&mut self, batch: Rc<Batch>) -> Outcome {
         batch.arrivals.iter().try_for_each(|arrival| self.ledger.admit(arrival))?;
+        for (lost, change) in &batch.mended {
+            let stood_here = self.ledger.holds(&change.hash);
+            Promise::OnlySigned.holds(stood_here, || format!("{lost} are mended with others"))?;
+            self.damaged.remove(&lost.offset);
+        }
         if let Some(mark) = batch.emits {
             let accounted = mark.next.0 == mark.recorded + mark.dropped;
             Promise::GapsTile.holds(accounted, || {
@@ -70,12 +79,34 @@ impl Disk {
         Ok(())
     }
 
+    /// Alters a bit of a change that is on the disk. The process notices it when it reads it.
+    pub fn damage(&mut self, offset: Offset, change: ChangeHash, store: &MemoryStore) {
+        if self.damaged.insert(offset, change).is_none() {
+            store.damage(offset);
+        }
+    }
+
+    /// The changes that are damaged.
+    pub fn damaged(&self) -> impl Iterator<Item = &ChangeHash> {
+        self.damaged.values()
+    }
+
+    /// Whether a change is on the disk as it was written.
+    pub fn holds_whole(&self, hash: &ChangeHash) -> bool {
+        self.ledger.holds(hash) && self.damaged().all(|damaged| damaged != hash)
+    }
+
+    /// Takes back the damage to these changes; a process sees that when it is started again.
+    pub fn repair(&mut self, changes: &BTreeSet<ChangeHash>) {
+        self.damaged.retain(|_, damaged| !changes.contains(damaged));
+    }
+
     /// How many batches it holds.
     pub fn batches(&self) -> usize {
         self.batches.len()
     }
 
-    /// Replaces the content by an older copy of it. The counter's file is older, too.
+    /// Replaces the content by an older copy of it, and a whole one. The counter's file is older, too.
     ///
     /// # Errors
     /// None: what was held could be held before.
@@ -83,7 +114,7 @@ impl Disk {
         self.batches.truncate(batches);
         let older = std::mem::take(&mut self.batches);
         self.ledger = Ledger::default();
-        self.counter = None;
+        (self.counter, self.damaged) = (None, BTreeMap::new());
         older.into_iter().try_for_each(|batch| self.persist(batch))
     }
 

@@ -43,11 +43,6 @@ impl Ledger {
         self.held.contains_key(hash)
     }
 
-    /// All changes that are on the disk.
-    pub fn hashes(&self) -> impl Iterator<Item = &ChangeHash> {
-        self.held.keys()
-    }
-
     /// Whether a head is the end of a change on the disk.
     pub fn ends_at(&self, head: &Head) -> bool {
         self.ends.contains(&(head.segment, head.next_seq, head.hash))

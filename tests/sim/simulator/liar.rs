@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use towline::core::change::{Link, SignedRun};
-use towline::core::frame::{Frame, Heads, PROTOCOL};
+use towline::core::frame::{Frame, Heads, PROTOCOL, WANTED, Wanted};
 use towline::core::frontier::Head;
 use towline::words::limits::PAYLOAD_BYTES;
 use towline::words::{ChangeHash, NodeId, SegmentId, Seq, Signature, Time};
@@ -317,6 +317,16 @@ impl Liar {
         match trick {
             Trick::ClaimsDigest => Frame::Digest(dice.bytes()),
             Trick::ClaimsLinks => Frame::Links(stage.ids.clone()),
+            Trick::ClaimsLosses => {
+                let heads = self.frontier.iter().take(WANTED / 2);
+                let lost =
+                    heads.flat_map(|(author, heads)| heads.iter().take(2).map(|h| (*author, h)));
+                let wanted = |(author, head): (NodeId, &Head)| {
+                    let (from, to) = (dice.between(0, head.next_seq.0), dice.between(0, u64::MAX));
+                    Wanted { author, segment: head.segment, from: Seq(from), to: Seq(to) }
+                };
+                Frame::Want(lost.map(wanted).collect())
+            }
             Trick::ClaimsAuthors => {
                 let made_up = |_| (NodeId(dice.bytes()), vec![made_up_head(dice)]);
                 Frame::Frontier((0..300).map(made_up).collect())

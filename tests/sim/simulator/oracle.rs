@@ -79,6 +79,11 @@ impl Oracle {
         !self.harmed.contains(author)
     }
 
+    /// Whether any node had a reason to have two branches.
+    pub fn is_anybody_harmed(&self) -> bool {
+        !self.harmed.is_empty()
+    }
+
     /// Whether a node keeps to the rules.
     pub fn is_honest(&self, author: &NodeId) -> bool {
         !self.liars.contains(author)

@@ -3,13 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use towline::store::Store;
-
 use super::agenda::{Event, HostId};
 use super::clock::{MILLI, Moment, SECOND};
 use super::exchange::INTERVAL;
 use super::network::{ConnectionId, LinkId, Temper};
-use super::node::{Ending, Node};
+use super::node::Node;
 use super::promise::{Outcome, Promise};
 use super::stage::Phase;
 use super::story::Happening;
@@ -20,6 +18,8 @@ const INTERVALS: u64 = 3;
 /// How many it may take for each hop in other clusters: one digest shows that the other differs, and
 /// after the next one it is sent what it still lacks, whoever should have sent it.
 const INTERVALS_A_HOP: u64 = 2;
+/// How long an entry may take over a link while nothing is wrong.
+const HOP: u64 = 100 * MILLI;
 /// How long it may take until all links stand and all nodes run.
 const MENDING: u64 = 20 * SECOND;
 /// How long it may take until all nodes append again: a peer may lie about what it holds of them.
@@ -43,6 +43,7 @@ impl World {
         self.phase("last words");
         self.say_last_words();
         self.wait("the last words are on disk", INTERVAL, Self::is_idle)?;
+        self.hear_promptly()?;
         self.converge()?;
         self.rest()?;
         self.phase("the verdict");
@@ -87,13 +88,10 @@ impl World {
                 node.disk.latency = MILLI;
                 (node.armed, node.commit_fails) = (None, false);
                 node.nap = self.stage.now;
-                if node.life.as_ref().is_some_and(|life| !life.store.damages().all().is_empty()) {
-                    // Whoever had what it lost may have lost it since.
-                    node.end(Ending::Killed, &mut self.stage)?;
-                }
                 self.stage.put(0, Event::Start(node.host));
             }
         }
+        self.repair_the_irreparable()?;
         self.send_liars_away()
     }
 
@@ -144,8 +142,11 @@ impl World {
         self.nodes().all(idle)
     }
 
-    /// Whether all honest nodes hold the same.
+    /// Whether all honest nodes hold the same, and can read it.
     fn is_equal(&self) -> bool {
+        if self.nodes().any(|node| node.disk.damaged().next().is_some()) {
+            return false;
+        }
         let mut frontiers = self.nodes().map(|node| node.disk.ledger.frontier());
         let first = frontiers.next();
         frontiers.all(|frontier| Some(frontier) == first)
@@ -160,6 +161,15 @@ impl World {
         let took = self.stage.now.since(began).div_ceil(INTERVAL);
         self.stage.coverage.equal_after(took as usize);
         Ok(())
+    }
+
+    /// What an author writes who has one history travels at once, and waits for no digest.
+    fn hear_promptly(&mut self) -> Outcome {
+        if self.stage.oracle.is_anybody_harmed() {
+            return Ok(());
+        }
+        let most = self.hops() * HOP;
+        self.wait("the last words are everywhere", most, Self::is_equal)
     }
 
     /// How many links lie between the two honest nodes that are furthest from each other.

@@ -41,6 +41,8 @@ pub enum Trick {
     ClaimsAcks,
     /// It says that it is connected with everybody.
     ClaimsLinks,
+    /// It says that it has lost what it never had, and wants it.
+    ClaimsLosses,
     /// It sends what is no frame.
     SendsGarbage,
     /// It greets in the middle of a session.
@@ -50,7 +52,7 @@ pub enum Trick {
 }
 
 /// How often each is played, beside the others.
-const ODDS: [(Trick, usize); 20] = [
+const ODDS: [(Trick, usize); 21] = [
     (Trick::TellsHistory, 30),
     (Trick::MakesBranch, 8),
     (Trick::Equivocates, 10),
@@ -68,18 +70,20 @@ const ODDS: [(Trick, usize); 20] = [
     (Trick::ClaimsAuthors, 2),
     (Trick::ClaimsAcks, 3),
     (Trick::ClaimsLinks, 3),
+    (Trick::ClaimsLosses, 3),
     (Trick::SendsGarbage, 2),
     (Trick::SaysHelloAgain, 2),
     (Trick::FallsSilent, 1),
 ];
 
 /// What a liar may do after the network has healed: nothing that would have to be admitted.
-const CLAIMS: [Trick; 5] = [
+const CLAIMS: [Trick; 6] = [
     Trick::ClaimsHeads,
     Trick::ClaimsAuthors,
     Trick::ClaimsDigest,
     Trick::ClaimsAcks,
     Trick::ClaimsLinks,
+    Trick::ClaimsLosses,
 ];
 
 impl Trick {
@@ -120,6 +124,7 @@ impl Trick {
             Self::ClaimsAuthors => "claims authors",
             Self::ClaimsDigest => "claims a digest",
             Self::ClaimsAcks => "acks what it has not",
+            Self::ClaimsLosses => "wants what it never had",
             Self::ClaimsLinks => "claims links",
             Self::SendsGarbage => "sends garbage",
             Self::SaysHelloAgain => "says hello again",

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use towline::core::log::Arrival;
 use towline::core::merge::Direction;
-use towline::store::{Reader, StoreId};
+use towline::store::{Reader, StoreError, StoreId};
 use towline::words::{ChangeHash, Offset};
 
 use super::agenda::{Event, HostId};
@@ -101,10 +102,7 @@ impl World {
         match trouble {
             Trouble::Rollback | Trouble::LoseDisk => return self.destroy(trouble, host),
             Trouble::Twin => return self.copy_key(host),
-            Trouble::Damage => {
-                self.damage(host);
-                return Ok(());
-            }
+            Trouble::Damage => return self.damage(host),
             Trouble::CutOff => {
                 let links = self.stage.network.links_of(host);
                 links.iter().for_each(|link| self.cut(*link, &Side::BOTH));
@@ -154,22 +152,53 @@ impl World {
         Ok(())
     }
 
-    /// Flips a bit in a change that another node holds, too. A restart reads the disk afresh here, so
-    /// the damage lasts as long as the process.
-    fn damage(&mut self, host: HostId) {
+    /// Flips a bit in a change that another node holds, too.
+    fn damage(&mut self, host: HostId) -> Outcome {
+        let Resident::Node(node) = &mut self.hosts[host.0] else {
+            return Ok(());
+        };
+        let Some(life) = &mut node.life else {
+            return Ok(());
+        };
+        let at = self.stage.dice.below(node.disk.ledger.entries() as usize) as u64;
+        let read = match life.store.arrivals(Offset(at), Direction::Forward, 1) {
+            Err(StoreError::Lost(_)) => return Ok(()), // it is damaged already
+            read => read?,
+        };
+        let Some(Arrival { offset, change, .. }) = read.into_iter().next() else {
+            return Ok(());
+        };
         let others = self.nodes().filter(|node| node.host != host);
-        let elsewhere: BTreeSet<ChangeHash> =
-            others.flat_map(|node| node.disk.ledger.hashes().copied()).collect();
-        let Resident::Node(node) = &mut self.hosts[host.0] else { return };
-        let Some(life) = &mut node.life else { return };
-        let at = self.stage.dice.below(node.disk.ledger.entries() as usize + 1) as u64;
-        let read = life.store.arrivals(Offset(at), Direction::Forward, 1);
-        let Some(arrival) = read.ok().and_then(|read| read.into_iter().next()) else { return };
-        if elsewhere.contains(&arrival.change.hash) {
-            life.store.damage(arrival.offset);
-            let (what, much) = ("a bit flips at offset", arrival.offset.0 as i64);
-            self.stage.tell(Happening::Trouble { host, what, much });
+        if others.into_iter().all(|node| !node.disk.holds_whole(&change.hash)) {
+            return Ok(());
         }
+        let what = "a bit flips at offset";
+        self.stage.tell(Happening::Trouble { host, what, much: offset.0 as i64 });
+        if let Resident::Node(node) = &mut self.hosts[host.0]
+            && let Some(life) = &node.life
+        {
+            node.disk.damage(offset, change.hash, &life.store);
+        }
+        Ok(())
+    }
+
+    /// Nobody can mend a change of which every copy is damaged or gone: that is taken back.
+    ///
+    /// # Errors
+    /// What follows breaks a promise.
+    pub fn repair_the_irreparable(&mut self) -> Outcome {
+        let whole = |hash: &&ChangeHash| self.nodes().any(|node| node.disk.holds_whole(hash));
+        let damaged = self.nodes().flat_map(|node| node.disk.damaged());
+        let lost: BTreeSet<ChangeHash> = damaged.filter(|hash| !whole(hash)).copied().collect();
+        for resident in &mut self.hosts {
+            if let Resident::Node(node) = resident
+                && node.disk.damaged().any(|hash| lost.contains(hash))
+            {
+                node.end(Ending::Killed, &mut self.stage)?;
+                node.disk.repair(&lost);
+            }
+        }
+        Ok(())
     }
 
     /// Copies a node's key and disk to another machine, which takes over some of its links. The
