@@ -6,6 +6,7 @@
 //! parameters.rs   what a query string asks for        drafts.rs   what a body holds
 //! append.rs       POST /v1/entries                     emit.rs     POST /v1/emit
 //! entries.rs      GET /v1/entries, …/{author}/{seq}, /v1/gaps
+//! listing.rs      entries as JSON, piece by piece      room.rs     how much memory answers take
 //! stream.rs       GET /v1/stream
 //! status.rs       /v1/status, /v1/nodes, /v1/frontier, /livez, /readyz
 //! metrics.rs      /metrics                             page.rs     /, /page/…
@@ -20,15 +21,16 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::routing::{get, post};
-use axum::{Router, middleware};
+use axum::{Extension, Router, middleware};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
 use crate::node::Node;
+use crate::node::ration::Ration;
 use guard::Hosts;
 
 mod append;
@@ -39,11 +41,13 @@ mod drafts;
 mod emit;
 mod entries;
 mod guard;
+mod listing;
 mod media;
 mod metrics;
 mod page;
 mod parameters;
 mod problem;
+mod room;
 mod status;
 mod stream;
 
@@ -98,16 +102,19 @@ pub async fn serve(node: Node, listener: TcpListener) -> io::Result<()> {
     let router = router(node.clone(), Hosts::of(address));
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let connections = TaskTracker::new();
+    let mut refusals = Refusals { began: Instant::now(), ration: Ration::default() };
     let mut closing = pin!(node.closing());
     loop {
         let (stream, place) = tokio::select! {
-            accepted = accept(&listener, &places) => accepted,
+            accepted = accept(&listener, &places, &mut refusals) => accepted,
             () = &mut closing => break,
         };
         let (router, node) = (router.clone(), node.clone());
+        node.metrics().http_connections.inc();
         connections.spawn(async move {
             let _place = place;
             connection::serve(stream, router, &node).await;
+            node.metrics().http_connections.dec();
         });
     }
     drop(listener);
@@ -116,10 +123,25 @@ pub async fn serve(node: Node, listener: TcpListener) -> io::Result<()> {
     Ok(())
 }
 
+/// What is said when the system refuses connections, which it may do for a long time.
+struct Refusals {
+    began: Instant,
+    ration: Ration,
+}
+
+impl Refusals {
+    fn tell(&mut self, error: &io::Error) {
+        if let Some(withheld) = self.ration.take(self.began.elapsed()) {
+            tracing::warn!(%error, withheld, "a connection can't be accepted");
+        }
+    }
+}
+
 /// The next connection, and its place among [`CONNECTIONS`].
 async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
+    refusals: &mut Refusals,
 ) -> (TcpStream, Option<OwnedSemaphorePermit>) {
     // Fails only for a semaphore that was closed, which this one never is.
     let place = places.clone().acquire_owned().await.ok();
@@ -127,7 +149,7 @@ async fn accept(
         match listener.accept().await {
             Ok((stream, _)) => return (stream, place),
             Err(error) => {
-                tracing::warn!(%error, "a connection can't be accepted");
+                refusals.tell(&error);
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -152,7 +174,9 @@ fn router(node: Node, hosts: Hosts) -> Router {
         .route("/page/{*file}", get(page::file))
         .fallback(problem::no_route)
         .method_not_allowed_fallback(problem::no_method)
+        .layer(Extension(stream::Places::default()))
         .layer(middleware::from_fn_with_state(hosts, guard::check_host))
         .layer(middleware::from_fn(guard::harden))
+        .layer(middleware::from_fn_with_state(node.clone(), metrics::count))
         .with_state(node)
 }

@@ -24,9 +24,11 @@ use crate::words::{
     ClusterId, Draft, EmitNumber, Entry, EntryId, GapReason, Identity, NodeId, Seq,
 };
 
+pub mod bans;
 pub mod config;
 pub mod cursor;
 pub mod directory;
+pub mod door;
 pub mod emitted;
 pub mod exchange;
 pub mod export;
@@ -39,6 +41,7 @@ pub mod metrics;
 pub mod network;
 pub mod offline;
 pub mod query;
+pub mod ration;
 pub mod reading;
 pub mod recorder;
 pub mod roster;
@@ -66,6 +69,7 @@ pub use writer::{AppendError, Receipt};
 
 pub use crate::store::{OpenError, StoreError};
 
+use door::Door;
 use emitted::{EmitCounter, Emitted};
 use exchange::Context;
 use metrics::Metrics;
@@ -138,6 +142,7 @@ struct Inner {
     reading: Reading,
     damages: Damages,
     roster: Arc<Roster>,
+    door: Arc<Door>,
     metrics: Arc<Metrics>,
     /// Where it listens for peers.
     address: Option<SocketAddr>,
@@ -282,6 +287,7 @@ impl Node {
             reading: Reading::new(pool),
             damages,
             roster: Arc::new(Roster::new(id, &config.peers)),
+            door: Arc::new(Door::new(metrics.clone())),
             metrics,
             address: endpoint.as_ref().and_then(|endpoint| endpoint.address().ok()),
             joined: gate,
@@ -331,6 +337,7 @@ impl Node {
             writer: inner.writer.clone(),
             reading: inner.reading.clone(),
             roster: inner.roster.clone(),
+            door: inner.door.clone(),
             metrics: inner.metrics.clone(),
         };
         network::start(&context, endpoint, peers, &closing, &inner.tasks);
@@ -367,8 +374,10 @@ impl Node {
         self.inner.directory.as_ref()
     }
 
-    /// The node's metrics.
+    /// The node's metrics, as they are now.
     pub fn metrics(&self) -> &Metrics {
+        // A ban ends by time alone.
+        self.inner.metrics.banned.set(self.inner.door.banned() as i64);
         &self.inner.metrics
     }
 

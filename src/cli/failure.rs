@@ -208,6 +208,7 @@ fn usual_hint(code: Code) -> &'static str {
         Code::Closing => "try again when the node runs",
         Code::Timeout => "a longer --timeout; see towline nodes for who lags",
         Code::DiskFull => "free some room on the disk; a running node goes on by itself then",
+        Code::Busy => "try again later, or read pages: towline query",
         Code::EmitRefused => "towline status, and look at the disk of the node",
         Code::Verification => {
             "towline explain E0301, which says how to get the log back from peers"

@@ -39,6 +39,7 @@ struct Shown {
     authored: u64,
     lag: u64,
     skew_seconds: u64,
+    banned_seconds: Option<u64>,
     last_seen: Option<String>,
     #[serde(default)]
     trouble: String,
@@ -91,9 +92,9 @@ fn table(nodes: &[Shown]) -> Table {
 
 /// What is wrong with a node, if anything is.
 fn remark(node: &Shown) -> String {
-    let trouble = one_line(&node.trouble);
-    match node.skew_seconds {
-        0 => trouble.into_owned(),
-        ahead => format!("clock {ahead} s ahead {trouble}").trim_end().to_owned(),
-    }
+    let banned = node.banned_seconds.map(|left| format!("banned for {left} s more:"));
+    let ahead = (node.skew_seconds > 0).then(|| format!("clock {} s ahead", node.skew_seconds));
+    let trouble = one_line(&node.trouble).into_owned();
+    let all = [ahead, banned, Some(trouble).filter(|trouble| !trouble.is_empty())];
+    all.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }

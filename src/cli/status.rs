@@ -56,6 +56,8 @@ struct Shown {
 struct Peers {
     configured: u64,
     connected: u64,
+    #[serde(default)]
+    banned: u64,
 }
 
 impl Status {
@@ -101,8 +103,9 @@ fn show(output: &mut Output, status: &Shown) -> Outcome {
     field("log", &format!("{entries} of {}", counted(authors, "author", "authors")))?;
     field("frontier", &status.frontier)?;
     field("disk", &bytes(status.bytes))?;
-    if let Some(Peers { configured, connected }) = status.peers {
-        field("peers", &format!("{connected} connected, {configured} named"))?;
+    if let Some(Peers { configured, connected, banned }) = status.peers {
+        let banned = if banned > 0 { format!(", {banned} banned") } else { String::new() };
+        field("peers", &format!("{connected} connected, {configured} named{banned}"))?;
     }
     if status.damaged > 0 {
         let changes = counted(status.damaged, "change", "changes");

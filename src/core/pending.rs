@@ -1,25 +1,51 @@
 //! The pool of changes whose parent hasn't come yet.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::change::Change;
-use crate::words::{ChangeHash, NodeId};
+use crate::words::{ChangeHash, NodeId, Seq};
 
 /// How many bytes may wait for the parents of one author.
-const PENDING_BYTES_PER_AUTHOR: usize = 4 << 20; // full: the change is dropped, and asked for again
+const PENDING_BYTES_PER_AUTHOR: usize = 4 << 20; // full: the author's oldest makes room
 /// How many bytes may wait in all.
-const PENDING_BYTES: usize = 64 << 20; // full: the same
+const PENDING_BYTES: usize = 64 << 20; // full: the oldest of whoever has most makes room
+/// What a change takes in memory beside its bytes.
+const OVERHEAD: usize = 640;
 
 /// Changes that wait, by the hash that they wait for.
 ///
-/// One author can't crowd out the others: each has a share of its own. What is dropped is lost
-/// only here; the next exchange of frontiers brings it again.
+/// One author can't crowd out the others: each has a share, and when all shares together are too
+/// much, the largest one shrinks. What never comes can't stay in the way either: the oldest makes
+/// room for the newest. What is dropped is lost only here; the next exchange of frontiers brings it
+/// again.
 #[derive(Debug, Default)]
 pub struct Pending {
-    waiting: HashMap<ChangeHash, Vec<Change>>,
+    waiting: BTreeMap<Name, Waiting>,
+    /// What waits of each author, oldest first.
+    ages: BTreeMap<(NodeId, Age), Name>,
     by_author: HashMap<NodeId, usize>,
+    /// The same, largest last.
+    by_share: BTreeSet<(usize, NodeId)>,
     bytes: usize,
-    changes: usize,
+    next_age: Age,
+}
+
+/// The place of a change in the order in which changes came.
+type Age = u64;
+
+/// What tells waiting changes apart. The author and the seqs of a later change are not in its hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Name {
+    parent: ChangeHash,
+    hash: ChangeHash,
+    author: NodeId,
+    segment_seq: Seq,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    age: Age,
+    change: Change,
 }
 
 /// What became of a change that was put into the pool.
@@ -29,106 +55,103 @@ pub enum Parked {
     Waits,
     /// It waits already.
     Twice,
-    /// There is no room.
+    /// It waits, and older ones were dropped for it.
     Dropped,
 }
 
 impl Pending {
     /// Parks a change until `parent` is in the log.
     pub fn park(&mut self, parent: ChangeHash, change: Change) -> Parked {
-        let waiting = self.waiting.get(&parent);
-        // The author and the seqs of a later change are not in its hash.
-        let name = |change: &Change| (change.hash, change.author, change.segment_seq);
-        if waiting.is_some_and(|all| all.iter().any(|other| name(other) == name(&change))) {
+        let Change { hash, author, segment_seq, .. } = change;
+        let name = Name { parent, hash, author, segment_seq };
+        if self.waiting.contains_key(&name) {
             return Parked::Twice;
         }
-        let size = change.bytes.len();
-        let of_author = self.by_author.get(&change.author).copied().unwrap_or_default();
-        if of_author + size > PENDING_BYTES_PER_AUTHOR || self.bytes + size > PENDING_BYTES {
-            return Parked::Dropped;
-        }
-        self.by_author.insert(change.author, of_author + size);
-        self.bytes += size;
-        self.changes += 1;
-        self.waiting.entry(parent).or_default().push(change);
-        Parked::Waits
+        let parked = self.make_room(author, size(&change));
+        let age = self.next_age;
+        self.next_age += 1;
+        self.take_share(author, |share| share + size(&change));
+        self.ages.insert((author, age), name);
+        self.waiting.insert(name, Waiting { age, change });
+        parked
     }
 
-    /// Takes out all that waits for `parent`.
+    /// Takes out all that waits for `parent`, in the order in which it came.
     pub fn release(&mut self, parent: &ChangeHash) -> Vec<Change> {
-        let released = self.waiting.remove(parent).unwrap_or_default();
-        for change in &released {
-            let size = change.bytes.len();
-            self.bytes -= size;
-            self.changes -= 1;
-            if let Some(of_author) = self.by_author.get_mut(&change.author) {
-                *of_author -= size;
-                if *of_author == 0 {
-                    self.by_author.remove(&change.author);
-                }
-            }
-        }
-        released
+        let first = Name {
+            parent: *parent,
+            hash: ChangeHash([0; 32]),
+            author: NodeId([0; 32]),
+            segment_seq: Seq(0),
+        };
+        let of_parent = self.waiting.range(first..).take_while(|(name, _)| name.parent == *parent);
+        let names: Vec<Name> = of_parent.map(|(name, _)| *name).collect();
+        let mut released: Vec<Waiting> =
+            names.iter().filter_map(|name| self.remove(name)).collect();
+        released.sort_by_key(|waiting| waiting.age);
+        released.into_iter().map(|waiting| waiting.change).collect()
     }
 
     /// How many changes wait.
     pub fn len(&self) -> usize {
-        self.changes
+        self.waiting.len()
     }
 
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
-        self.changes == 0
+        self.waiting.is_empty()
     }
+
+    /// Drops what is oldest until so many bytes more of an author fit.
+    fn make_room(&mut self, author: NodeId, size: usize) -> Parked {
+        let mut parked = Parked::Waits;
+        loop {
+            let of_author = self.by_author.get(&author).copied().unwrap_or_default();
+            let largest = self.by_share.last().map(|(_, author)| *author);
+            let shrinks = if of_author + size > PENDING_BYTES_PER_AUTHOR {
+                Some(author)
+            } else if self.bytes + size > PENDING_BYTES {
+                largest
+            } else {
+                None
+            };
+            let oldest = shrinks.and_then(|author| self.oldest(author));
+            let Some(oldest) = oldest else {
+                return parked;
+            };
+            self.remove(&oldest);
+            parked = Parked::Dropped;
+        }
+    }
+
+    fn oldest(&self, author: NodeId) -> Option<Name> {
+        let of_author = self.ages.range((author, 0)..=(author, Age::MAX)).next();
+        of_author.map(|(_, name)| *name)
+    }
+
+    fn remove(&mut self, name: &Name) -> Option<Waiting> {
+        let waiting = self.waiting.remove(name)?;
+        self.ages.remove(&(name.author, waiting.age));
+        self.take_share(name.author, |share| share - size(&waiting.change));
+        Some(waiting)
+    }
+
+    /// Changes how many bytes of an author wait.
+    fn take_share(&mut self, author: NodeId, change: impl FnOnce(usize) -> usize) {
+        let before = self.by_author.remove(&author).unwrap_or_default();
+        self.by_share.remove(&(before, author));
+        let after = change(before);
+        self.bytes = self.bytes - before + after;
+        if after > 0 {
+            self.by_author.insert(author, after);
+            self.by_share.insert((after, author));
+        }
+    }
+}
+
+fn size(change: &Change) -> usize {
+    change.bytes.len() + OVERHEAD
 }
 
 #[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-
-    use super::*;
-    use crate::words::{SegmentId, Seq, Time};
-
-    fn change(author: u8, hash: u32, size: usize) -> Change {
-        let mut bytes = [0; 32];
-        bytes[..4].copy_from_slice(&hash.to_be_bytes());
-        Change {
-            author: NodeId([author; 32]),
-            segment: SegmentId([author; 16]),
-            segment_seq: Seq(0),
-            index: 1,
-            first_seq: Seq(1),
-            count: 1,
-            first_time: Time::default(),
-            last_time: Time::default(),
-            hash: ChangeHash(bytes),
-            signature: None,
-            bytes: Bytes::from(vec![0; size]),
-        }
-    }
-
-    #[test]
-    fn what_waits_comes_out_once() {
-        let mut pool = Pending::default();
-        let parent = ChangeHash([9; 32]);
-        assert_eq!(pool.park(parent, change(1, 1, 10)), Parked::Waits);
-        assert_eq!(pool.park(parent, change(1, 1, 10)), Parked::Twice);
-        assert_eq!(pool.release(&parent).len(), 1);
-        assert!(pool.release(&parent).is_empty());
-        assert!(pool.is_empty());
-        assert_eq!(pool.bytes, 0);
-        assert!(pool.by_author.is_empty());
-    }
-
-    #[test]
-    fn one_author_cannot_crowd_out_another() {
-        let mut pool = Pending::default();
-        let mut parked = 0;
-        for n in 0..10_000 {
-            let parent = ChangeHash([(n % 251) as u8; 32]);
-            parked += usize::from(pool.park(parent, change(1, n, 1_024)) == Parked::Waits);
-        }
-        assert_eq!(parked, PENDING_BYTES_PER_AUTHOR / 1_024);
-        assert_eq!(pool.park(ChangeHash([7; 32]), change(2, 1, 1_024)), Parked::Waits);
-    }
-}
+mod tests;

@@ -419,6 +419,11 @@ impl Session {
         self.known.iter().map(|(author, known)| (author, known.next_seq()))
     }
 
+    /// How far the other holds an author, by its own word, if it has said so.
+    pub fn peer_holds(&self, author: &NodeId) -> Option<Seq> {
+        self.known.get(author).map(Known::next_seq)
+    }
+
     /// Whether nothing is left to send, as far as is known.
     pub fn is_quiet(&self) -> bool {
         self.cursor.is_some() && !self.grown && self.ranges.is_empty() && self.compare.is_none()

@@ -16,6 +16,8 @@ use crate::words::{Code, Draft};
 
 /// The largest body, in bytes.
 const BODY_BYTES: usize = 16 << 20;
+/// Bodies up to here take no room that counts, in bytes.
+const SMALL_BYTES: u64 = 64 << 10;
 /// A body must have come so long after its head.
 const BODY_PATIENCE: Duration = Duration::from_secs(30);
 /// How many KiB of bodies this process holds at once, whatever node they are for.
@@ -39,21 +41,34 @@ impl<S: Sync> FromRequest<S> for Drafts {
         if body.size_hint().lower() > BODY_BYTES as u64 && awaits_leave {
             return Err(too_large());
         }
-        // A body that doesn't say its length may be the largest.
-        let bytes = body.size_hint().upper().unwrap_or(u64::MAX);
-        let kib = (bytes.min(BODY_BYTES as u64) >> 10) as u32 + 1;
-        let room = BODIES_KIB.acquire_many(kib).await.ok();
-        let read = tokio::time::timeout(BODY_PATIENCE, read(body)).await;
-        let body = read.map_err(|_| {
-            let seconds = BODY_PATIENCE.as_secs();
-            let detail = format!("the body did not come within {seconds} s");
-            Problem::new(Code::Timeout, detail).status(StatusCode::REQUEST_TIMEOUT)
-        })??;
+        let room = find_room(body.size_hint().upper()).await;
+        let body = read_within(body, BODY_PATIENCE).await?;
         let drafts = form.drafts(&body)?;
         if drafts.is_empty() {
             return Err(Problem::new(Code::Nothing, "the body holds no draft"));
         }
         Ok(Self { drafts, room })
+    }
+}
+
+/// Waits for the room that a body may take. A small one takes none: it never waits for large ones that
+/// come slowly.
+async fn find_room(length: Option<u64>) -> Option<SemaphorePermit<'static>> {
+    // A body that doesn't say its length may be the largest.
+    let bytes = length.unwrap_or(u64::MAX).min(BODY_BYTES as u64);
+    if bytes <= SMALL_BYTES {
+        return None;
+    }
+    BODIES_KIB.acquire_many((bytes >> 10) as u32 + 1).await.ok()
+}
+
+async fn read_within(body: Body, patience: Duration) -> Result<Bytes, Problem> {
+    match tokio::time::timeout(patience, read(body)).await {
+        Ok(read) => read,
+        Err(_) => {
+            let detail = format!("the body did not come within {} s", patience.as_secs());
+            Err(Problem::new(Code::Timeout, detail).status(StatusCode::REQUEST_TIMEOUT))
+        }
     }
 }
 
@@ -147,5 +162,43 @@ struct Place(&'static str, usize);
 impl std::fmt::Display for Place {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {}", self.0, self.1 + 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use futures_util::stream;
+
+    use super::*;
+
+    fn chunk() -> Result<Bytes, Infallible> {
+        Ok(Bytes::from_static(&[b' '; 1 << 16]))
+    }
+
+    #[tokio::test]
+    async fn a_body_that_does_not_come_or_does_not_end_has_its_time() {
+        let silent = Body::from_stream(stream::pending::<Result<Bytes, Infallible>>());
+        let endless = Body::from_stream(stream::unfold((), |()| async {
+            tokio::task::yield_now().await;
+            Some((chunk(), ()))
+        }));
+        for body in [silent, endless] {
+            let late = read_within(body, Duration::from_millis(20)).await.unwrap_err();
+            assert_eq!(axum::response::IntoResponse::into_response(late).status(), 408);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_small_body_never_waits_for_large_ones() {
+        let all = BODIES_KIB.acquire_many(BODIES_KIB.available_permits() as u32).await;
+        assert!(find_room(Some(SMALL_BYTES)).await.is_none());
+        let (large, unsaid) = (find_room(Some(SMALL_BYTES + 1)), find_room(None));
+        tokio::pin!(large, unsaid);
+        assert!(futures_util::poll!(&mut large).is_pending());
+        assert!(futures_util::poll!(&mut unsaid).is_pending());
+        drop(all);
+        assert!(large.await.is_some() && unsaid.await.is_some());
     }
 }

@@ -1,19 +1,18 @@
 //! Reading entries: pages of them, and one by name.
 
-use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::ser::{Serialize, SerializeMap, Serializer};
 
+use super::listing::{Form, Listing};
 use super::media;
 use super::parameters::{FILTERS, Parameters};
 use super::problem::Problem;
+use super::room::Room;
 use crate::node::query::{PAGE_ENTRIES, PAGE_ENTRIES_MOST};
 use crate::node::{Cursor, Gaps, Node, Order, Page, Query};
-use crate::words::json::{EntryJson, Lateness};
-use crate::words::{Code, Entry, EntryId};
+use crate::words::{Code, EntryId};
 
 /// `GET /v1/entries`: a page of the log.
 pub async fn list(
@@ -47,26 +46,19 @@ pub async fn one(
     let Path((author, seq)) = path.map_err(|error| usage(&error))?;
     let name = format!("{author}:{seq}");
     let id: EntryId = name.parse().map_err(|error| usage(&error))?;
+    let (room, _) = Room::find().await;
     let entries = node.get(id).await?;
-    match &entries[..] {
-        [] => {
+    let (status, form) = match entries.len() {
+        0 => {
             let detail = format!("no entry {id} has arrived on this node");
-            Err(Problem::new(Code::NotFound, detail))
+            return Err(Problem::new(Code::NotFound, detail));
         }
-        [entry] => Ok(Json(entry_json(entry)).into_response()),
-        branches => {
-            let listing = Listing {
-                name: "entries",
-                entries: branches.iter().map(entry_json).collect(),
-                next: None,
-            };
-            Ok((StatusCode::MULTIPLE_CHOICES, Json(listing)).into_response())
-        }
-    }
-}
-
-fn entry_json(entry: &Entry) -> EntryJson {
-    EntryJson::new(entry, Lateness::InOrder)
+        1 => (StatusCode::OK, Form::Lines),
+        _ => (StatusCode::MULTIPLE_CHOICES, Form::Document("entries")),
+    };
+    let content_type = [(header::CONTENT_TYPE, media::JSON)];
+    let body = room.body(Listing::new(entries, None, form));
+    Ok((status, content_type, body).into_response())
 }
 
 /// The listing that is asked for; of `limit` entries when no limit is given.
@@ -99,7 +91,8 @@ fn read_order(text: &str) -> Result<Order, &'static str> {
     }
 }
 
-/// A page as JSON, or one entry a line when that is asked for.
+/// A page as JSON, or one entry a line when that is asked for. It may be shorter than it could be
+/// while others take the room that answers have in memory.
 async fn answer(
     node: &Node,
     query: Query,
@@ -108,43 +101,17 @@ async fn answer(
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
     let filter = query.filter.clone();
-    let Page { entries, next } = node.query(query).await?;
-    let entries: Vec<EntryJson> = entries.iter().map(entry_json).collect();
+    let (room, bytes) = Room::find().await;
+    let Page { entries, next } = node.query(query.bytes(bytes)).await?;
     let next = next.map(|cursor| cursor.to_string());
     let link = next.as_ref().map(|cursor| {
         let query = parameters.continued(&filter, cursor);
         [(header::LINK, format!("<{path}?{query}>; rel=\"next\""))]
     });
-    if media::accepts(headers, media::NDJSON) {
-        let content_type = [(header::CONTENT_TYPE, media::NDJSON)];
-        return Ok((content_type, link, lines(&entries)?).into_response());
-    }
-    let listing = Listing { name, entries, next };
-    Ok((link, Json(listing)).into_response())
-}
-
-fn lines(entries: &[EntryJson]) -> Result<Vec<u8>, Problem> {
-    let mut lines = Vec::new();
-    for entry in entries {
-        let written = serde_json::to_writer(&mut lines, entry);
-        written.map_err(|error| Problem::new(Code::Io, error))?;
-        lines.push(b'\n');
-    }
-    Ok(lines)
-}
-
-/// Entries under a name, and where the next ones begin.
-struct Listing {
-    name: &'static str,
-    entries: Vec<EntryJson>,
-    next: Option<String>,
-}
-
-impl Serialize for Listing {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(2))?;
-        map.serialize_entry(self.name, &self.entries)?;
-        map.serialize_entry("next", &self.next)?;
-        map.end()
-    }
+    let (form, content_type) = match media::accepts(headers, media::NDJSON) {
+        true => (Form::Lines, media::NDJSON),
+        false => (Form::Document(name), media::JSON),
+    };
+    let body = room.body(Listing::new(entries, next, form));
+    Ok((link, [(header::CONTENT_TYPE, content_type)], body).into_response())
 }

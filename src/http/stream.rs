@@ -10,17 +10,19 @@
 //! There is no queue here: the next entry is read when the client has taken the last one, so a slow
 //! client costs its own lag and loses nothing.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::BoxError;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
+use axum::{BoxError, Extension};
 use bytes::Bytes;
 use futures_util::stream::try_unfold;
 use serde::Serialize;
 use serde_json::json;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::media;
 use super::parameters::{FILTERS, Parameters};
@@ -30,12 +32,25 @@ use crate::words::Code;
 use crate::words::gap::GAP_KIND;
 use crate::words::json::{EntryJson, Lateness};
 
+/// How many streams are served at once; an entry of each may be in memory.
+const STREAMS: usize = 64; // full: a further one is refused
 /// A stream is silent for so long at most.
 const HEARTBEAT: Duration = Duration::from_secs(10);
+
+/// The places of the streams that are served. Cloning it shares it.
+#[derive(Clone)]
+pub struct Places(Arc<Semaphore>);
+
+impl Default for Places {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(STREAMS)))
+    }
+}
 
 /// `GET /v1/stream`: opens a stream. Its beginning is fixed before the answer begins.
 pub async fn open(
     State(node): State<Node>,
+    Extension(places): Extension<Places>,
     headers: HeaderMap,
     parameters: Parameters,
 ) -> Result<Response, Problem> {
@@ -49,8 +64,11 @@ pub async fn open(
     let from = beginning(&headers, &parameters)?;
     let until_caught_up = parameters.parse("until_caught_up")?.unwrap_or(false);
     let form = Form::asked(&headers);
-    let events =
-        Events { follow: node.follow(filter, from).await?, form, until_caught_up, is_over: false };
+    let place = places.0.try_acquire_owned().map_err(|_| {
+        Problem::new(Code::Busy, format_args!("{STREAMS} streams are served, and no more"))
+    })?;
+    let follow = node.follow(filter, from).await?;
+    let events = Events { follow, form, until_caught_up, is_over: false, _place: place };
     let body = Body::from_stream(try_unfold(events, next_event));
     let headers =
         [(header::CONTENT_TYPE, form.content_type()), (header::CACHE_CONTROL, "no-store")];
@@ -96,6 +114,7 @@ struct Events {
     form: Form,
     until_caught_up: bool,
     is_over: bool,
+    _place: OwnedSemaphorePermit,
 }
 
 /// What the client reads next; none at the end. An error cuts the connection, so that no client

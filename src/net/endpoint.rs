@@ -9,6 +9,7 @@ use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{ConnectionError, IdleTimeout, TransportConfig, VarInt};
 use rustls::pki_types::CertificateDer;
 
+use super::handshakes::{HALF_OPEN, Handshakes, Place, Proof, Verdict};
 use super::link::{Link, LinkError};
 use super::tls::{self, Admitted, TlsError};
 use crate::words::{Identity, NodeId};
@@ -28,10 +29,9 @@ const STREAMS: u32 = 16;
 const STREAM_WINDOW: u32 = 2 << 20;
 /// How many bytes a peer may send on all streams before they are read.
 const CONNECTION_WINDOW: u32 = 8 << 20;
-/// How many handshakes may be half done.
-const HALF_OPEN: usize = 512; // full: further ones are refused
-/// Above so many half-done handshakes, addresses must prove that they are real.
-const HALF_OPEN_UNPROVEN: usize = 64;
+/// How many bytes may come for a handshake that was begun and not yet taken up, and for all of them.
+const UNTAKEN_BYTES: u64 = 64 << 10; // full: packets are dropped, and sent again
+const UNTAKEN_BYTES_OF_ALL: u64 = 8 << 20; // full: the same
 
 /// Says why an endpoint can't be set up.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +81,7 @@ pub struct Endpoint {
     endpoint: quinn::Endpoint,
     identity: Identity,
     transport: Arc<TransportConfig>,
+    handshakes: Handshakes,
 }
 
 /// A connection whose other side has proved who it is.
@@ -93,9 +94,18 @@ pub struct Connected {
     dialed: bool,
 }
 
+/// What comes to an endpoint from outside.
+pub enum Arrival {
+    /// A handshake begins.
+    Begun(Box<Incoming>),
+    /// One was refused: too many are half done, in all or from there.
+    Crowded(SocketAddr),
+}
+
 /// A handshake that someone began.
 pub struct Incoming {
     incoming: quinn::Incoming,
+    place: Place,
 }
 
 impl Endpoint {
@@ -115,11 +125,19 @@ impl Endpoint {
         let crypto = QuicServerConfig::try_from(tls::server(&identity, admitted)?);
         let crypto = crypto.map_err(|error| TlsError::from(no_suite(&error)))?;
         let mut server = quinn::ServerConfig::with_crypto(Arc::new(crypto));
-        server.transport_config(transport.clone()).migration(false).max_incoming(HALF_OPEN);
+        server
+            .transport_config(transport.clone())
+            .migration(false)
+            .max_incoming(HALF_OPEN)
+            .incoming_buffer_size(UNTAKEN_BYTES)
+            .incoming_buffer_size_total(UNTAKEN_BYTES_OF_ALL);
         let mut tries = BIND_TRIES;
         loop {
             match quinn::Endpoint::server(server.clone(), address) {
-                Ok(endpoint) => return Ok(Self { endpoint, identity, transport }),
+                Ok(endpoint) => {
+                    let handshakes = Handshakes::default();
+                    return Ok(Self { endpoint, identity, transport, handshakes });
+                }
                 Err(error) if error.kind() == ErrorKind::AddrInUse && tries > 0 => {
                     tries -= 1;
                     tokio::time::sleep(BIND_PAUSE).await;
@@ -137,16 +155,26 @@ impl Endpoint {
         self.endpoint.local_addr()
     }
 
-    /// The next handshake that someone begins; none once the endpoint is closed.
-    pub async fn accept(&self) -> Option<Incoming> {
+    /// What comes next; none once the endpoint is closed.
+    pub async fn accept(&self) -> Option<Arrival> {
         loop {
             let incoming = self.endpoint.accept().await?;
-            let crowd = self.endpoint.open_connections() > HALF_OPEN_UNPROVEN;
-            if !crowd || incoming.remote_address_validated() {
-                return Some(Incoming { incoming });
+            let address = incoming.remote_address();
+            let proof = match incoming.remote_address_validated() {
+                true => Proof::Shown,
+                false => Proof::None,
+            };
+            match self.handshakes.begin(address.ip(), proof) {
+                Verdict::Begin(place) => {
+                    return Some(Arrival::Begun(Box::new(Incoming { incoming, place })));
+                }
+                // The sender must show that it gets what is sent to its address.
+                Verdict::Prove => drop(incoming.retry()),
+                Verdict::Refuse => {
+                    incoming.refuse();
+                    return Some(Arrival::Crowded(address));
+                }
             }
-            // The sender must show that it gets what is sent to its address.
-            drop(incoming.retry());
         }
     }
 
@@ -180,7 +208,8 @@ impl Incoming {
     /// # Errors
     /// See [`ConnectError`].
     pub async fn finish(self) -> Result<Connected, ConnectError> {
-        let connecting = self.incoming.accept()?;
+        let Self { incoming, place: _place } = self;
+        let connecting = incoming.accept()?;
         let address = connecting.remote_address();
         let connection = tokio::time::timeout(HANDSHAKE, connecting).await;
         let connection = connection.map_err(|_| ConnectError::Timeout)??;
@@ -210,9 +239,17 @@ impl Connected {
                 false => self.connection.accept_bi().await,
             }
         };
-        let stream = tokio::time::timeout(HANDSHAKE, stream).await;
-        let (send, receive) = stream.map_err(|_| ConnectError::Timeout)??;
+        let Ok(stream) = tokio::time::timeout(HANDSHAKE, stream).await else {
+            self.refuse("no stream was opened in time");
+            return Err(ConnectError::Timeout);
+        };
+        let (send, receive) = stream?;
         Ok(Link::new(self.connection, send, receive))
+    }
+
+    /// Ends the connection before anything of it is read, and tells why.
+    pub fn refuse(self, why: &str) {
+        self.connection.close(VarInt::from_u32(1), why.as_bytes());
     }
 
     /// Whether this side dialed.

@@ -56,11 +56,21 @@ pub enum LinkError {
     TooLarge(usize),
 }
 
+/// How long the other side may take for the next piece of a frame.
+#[derive(Clone, Copy, Debug)]
+struct Patience {
+    /// To send it, once the frame was begun.
+    piece: Duration,
+    /// To read it.
+    unread: Duration,
+}
+
 /// A connection with the stream on which both sides send frames.
 pub struct Link {
     connection: quinn::Connection,
     send: SendStream,
     receive: RecvStream,
+    patience: Patience,
 }
 
 impl Link {
@@ -69,13 +79,16 @@ impl Link {
         send: SendStream,
         receive: RecvStream,
     ) -> Self {
-        Self { connection, send, receive }
+        let patience = Patience { piece: PIECE_TIME, unread: UNREAD_TIME };
+        Self { connection, send, receive, patience }
     }
 
     /// Takes the link apart, to send and receive at the same time.
     pub fn split(self) -> (Sender, Receiver, Closer) {
-        let closer = Closer { connection: self.connection };
-        (Sender { stream: self.send }, Receiver { stream: self.receive }, closer)
+        let Self { connection, send, receive, patience } = self;
+        let sender = Sender { stream: send, patience };
+        let receiver = Receiver { stream: receive, patience };
+        (sender, receiver, Closer { connection })
     }
 }
 
@@ -100,6 +113,7 @@ impl Closer {
 /// The sending side of a link.
 pub struct Sender {
     stream: SendStream,
+    patience: Patience,
 }
 
 impl Sender {
@@ -110,7 +124,8 @@ impl Sender {
     pub async fn send(&mut self, frame: Vec<u8>) -> Result<usize, LinkError> {
         let packed = blocking_if(frame.len() >= BLOCKING_FROM, move || pack(frame)).await?;
         for piece in packed.chunks(PIECE_BYTES) {
-            let sent = tokio::time::timeout(UNREAD_TIME, self.stream.write_all(piece)).await;
+            let writing = self.stream.write_all(piece);
+            let sent = tokio::time::timeout(self.patience.unread, writing).await;
             sent.map_err(|_| LinkError::Stalled)?.map_err(|e| LinkError::Gone(e.to_string()))?;
         }
         Ok(packed.len())
@@ -120,6 +135,7 @@ impl Sender {
 /// The receiving side of a link.
 pub struct Receiver {
     stream: RecvStream,
+    patience: Patience,
 }
 
 impl Receiver {
@@ -131,17 +147,38 @@ impl Receiver {
     /// # Cancel safety
     /// None: a call that is dropped may lose part of a frame.
     pub async fn receive(&mut self) -> Result<(Bytes, usize), LinkError> {
-        let mut head = [0; HEAD_BYTES];
-        read_exact(&mut self.stream, &mut head).await?;
-        let Head { length, form } = Head::read(head)?;
+        // A peer may be silent between frames, never within one.
+        let first = self.first().await?;
+        let mut rest = [0; HEAD_BYTES - 1];
+        self.piece(&mut rest).await?;
+        let [b, c, d, form] = rest;
+        let Head { length, form } = Head::read([first, b, c, d, form])?;
         let mut payload = vec![0; length];
         for piece in payload.chunks_mut(PIECE_BYTES) {
-            let read = read_exact(&mut self.stream, piece);
-            tokio::time::timeout(PIECE_TIME, read).await.map_err(|_| LinkError::Slow)??;
+            self.piece(piece).await?;
         }
         let much = form == Form::Zstd && length >= BLOCKING_FROM;
         let unpacked = blocking_if(much, move || unpack(form, payload)).await?;
         Ok((unpacked.into(), length + HEAD_BYTES))
+    }
+
+    /// Waits for a frame, and reads its first byte.
+    async fn first(&mut self) -> Result<u8, LinkError> {
+        let mut first = [0];
+        match self.stream.read(&mut first).await {
+            Ok(Some(_)) => Ok(first[0]),
+            Ok(None) => Err(LinkError::Gone("the peer closed the stream".into())),
+            Err(error) => Err(LinkError::Gone(error.to_string())),
+        }
+    }
+
+    /// Reads a piece of a frame that was begun.
+    async fn piece(&mut self, piece: &mut [u8]) -> Result<(), LinkError> {
+        let read = tokio::time::timeout(self.patience.piece, self.stream.read_exact(piece)).await;
+        read.map_err(|_| LinkError::Slow)?.map_err(|error| match error {
+            ReadExactError::FinishedEarly(_) => LinkError::Bad("it ends early"),
+            ReadExactError::ReadError(error) => LinkError::Gone(error.to_string()),
+        })
     }
 }
 
@@ -187,14 +224,6 @@ impl Head {
     }
 }
 
-async fn read_exact(stream: &mut RecvStream, buffer: &mut [u8]) -> Result<(), LinkError> {
-    stream.read_exact(buffer).await.map_err(|error| match error {
-        ReadExactError::FinishedEarly(0) => LinkError::Gone("the peer closed the stream".into()),
-        ReadExactError::FinishedEarly(_) => LinkError::Bad("it ends early"),
-        ReadExactError::ReadError(error) => LinkError::Gone(error.to_string()),
-    })
-}
-
 /// Runs work here, or on a thread that may block when there is much of it.
 async fn blocking_if(
     much: bool,
@@ -234,7 +263,7 @@ pub fn pack(frame: Vec<u8>) -> Result<Vec<u8>, LinkError> {
 /// The frame in a payload, decompressed as far as the bound allows.
 ///
 /// # Errors
-/// A payload that doesn't decompress, or to more than the bound.
+/// A payload that isn't one whole zstd frame, or is more than the bound when it is decompressed.
 #[doc(hidden)]
 pub fn unpack(form: Form, payload: Vec<u8>) -> Result<Vec<u8>, LinkError> {
     match form {
@@ -245,49 +274,20 @@ pub fn unpack(form: Form, payload: Vec<u8>) -> Result<Vec<u8>, LinkError> {
 
 fn decompress(payload: &[u8]) -> Result<Vec<u8>, LinkError> {
     let wrong = |_| LinkError::Bad("it doesn't decompress");
-    let mut decoder = zstd::stream::read::Decoder::with_buffer(payload).map_err(wrong)?;
+    let decoder = zstd::stream::read::Decoder::with_buffer(payload).map_err(wrong)?;
+    let mut decoder = decoder.single_frame();
     decoder.window_log_max(ZSTD_WINDOW).map_err(wrong)?;
     let mut out = Vec::new();
     let most = FRAME_BYTES_UNPACKED as u64 + 1;
-    decoder.take(most).read_to_end(&mut out).map_err(wrong)?;
+    decoder.by_ref().take(most).read_to_end(&mut out).map_err(wrong)?;
     if out.len() > FRAME_BYTES_UNPACKED {
         return Err(LinkError::Bad("it is over 16 MiB unpacked"));
     }
-    Ok(out)
+    match decoder.finish() {
+        [] => Ok(out),
+        _ => Err(LinkError::Bad("something follows what decompresses")),
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_packed_unpacks() {
-        let frame = b"a line that comes again and again\n".repeat(500);
-        let packed = pack(frame.clone()).unwrap();
-        assert_eq!(packed[4], ZSTD);
-        assert!(packed.len() < frame.len() / 10);
-        assert_eq!(unpack(Form::Zstd, packed[5..].to_vec()).unwrap(), frame);
-    }
-
-    #[test]
-    fn what_is_small_travels_as_it_is() {
-        let packed = pack(b"short".to_vec()).unwrap();
-        assert_eq!(packed, [&[0, 0, 0, 5, PLAIN][..], b"short"].concat());
-    }
-
-    #[test]
-    fn a_zstd_bomb_stops_at_the_bound() {
-        let bomb = zstd::bulk::compress(&vec![0; 200 << 20], 19).unwrap();
-        assert!(bomb.len() < FRAME_BYTES);
-        assert_eq!(unpack(Form::Zstd, bomb), Err(LinkError::Bad("it is over 16 MiB unpacked")));
-    }
-
-    #[test]
-    fn a_window_over_the_bound_is_refused() {
-        let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
-        encoder.window_log(27).unwrap();
-        std::io::Write::write_all(&mut encoder, &vec![7; 1 << 20]).unwrap();
-        let wide = encoder.finish().unwrap();
-        assert_eq!(unpack(Form::Zstd, wide), Err(LinkError::Bad("it doesn't decompress")));
-    }
-}
+mod tests;

@@ -14,10 +14,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::bans::Verdict;
+use super::door::{Door, Turned};
 use super::metrics::Metrics;
 use super::reading::Reading;
 use super::roster::{Roster, SessionNumber};
@@ -34,10 +36,12 @@ use crate::net::link::{LinkError, Receiver, Sender};
 use crate::store::damage::{Damages, Lost};
 use crate::store::ranges::{compare, fetch, holds, wanted};
 use crate::store::{Reader, StoreError};
-use crate::words::{ClusterId, NodeId, Time};
+use crate::words::{ClusterId, NodeId, Seq, Time};
 
 /// How many received frames may wait to be handled.
 const FRAMES_IN: usize = 16; // full: nothing more is read from the link
+/// How many KiB of received frames may wait to be handled, verified and committed, unpacked.
+const HELD_KIB: usize = 16 << 10; // full: nothing more is read from the link
 /// How many frames may wait to be sent.
 const FRAMES_OUT: usize = 2; // full: the session is not asked for more
 /// How many runs may wait to be verified, and how many to be committed.
@@ -68,6 +72,8 @@ pub struct Context {
     pub damages: Damages,
     /// Where peers are noted.
     pub roster: Arc<Roster>,
+    /// Where they come in.
+    pub door: Arc<Door>,
     /// Where things are counted.
     pub metrics: Arc<Metrics>,
 }
@@ -78,6 +84,9 @@ pub enum Ended {
     /// Another connection with the same peer is kept.
     #[error("another connection with this peer is kept")]
     Duplicate,
+    /// Nothing of the connection was read.
+    #[error(transparent)]
+    Turned(#[from] Turned),
     /// The connection did not come about.
     #[error(transparent)]
     Connect(#[from] ConnectError),
@@ -107,13 +116,27 @@ pub enum Ended {
     Shutdown,
 }
 
+/// Whom the end of an exchange speaks against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    /// Nobody.
+    None,
+    /// The peer, which is set up for another cluster or version: refusing it costs as little as a
+    /// ban would, and it may be set right at any moment.
+    Setting,
+    /// The peer, which did what no honest node does.
+    Violation,
+}
+
 impl Ended {
-    /// Whether the peer is to blame.
-    pub fn is_violation(&self) -> bool {
+    fn fault(&self) -> Fault {
         match self {
-            Self::Frame(_) | Self::Violation(_) | Self::Forged(_) | Self::Refused(..) => true,
-            Self::Link(error) => matches!(error, LinkError::Bad(_)),
-            _ => false,
+            Self::Violation(Violation::Protocol(_) | Violation::Cluster) => Fault::Setting,
+            Self::Frame(_) | Self::Violation(_) | Self::Forged(_) | Self::Refused(..) => {
+                Fault::Violation
+            }
+            Self::Link(LinkError::Bad(_)) => Fault::Violation,
+            _ => Fault::None,
         }
     }
 }
@@ -121,6 +144,14 @@ impl Ended {
 /// Runs a session over a connection until one side ends it.
 pub async fn run(context: Context, connected: Connected, closing: watch::Receiver<bool>) -> Ended {
     let (peer, address, dialed) = (connected.peer, connected.address, connected.dialed());
+    let greeting = match context.door.admit(peer) {
+        Ok(greeting) => greeting,
+        Err(turned) => {
+            tracing::debug!(peer = %peer.short(), %address, why = %turned, "turned away");
+            connected.refuse(&turned.to_string());
+            return turned.into();
+        }
+    };
     let link = match connected.link().await {
         Ok(link) => link,
         Err(error) => return error.into(),
@@ -140,9 +171,12 @@ pub async fn run(context: Context, connected: Connected, closing: watch::Receive
         closer.close("another connection with this node is kept");
         return Ended::Duplicate;
     };
+    drop(greeting);
     context.roster.update(peer, |entry| {
         entry.address.get_or_insert(address);
         entry.name = exchange.name.clone();
+        // It may have lost its disk since.
+        entry.holds.clear();
         entry.last_seen = Some(Time::from_millis(wall_millis()));
     });
     tracing::info!(peer = %peer.short(), %address, "connected");
@@ -158,13 +192,16 @@ fn leave(context: &Context, peer: NodeId, number: SessionNumber, ended: &Ended) 
     context.metrics.peers.set(context.roster.connected().len() as i64);
 }
 
-/// Says in the log why a connection ended, and counts it when the peer is to blame.
+/// Says in the log why a connection ended, and remembers it when the peer is to blame.
 fn blame(context: &Context, peer: NodeId, ended: &Ended) {
-    if ended.is_violation() {
-        context.metrics.violations.inc();
-        tracing::warn!(peer = %peer.short(), why = %ended, "closed the connection");
-    } else {
-        tracing::info!(peer = %peer.short(), why = %ended, "disconnected");
+    match ended.fault() {
+        Fault::None => tracing::info!(peer = %peer.short(), why = %ended, "disconnected"),
+        Fault::Setting => context.door.blame(peer, ended),
+        Fault::Violation => {
+            if context.door.accuse(peer, ended) == Verdict::Banned {
+                context.roster.expel(&peer, "banned");
+            }
+        }
     }
 }
 
@@ -195,7 +232,24 @@ async fn greet(
     Ok(Exchange::start(context.clone(), peer, session, (sender, receiver), (name, incarnation)))
 }
 
-type Settled = oneshot::Receiver<Result<Applied, AppendError>>;
+/// A frame that was received, and the room that it takes.
+struct Heard {
+    frame: Frame,
+    room: Option<OwnedSemaphorePermit>,
+}
+
+/// A run that is to be verified, and the room that it takes.
+struct HeardRun {
+    run: Box<SignedRun>,
+    room: Option<OwnedSemaphorePermit>,
+}
+
+/// Changes that are queued for the writer: what will tell what became of them, and the room that they
+/// take, so that a peer's part of the writer's queue is bounded, too.
+struct Settling {
+    settled: oneshot::Receiver<Result<Applied, AppendError>>,
+    _room: Option<OwnedSemaphorePermit>,
+}
 
 struct Exchange {
     context: Context,
@@ -203,10 +257,12 @@ struct Exchange {
     name: String,
     incarnation: u64,
     session: Session,
-    frames_in: mpsc::Receiver<Result<Frame, Ended>>,
+    frames_in: mpsc::Receiver<Result<Heard, Ended>>,
     frames_out: mpsc::Sender<Frame>,
-    runs: mpsc::Sender<Box<SignedRun>>,
+    runs: mpsc::Sender<HeardRun>,
     trouble: mpsc::Receiver<Ended>,
+    /// The room that the last frame takes until the session has made of it what it can.
+    heard: Option<OwnedSemaphorePermit>,
     /// The heads of this node that the peer named first.
     own_heads: Option<Vec<Head>>,
     /// Whether all of them are held here.
@@ -245,6 +301,7 @@ impl Exchange {
             frames_out,
             runs,
             trouble,
+            heard: None,
             own_heads: None,
             own_settled: false,
             _tasks: tasks,
@@ -262,6 +319,7 @@ impl Exchange {
             if let Err(ended) = self.advance().await {
                 return ended;
             }
+            self.heard = None;
             let frames_out = self.frames_out.clone();
             let event = tokio::select! {
                 frame = self.frames_in.recv() => Event::Frame(frame),
@@ -286,7 +344,7 @@ impl Exchange {
                     self.session.handle_interval();
                     let lost = self.context.damages.all();
                     self.session.handle_lost(lost.iter().map(Lost::wanted).collect());
-                    self.note_peer();
+                    self.note_peer(None);
                     Ok(())
                 }
                 Event::Roster => {
@@ -336,42 +394,52 @@ impl Exchange {
         }
     }
 
-    async fn handle(&mut self, frame: Option<Result<Frame, Ended>>) -> Result<(), Ended> {
-        let Some(frame) = frame else {
+    async fn handle(&mut self, heard: Option<Result<Heard, Ended>>) -> Result<(), Ended> {
+        let Some(heard) = heard else {
             return Err(LinkError::Gone("no more frames".into()).into());
         };
-        let frame = frame?;
+        let Heard { frame, room } = heard?;
         if matches!(frame, Frame::Digest(_)) && self.context.writer.full().is_some() {
             // Where the disk is full nothing of the peer's can be kept. It would be told by our
             // frontier what to send, and send the same at every interval. Our own digests go on:
             // what the peer lacks it gets.
             return Ok(());
         }
-        let says_what_it_holds = matches!(frame, Frame::Frontier(_) | Frame::Ack(_));
+        let authors = |heads: &Heads| heads.iter().map(|(author, _)| *author).collect();
+        let said_to_hold: Option<Vec<NodeId>> = match &frame {
+            Frame::Frontier(heads) | Frame::Ack(heads) => Some(authors(heads)),
+            _ => None,
+        };
         if let (Frame::Frontier(heads), None) = (&frame, &self.own_heads) {
             let own = heads.iter().find(|(author, _)| *author == self.context.me);
             self.own_heads = Some(own.map(|(_, heads)| heads.clone()).unwrap_or_default());
         }
         match self.session.handle_frame(frame)? {
             // Waiting here is waiting for our own disk, never for the peer.
-            Received::Run(run) => drop(self.runs.send(run).await),
+            Received::Run(run) => drop(self.runs.send(HeardRun { run, room }).await),
             Received::Wanted(list) => {
                 let places = move |reader: &mut dyn Reader| wanted(reader, &list);
                 let ranges = self.context.reading.run(places).await?;
                 self.session.handle_wanted(ranges);
             }
-            Received::Noted | Received::Greeted { .. } => {}
+            Received::Noted | Received::Greeted { .. } => self.heard = room,
         }
-        if says_what_it_holds {
-            self.note_peer();
+        if said_to_hold.is_some() {
+            self.note_peer(said_to_hold);
         }
         Ok(())
     }
 
-    fn note_peer(&self) {
-        let holds = self.session.held_by_peer().map(|(author, next)| (*author, next)).collect();
+    /// Notes what the peer holds: of these authors, which is as much work as the frame was long that
+    /// named them, or of all.
+    fn note_peer(&self, authors: Option<Vec<NodeId>>) {
+        let held = |author: NodeId| Some((author, self.session.peer_holds(&author)?));
+        let held: Vec<(NodeId, Seq)> = match authors {
+            Some(authors) => authors.into_iter().filter_map(held).collect(),
+            None => self.session.held_by_peer().map(|(author, next)| (*author, next)).collect(),
+        };
         self.context.roster.update(self.peer, |entry| {
-            entry.holds = holds;
+            entry.holds.extend(held);
             entry.last_seen = Some(Time::from_millis(wall_millis()));
         });
     }
@@ -401,7 +469,7 @@ impl Exchange {
 
 /// What an exchange waits for.
 enum Event {
-    Frame(Option<Result<Frame, Ended>>),
+    Frame(Option<Result<Heard, Ended>>),
     Room,
     Grown,
     Interval,
@@ -415,20 +483,23 @@ fn spawn(task: impl Future<Output = ()> + Send + 'static) -> AbortOnDropHandle<(
 
 async fn receive(
     mut receiver: Receiver,
-    frames: mpsc::Sender<Result<Frame, Ended>>,
+    frames: mpsc::Sender<Result<Heard, Ended>>,
     metrics: Arc<Metrics>,
 ) {
+    let places = Arc::new(Semaphore::new(HELD_KIB));
     loop {
         let received = receiver.receive().await.map_err(Ended::from);
-        let frame = match received {
+        let heard = match received {
             Ok((bytes, travelled)) => {
                 metrics.received_bytes.inc_by(travelled as u64);
-                decode(bytes).await
+                let kib = (bytes.len() >> 10).clamp(1, HELD_KIB) as u32;
+                let room = places.clone().acquire_many_owned(kib).await.ok();
+                decode(bytes).await.map(|frame| Heard { frame, room })
             }
             Err(ended) => Err(ended),
         };
-        let last = frame.is_err();
-        if frames.send(frame).await.is_err() || last {
+        let last = heard.is_err();
+        if frames.send(heard).await.is_err() || last {
             return;
         }
     }
@@ -465,12 +536,12 @@ async fn send(
 /// Rebuilds and verifies runs, and queues their changes for the writer in the same order. What the
 /// disk has no room for is dropped: it comes again once our frontier says that it is missing.
 async fn verify(
-    mut runs: mpsc::Receiver<Box<SignedRun>>,
+    mut runs: mpsc::Receiver<HeardRun>,
     context: Context,
-    to_settle: mpsc::Sender<Settled>,
+    to_settle: mpsc::Sender<Settling>,
     report: mpsc::Sender<Ended>,
 ) {
-    while let Some(run) = runs.recv().await {
+    while let Some(HeardRun { run, room }) = runs.recv().await {
         if context.writer.full().is_some() {
             continue;
         }
@@ -480,7 +551,7 @@ async fn verify(
             Err(ended) => return drop(report.send(ended).await),
         };
         match context.writer.queue_changes(changes).await {
-            Ok(settled) => drop(to_settle.send(settled).await),
+            Ok(settled) => drop(to_settle.send(Settling { settled, _room: room }).await),
             Err(AppendError::DiskFull(_)) => {}
             Err(error) => return drop(report.send(error.into()).await),
         }
@@ -489,11 +560,11 @@ async fn verify(
 
 /// Learns what became of changes that were queued.
 async fn settle(
-    mut settled: mpsc::Receiver<Settled>,
+    mut settled: mpsc::Receiver<Settling>,
     report: mpsc::Sender<Ended>,
     metrics: Arc<Metrics>,
 ) {
-    while let Some(settled) = settled.recv().await {
+    while let Some(Settling { settled, _room }) = settled.recv().await {
         let ended = match settled.await {
             Ok(Ok(applied)) => {
                 metrics.duplicates.inc_by(applied.duplicates as u64);

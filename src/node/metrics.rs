@@ -3,14 +3,23 @@
 
 use std::time::Duration;
 
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 use crate::store::{Batch, EmitMark};
 use crate::words::NodeId;
+
+/// The status of an HTTP answer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Answered {
+    /// As a number; there are few.
+    pub status: u16,
+}
 
 /// What a node counts.
 pub struct Metrics {
@@ -43,10 +52,20 @@ pub struct Metrics {
     pub peers: Gauge,
     /// Connections that were refused or closed because of what the other side did.
     pub violations: Counter,
+    /// Peers that are banned for violations.
+    pub banned: Gauge,
+    /// Handshakes that others began and that are not done.
+    pub handshakes: Gauge,
+    /// Handshakes that were refused because too many were half done.
+    pub crowded_handshakes: Counter,
     /// Bytes of frames sent to peers, compressed.
     pub sent_bytes: Counter,
     /// Bytes of frames received from peers, compressed.
     pub received_bytes: Counter,
+    /// HTTP connections that are open.
+    pub http_connections: Gauge,
+    /// HTTP requests that were answered, by the status of the answer.
+    pub http_answers: Family<Answered, Counter>,
     /// 1 once a commit has failed: the node writes no more until it is restarted.
     pub poisoned: Gauge,
     /// 1 while the disk is full: the node only reads and sends.
@@ -86,6 +105,8 @@ impl Metrics {
         let duplicates = counter("duplicate_changes", "Changes that were in the log already");
         let crowded_out = counter("crowded_out_changes", "Changes that found no room to wait");
         let violations = counter("violations", "Connections closed for what the peer did");
+        let crowded_handshakes =
+            counter("crowded_handshakes", "Handshakes refused because too many were half done");
         let sent_bytes = counter("sent_bytes", "Bytes of frames sent to peers");
         let received_bytes = counter("received_bytes", "Bytes of frames received from peers");
         let mut gauge = |name: &str, help: &str| {
@@ -95,10 +116,16 @@ impl Metrics {
         };
         let pending = gauge("pending_changes", "Changes that wait for a parent");
         let peers = gauge("connected_peers", "Peers with which a session stands");
+        let banned = gauge("peers_banned", "Peers that are banned for violations");
+        let handshakes = gauge("handshakes", "Handshakes that others began and that are not done");
+        let http_connections = gauge("http_connections", "HTTP connections that are open");
         let poisoned = gauge("poisoned", "1 once a commit has failed");
         let disk_full = gauge("disk_full", "1 while the disk is full");
         let entries = gauge("entries", "Entries in the log");
         let damaged = gauge("damaged_changes", "Changes on disk that are damaged");
+        let http_answers = Family::default();
+        let help = "HTTP requests that were answered, by status";
+        registry.register("http_answers", help, http_answers.clone());
         let commit_seconds = Histogram::new(exponential_buckets(0.000_25, 2.0, 14));
         let help = "How long a commit took, its sync included";
         registry.register("commit_seconds", help, commit_seconds.clone());
@@ -118,8 +145,13 @@ impl Metrics {
             crowded_out,
             peers,
             violations,
+            banned,
+            handshakes,
+            crowded_handshakes,
             sent_bytes,
             received_bytes,
+            http_connections,
+            http_answers,
             poisoned,
             disk_full,
             entries,

@@ -11,7 +11,7 @@ use super::config::PeerAddress;
 use super::exchange::{self, Context, Ended};
 use super::roster::{Contact, Roster};
 use super::sync::watch;
-use crate::net::endpoint::{Connected, Endpoint, Incoming};
+use crate::net::endpoint::{Arrival, Connected, Endpoint, Incoming};
 use crate::words::NodeId;
 
 /// The first wait after an attempt failed.
@@ -48,23 +48,28 @@ async fn listen(
     tasks: TaskTracker,
 ) {
     loop {
-        let incoming = tokio::select! {
-            incoming = endpoint.accept() => incoming,
+        let arrival = tokio::select! {
+            arrival = endpoint.accept() => arrival,
             _ = closing.wait_for(|closing| *closing) => None,
         };
-        let Some(incoming) = incoming else { return };
-        tasks.spawn(welcome(context.clone(), incoming, closing.clone()));
+        match arrival {
+            Some(Arrival::Begun(incoming)) => {
+                tasks.spawn(welcome(context.clone(), *incoming, closing.clone()));
+            }
+            Some(Arrival::Crowded(from)) => context.door.crowded(from),
+            None => return,
+        }
     }
 }
 
 async fn welcome(context: Context, incoming: Incoming, closing: watch::Receiver<bool>) {
     let from = incoming.address();
-    match incoming.finish().await {
+    context.metrics.handshakes.inc();
+    let finished = incoming.finish().await;
+    context.metrics.handshakes.dec();
+    match finished {
         Ok(connected) => drop(exchange::run(context, connected, closing).await),
-        Err(error) => {
-            context.metrics.violations.inc();
-            tracing::debug!(%from, %error, "refused a handshake");
-        }
+        Err(error) => context.door.refused(from, &error),
     }
 }
 
@@ -86,6 +91,11 @@ async fn keep_dialing(
     }
     while !*closing.borrow() {
         wait_until_alone(&context.roster, peer.node, &mut closing).await;
+        while let Some(left) = context.door.ban_left(&peer.node)
+            && !*closing.borrow()
+        {
+            pause(left, &mut closing).await;
+        }
         if *closing.borrow() {
             return;
         }

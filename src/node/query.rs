@@ -23,7 +23,7 @@ pub const PAGE_ENTRIES: usize = 100;
 /// How many entries a page may hold.
 pub const PAGE_ENTRIES_MOST: usize = 10_000;
 /// A page ends after so many bytes of payload, whatever its limit.
-const PAGE_BYTES: usize = 16 << 20;
+pub const PAGE_BYTES: usize = 16 << 20;
 /// How many bytes of changes a run reads ahead.
 const RUN_BYTES: usize = 64 << 10;
 
@@ -52,6 +52,8 @@ pub struct Query {
     pub filter: Filter,
     /// How many at most.
     pub limit: usize,
+    /// How many bytes of payload end a page; it holds an entry all the same.
+    pub bytes: usize,
     /// Where the last page ended.
     pub after: Option<Cursor>,
 }
@@ -63,6 +65,7 @@ impl Default for Query {
             direction: Direction::Forward,
             filter: Filter::all(),
             limit: PAGE_ENTRIES,
+            bytes: PAGE_BYTES,
             after: None,
         }
     }
@@ -103,6 +106,12 @@ impl Query {
         self
     }
 
+    /// A page that ends after so many bytes of payload, [`PAGE_BYTES`] at most.
+    pub fn bytes(mut self, bytes: usize) -> Self {
+        self.bytes = bytes.min(PAGE_BYTES);
+        self
+    }
+
     /// The newest first.
     pub fn reverse(mut self) -> Self {
         self.direction = Direction::Backward;
@@ -127,7 +136,7 @@ pub struct Page {
 
 impl Page {
     fn is_full(&self, query: &Query, bytes: usize) -> bool {
-        self.entries.len() >= query.limit || bytes >= PAGE_BYTES
+        self.entries.len() >= query.limit || bytes >= query.bytes
     }
 }
 

@@ -144,6 +144,14 @@ impl Roster {
         });
     }
 
+    /// Closes the session with a peer, if one stands.
+    pub fn expel(&self, peer: &NodeId, why: &str) {
+        let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(session) = peers.get(peer).and_then(|entry| entry.session.as_ref()) {
+            session.closer.close(why);
+        }
+    }
+
     /// Whether a session stands with a peer.
     pub fn is_connected(&self, peer: &NodeId) -> bool {
         let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);

@@ -32,6 +32,8 @@ pub struct Peers {
     pub configured: usize,
     /// With a session.
     pub connected: usize,
+    /// Banned for violations.
+    pub banned: usize,
 }
 
 /// What a node says of itself; the JSON of `/v1/status`.
@@ -103,6 +105,9 @@ pub struct NodeReport {
     pub lag: u64,
     /// How far its newest entry lies ahead of this node's clock, in seconds, if over a minute.
     pub skew_seconds: u64,
+    /// For how many seconds more it is banned, if it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub banned_seconds: Option<u64>,
     /// When it was last heard, RFC 3339.
     pub last_seen: Option<String>,
     /// Why it isn't connected, if it isn't.
@@ -176,7 +181,7 @@ impl Node {
             pending: inner.metrics.pending.get(),
             damaged: inner.damages.all().len(),
             branched,
-            peers: Peers { configured: inner.named_peers, connected },
+            peers: Peers { configured: inner.named_peers, connected, banned: inner.door.banned() },
             bytes,
             started: inner.started.to_string(),
         })
@@ -198,7 +203,9 @@ impl Node {
         let peers = self.inner.roster.peers();
         let mut reports = vec![self.own_report(&frontier)];
         for (node, peer) in &peers {
-            reports.push(NodeReport { skew_seconds: skew(node), ..report(*node, peer, &frontier) });
+            let banned_seconds = self.inner.door.ban_left(node).map(|left| left.as_secs());
+            let report = report(*node, peer, &frontier);
+            reports.push(NodeReport { skew_seconds: skew(node), banned_seconds, ..report });
         }
         let known = |node: &NodeId| *node == self.id() || peers.contains_key(node);
         for (author, _) in frontier.iter().filter(|(author, _)| !known(author)) {
@@ -220,6 +227,7 @@ impl Node {
             holds: frontier.iter().map(|(node, _)| (*node, frontier.next_seq(node).0)).collect(),
             lag: 0,
             skew_seconds: 0,
+            banned_seconds: None,
             last_seen: Some(crate::words::Time::from_millis(super::wall_millis()).to_string()),
             trouble: None,
         }
@@ -255,6 +263,7 @@ fn report(node: NodeId, peer: &Peer, frontier: &Frontier) -> NodeReport {
         holds: peer.holds.iter().map(|(author, seq)| (*author, seq.0)).collect(),
         lag: frontier.iter().map(|(author, _)| behind(author)).sum(),
         skew_seconds: 0,
+        banned_seconds: None,
         last_seen: peer.last_seen.map(|time| time.to_string()),
         trouble: peer.trouble.clone().filter(|_| peer.contact != Contact::Connected),
     }

@@ -1,6 +1,6 @@
 //! What a session reads of a store: what a peer lacks, and the runs that carry it there.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::{Reader, StoreError};
 use crate::core::change::{Change, Damaged, Place, SignedRun};
@@ -33,9 +33,10 @@ pub struct Comparison {
 pub fn compare(reader: &mut dyn Reader, theirs: &Heads) -> Result<Comparison, StoreError> {
     let watermark = reader.watermark()?;
     let mut found = Comparison { watermark, ..Comparison::default() };
+    let theirs: HashMap<&NodeId, &[Head]> =
+        theirs.iter().rev().map(|(author, heads)| (author, heads.as_slice())).collect();
     for (author, own) in reader.frontier()?.iter() {
-        let said = theirs.iter().find(|(node, _)| node == author);
-        let said = said.map_or(&[][..], |(_, heads)| heads.as_slice());
+        let said = theirs.get(author).copied().unwrap_or_default();
         if said != own && !compare_open_segment(reader, *author, (own, said), &mut found)? {
             compare_author(reader, *author, said, &mut found)?;
         }

@@ -49,6 +49,8 @@ pub enum Code {
     EmitRefused,
     /// The disk has no room: the node only reads, until it has some again.
     DiskFull,
+    /// The node serves as many streams as it can.
+    Busy,
     /// Something in a store is not as its authors signed it.
     Verification,
     /// A file or a stream can't be read or written.
@@ -66,7 +68,7 @@ struct Facts {
 
 impl Code {
     /// All codes, in order.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Usage,
         Self::Name,
         Self::TooLarge,
@@ -90,6 +92,7 @@ impl Code {
         Self::Timeout,
         Self::EmitRefused,
         Self::DiskFull,
+        Self::Busy,
         Self::Verification,
         Self::Io,
     ];
@@ -322,6 +325,14 @@ impl Code {
                  peers, and takes appends again by itself, at most some seconds after 1 MiB is free. \
                  Events that are emitted meanwhile wait in the ring; what it can't hold is stated as a \
                  gap with reason disk_full. A node that can't even be started needs some room first.",
+            ),
+            Self::Busy => facts(
+                "E0207",
+                "the node serves as many streams as it can",
+                503,
+                7,
+                "A node serves 64 streams at once. Nothing was read. Try again when another reader has \
+                 gone, ask for pages, or read from another node.",
             ),
             Self::Verification => facts(
                 "E0301",

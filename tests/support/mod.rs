@@ -3,6 +3,7 @@
 #![allow(dead_code)] // each test file uses its own part of it
 
 pub mod gated;
+pub mod process;
 pub mod tmpfs;
 
 use std::net::{Ipv4Addr, SocketAddr};

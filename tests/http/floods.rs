@@ -1,0 +1,122 @@
+//! Floods of requests: whatever clients send and ask for, and however little of it they take, memory
+//! is bounded and others are answered.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use crate::support::PATIENCE;
+use crate::support::process::Process;
+
+const MIB: usize = 1 << 20;
+/// Fewer than all connections, so that others find a place.
+const CLIENTS: usize = 250;
+
+/// Appends so many entries of about 1 MiB, which are larger as JSON.
+fn fill(process: &Process, entries: usize) {
+    let text = "\\n".repeat(1_000_000);
+    let draft =
+        format!(r#"{{"topic":"t","kind":"k","content_type":"text/plain","data":"{text}"}}"#);
+    let url = format!("http://{}/v1/entries", process.http);
+    for _ in 0..entries {
+        let request = ureq::post(&url).header("content-type", "application/json");
+        assert_eq!(request.send(&draft).unwrap().status().as_u16(), 201);
+    }
+}
+
+fn connect(process: &Process) -> TcpStream {
+    let client = TcpStream::connect(process.http).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client
+}
+
+#[test]
+fn pages_that_nobody_takes_fit_into_memory() {
+    let mut process = Process::run(&[]);
+    fill(&process, 24);
+    let mut clients = Vec::new();
+    for _ in 0..80 {
+        let mut client = connect(&process);
+        write!(client, "GET /v1/entries?limit=10000 HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+        clients.push(client);
+    }
+    let mut status = [0; 12];
+    clients[0].read_exact(&mut status).unwrap();
+    assert_eq!(&status, b"HTTP/1.1 200");
+    (0..20).for_each(|_| process.append());
+    process.assert_sound();
+}
+
+#[test]
+fn streams_that_nobody_reads_fit_into_memory() {
+    let mut process = Process::run(&[]);
+    fill(&process, 4);
+    let mut clients = Vec::new();
+    for _ in 0..CLIENTS {
+        let mut client = connect(&process);
+        write!(client, "GET /v1/stream HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+        clients.push(client);
+    }
+    let mut served = 0;
+    for client in &mut clients {
+        let mut status = [0; 12];
+        client.read_exact(&mut status).unwrap();
+        served += usize::from(&status == b"HTTP/1.1 200");
+    }
+    assert_eq!(served, 64);
+    process.assert_sound();
+}
+
+#[test]
+fn bodies_at_their_largest_fit_into_memory() {
+    let mut process = Process::run(&[]);
+    let draft = format!(r#"{{"topic":"t","kind":"k","data":"{}"}}"#, "x".repeat(MIB - 1_000));
+    let body = format!("[{}]", vec![draft; 15].join(","));
+    let clients: Vec<_> = (0..8)
+        .map(|_| {
+            let (url, body) = (format!("http://{}/v1/entries", process.http), body.clone());
+            std::thread::spawn(move || {
+                let request = ureq::post(url).header("content-type", "application/json");
+                request.send(&body).unwrap().status().as_u16()
+            })
+        })
+        .collect();
+    (0..20).for_each(|_| process.append());
+    for client in clients {
+        assert_eq!(client.join().unwrap(), 201);
+    }
+    process.assert_sound();
+}
+
+#[test]
+fn bodies_that_come_slowly_hold_up_no_small_ones() {
+    let mut process = Process::run(&[]);
+    let mut slow = Vec::new();
+    for _ in 0..CLIENTS {
+        let mut client = connect(&process);
+        let length = 16 * MIB;
+        let head = "POST /v1/entries HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json";
+        write!(client, "{head}\r\ncontent-length: {length}\r\n\r\n[").unwrap();
+        slow.push(client);
+    }
+    (0..20).for_each(|_| process.append());
+    process.assert_sound();
+}
+
+#[test]
+fn a_node_without_files_left_sheds_connections_and_goes_on() {
+    let mut process = Process::limited("ulimit -n 64", &[]);
+    process.append();
+    let crowd: Vec<TcpStream> = (0..100).map(|_| connect(&process)).collect();
+    let mut asked = connect(&process);
+    asked.write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+    while !process.said().contains("a connection can't be accepted") {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    // A client that is there already is served, and what it appends is written.
+    process.append();
+    drop(crowd);
+    let mut status = [0; 12];
+    asked.read_exact(&mut status).unwrap();
+    assert_eq!(&status, b"HTTP/1.1 200");
+    process.assert_sound();
+}
