@@ -212,7 +212,7 @@ pub enum EncodeError {
 /// Entries or a place that break the rules of the format; they are the same on every node.
 pub fn encode<E: AsRef<[u8]>>(place: &Place, entries: &[E]) -> Result<Change, EncodeError> {
     let times = check_entries(entries)?;
-    build(place, entries, times)
+    rebuild(place, entries, times)
 }
 
 /// Builds the change of entries that are known to be well-formed, and to rise from the first of
@@ -220,7 +220,7 @@ pub fn encode<E: AsRef<[u8]>>(place: &Place, entries: &[E]) -> Result<Change, En
 ///
 /// # Errors
 /// A place that breaks the rules of the format.
-pub(crate) fn build<E: AsRef<[u8]>>(
+pub(crate) fn rebuild<E: AsRef<[u8]>>(
     place: &Place,
     entries: &[E],
     (first_time, last_time): (Time, Time),
