@@ -12,6 +12,7 @@ use towline::{Config, Draft, Node, Order, Query};
 
 use crate::disk::Disk;
 use crate::history::{SECRET, STORE, owner, scratch};
+use crate::noise::noise;
 use crate::platter::{Platter, Survivors};
 use crate::told::{Told, text};
 
@@ -44,7 +45,7 @@ impl Watched {
 
     /// Appends one entry of at least so many bytes.
     pub async fn append(&mut self, node: &Node, bytes: usize) -> Result<(), AppendError> {
-        let text = format!("{} {}", self.tried, "x".repeat(bytes));
+        let text = format!("{} {}", self.tried, noise(self.tried, bytes));
         self.tried += 1;
         let receipt = node.append(Draft::text("t", "k", text.clone()).unwrap()).await?;
         self.told.add(receipt.id, text);
