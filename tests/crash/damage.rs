@@ -44,6 +44,7 @@ impl Patient {
             }
         }
         let live = image(&history);
+        history.vacuum(); // so that every page of the file is needed
         history.close();
         let closed = image(&history);
         let directory = scratch();

@@ -166,6 +166,12 @@ impl History {
         assert_eq!(busy, 0, "nobody stands in the way of a checkpoint");
     }
 
+    /// Gives the pages that nothing needs any more back to the system.
+    pub fn vacuum(&self) {
+        let connection = Connection::open(self.path()).unwrap();
+        connection.execute_batch("PRAGMA incremental_vacuum").unwrap();
+    }
+
     /// What a node does in some time: appending, receiving, checkpoints, clean restarts.
     pub fn live(&mut self, rounds: usize, rng: &mut Rng) {
         for _ in 0..rounds {
