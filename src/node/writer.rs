@@ -34,7 +34,8 @@ mod thread;
 pub(super) use group::Queued;
 use group::{Command, Reply};
 use room::{Full, PAUSE, Room};
-use thread::{State, Wait, next};
+pub(super) use thread::Wait;
+use thread::{State, WAIT};
 
 /// How many requests may wait for the writer.
 const QUEUE: usize = 1_024; // full: append waits
@@ -161,7 +162,7 @@ impl Writer {
         let (writer, run) = Self::prepare(store, log, resume, numbers, metrics, BOUNDS)?;
         let thread = std::thread::Builder::new().name("towline-writer".into());
         let handle = thread
-            .spawn(move || run(next))
+            .spawn(move || run(WAIT))
             .map_err(|error| StoreError::Failed(format!("no thread for the writer: {error}")))?;
         Ok((writer, handle))
     }
@@ -203,6 +204,7 @@ impl Writer {
             doorbell,
             poison: poison.clone(),
             metrics,
+            together: 0,
         };
         let room = Arc::new(Semaphore::new(bounds.kib as usize));
         let writer = Self { queue, room, bounds, watermark, poison, full };
