@@ -4,6 +4,9 @@
 //! written by one thread through [`Store`] and read by any number of [`Reader`]s. Invariant: this
 //! layer is synchronous and never sees tokio; it decides nothing about the log.
 
+use bytes::Bytes;
+
+use crate::core::change::SignedBlock;
 use crate::core::frontier::{Extent, Frontier, Head};
 use crate::core::log::{Arrival, Past, Tip};
 use crate::core::merge::Direction;
@@ -102,8 +105,21 @@ pub struct Batch {
     pub keys: Vec<KeyRecord>,
     /// Damaged changes as they were, each for the place where it belongs.
     pub mended: Vec<Mended>,
+    /// Blocks of arrivals that came packed: by the offset of their first change.
+    pub packed: Vec<Packed>,
     /// Changes that stand in rows of their own, and as one block from now on.
     pub sealed: Vec<Sealed>,
+}
+
+/// Arrivals of a batch that came packed. See [`block`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Packed {
+    /// The offset of the first change.
+    pub offset: Offset,
+    /// How many changes there are, one after the other.
+    pub changes: usize,
+    /// The block's record.
+    pub record: Bytes,
 }
 
 /// Changes that were packed into a block. See [`block`].
@@ -357,6 +373,12 @@ pub trait Reader: Past<Error = StoreError> + Send {
     /// however little it is. None where the store has no blocks.
     fn sealable(&mut self, _old: Offset) -> Result<Vec<Vec<Arrival>>, StoreError> {
         Ok(Vec::new())
+    }
+
+    /// The block of a strand that begins at a seq, as it is kept. None where no block does, or it is
+    /// not as it was sealed.
+    fn packed(&mut self, _strand: Strand, _from: Seq) -> Result<Option<SignedBlock>, StoreError> {
+        Ok(None)
     }
 
     /// Bytes on disk, everything counted; 0 in memory.

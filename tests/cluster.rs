@@ -218,3 +218,47 @@ async fn a_change_that_the_disk_damaged_is_never_served_and_mended_by_a_peer() {
     let mut log = towline::node::OfflineLog::open(&directory.path().join("a")).unwrap();
     assert_eq!(log.verify(|_, _| {}).unwrap().entries, 2);
 }
+
+/// The blocks of a node's store, by segment and first seq.
+fn blocks(directory: &tempfile::TempDir, name: &str) -> Vec<(Vec<u8>, i64, Vec<u8>)> {
+    let path = directory.path().join(name).join("log.sqlite");
+    let store = rusqlite::Connection::open(path).unwrap();
+    let mut blocks = store
+        .prepare(
+            "SELECT s.name, b.first_seq, b.record FROM blocks b JOIN segments s ON s.id = b.segment
+             ORDER BY s.name, b.first_seq",
+        )
+        .unwrap();
+    let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+    blocks.query_map([], row).unwrap().map(Result::unwrap).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_block_travels_as_it_is_kept_and_small_changes_are_packed_where_they_came() {
+    let directory = tempfile::tempdir().unwrap();
+    let m = members(2);
+    let a = open(&directory, "a", &m[0], &[&m[1]]).await;
+    for group in 0..5 {
+        let drafts = (0..1_000).map(|n| note("t", &format!("{group}/{n}"))).collect();
+        a.append_all(drafts).await.unwrap();
+    }
+    for n in 0..50 {
+        a.append(note("t", &format!("small {n}"))).await.unwrap();
+    }
+    let b = open(&directory, "b", &m[1], &[&m[0]]).await;
+    until_equal(&[&a, &b], 5_050).await;
+    assert_eq!(blocks(&directory, "a").len(), 5);
+    assert_eq!(blocks(&directory, "b"), blocks(&directory, "a"));
+    for node in [&a, &b] {
+        node.seal().await.unwrap();
+    }
+    assert_eq!(blocks(&directory, "b").len(), 6);
+    assert_eq!(texts(&merged(&a).await), texts(&merged(&b).await));
+    for node in [a, b] {
+        node.shutdown().await.unwrap();
+    }
+    for name in ["a", "b"] {
+        let mut log = towline::node::OfflineLog::open(&directory.path().join(name)).unwrap();
+        assert_eq!(log.verify(|_, _| {}).unwrap().entries, 5_050);
+    }
+}

@@ -309,6 +309,39 @@ pub struct SignedRun {
     pub signature: Signature,
 }
 
+/// Consecutive changes of one segment as they came off the wire, packed as a store keeps them: claims,
+/// one signature, and a record that the core doesn't look into.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignedBlock {
+    /// Where the first of the changes stands.
+    pub place: Place,
+    /// The seq after the last entry.
+    pub next_seq: Seq,
+    /// The author's signature over the last change.
+    pub signature: Signature,
+    /// What the entries and the ends of the changes are packed in.
+    pub record: Bytes,
+}
+
+/// What travels of a segment in one frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Travelling {
+    /// Entries as they are.
+    Run(SignedRun),
+    /// Entries that were packed before.
+    Block(SignedBlock),
+}
+
+impl Travelling {
+    /// The seq after the last entry, by its own word.
+    pub fn next_seq(&self) -> Seq {
+        match self {
+            Self::Run(run) => run.next_seq(),
+            Self::Block(block) => block.next_seq,
+        }
+    }
+}
+
 /// Says why a run was refused. Nothing was kept of it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum VerifyError {
@@ -321,6 +354,9 @@ pub enum VerifyError {
     /// The author's id is a key that can't vouch for anything.
     #[error("the author's key is weak or no key")]
     WeakKey,
+    /// The record of a block can't be opened, or holds something else than it claims.
+    #[error("a block that can't be opened")]
+    Record,
     /// A change of the run can't be rebuilt.
     #[error("change {index} of the run: {error}")]
     Encode {
@@ -335,6 +371,12 @@ pub enum VerifyError {
 }
 
 impl SignedRun {
+    /// The seq after the last entry.
+    pub fn next_seq(&self) -> Seq {
+        let entries: usize = self.changes.iter().map(Vec::len).sum();
+        self.place.first_seq.plus(entries as u64)
+    }
+
     /// Rebuilds the changes and checks the signature over the last of them.
     ///
     /// The predicate is the same on every node, and needs nothing but the run and the cluster id:

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use minicbor::encode::Write;
 use minicbor::{Decoder, Encoder};
 
-use super::change::{Link, Place, SignedRun};
+use super::change::{Link, Place, SignedBlock, SignedRun};
 use super::frontier::Head;
 use super::segment::{Opening, Parent};
 use crate::words::limits::{AUTHORS, BRANCHES, CHANGE_ENTRIES, SEGMENT_ENTRIES, SEGMENT_PARENTS};
@@ -65,6 +65,8 @@ pub enum Frame {
     Links(Vec<NodeId>),
     /// Kind 5: consecutive changes of one segment.
     Run(Box<SignedRun>),
+    /// Kind 7: consecutive changes of one segment, packed.
+    Block(Box<SignedBlock>),
     /// Kind 6: what the speaker holds by its frontier, and can't read any more.
     Want(Vec<Wanted>),
 }
@@ -114,6 +116,7 @@ impl Frame {
             (4, 2) => Self::Links(read_links(&mut input)?),
             (5, 9) => Self::Run(Box::new(read_run(&mut input, bytes)?)),
             (6, 2) => Self::Want(read_wanted(&mut input)?),
+            (7, 9) => Self::Block(Box::new(read_block(&mut input, bytes)?)),
             (kind, items) => return wrong(&format!("kind {kind} with {items} items")),
         };
         if input.position() != bytes.len() {
@@ -158,6 +161,7 @@ impl Frame {
                 Ok(())
             }
             Self::Run(run) => write_run(e, run),
+            Self::Block(block) => write_block(e, block),
             Self::Want(wanted) => {
                 e.array(2)?.u8(6)?.array(wanted.len() as u64)?;
                 for Wanted { author, segment, from, to } in wanted {
@@ -235,18 +239,8 @@ fn write_run<W: Write>(
     e: &mut Encoder<W>,
     run: &SignedRun,
 ) -> Result<(), minicbor::encode::Error<W::Error>> {
-    let Place { author, segment, segment_seq, index, first_seq, link } = &run.place;
-    e.array(9)?.u8(5)?.bytes(&author.0)?.bytes(&segment.0)?.u64(segment_seq.0)?;
-    e.u32(*index)?.u64(first_seq.0)?;
-    match link {
-        Link::Previous(hash) => e.bytes(&hash.0)?.ok()?,
-        Link::Opening(Opening { cluster, parents, nonce, .. }) => {
-            e.array(3)?.bytes(&cluster.0)?.bytes(nonce)?.array(parents.len() as u64)?;
-            for parent in parents {
-                e.array(2)?.u64(parent.next_seq.0)?.bytes(&parent.hash.0)?;
-            }
-        }
-    }
+    e.array(9)?.u8(5)?;
+    write_place(e, &run.place)?;
     e.bytes(&run.signature.0)?.array(run.changes.len() as u64)?;
     for entries in &run.changes {
         e.array(entries.len() as u64)?;
@@ -257,7 +251,49 @@ fn write_run<W: Write>(
     Ok(())
 }
 
-fn read_run(input: &mut Decoder<'_>, frame: &Bytes) -> Result<SignedRun, FrameError> {
+fn write_block<W: Write>(
+    e: &mut Encoder<W>,
+    block: &SignedBlock,
+) -> Result<(), minicbor::encode::Error<W::Error>> {
+    let entries = block.next_seq.0.wrapping_sub(block.place.first_seq.0);
+    e.array(9)?.u8(7)?;
+    write_place(e, &block.place)?;
+    e.bytes(&block.signature.0)?.array(2)?.u64(entries)?.bytes(&block.record)?.ok()
+}
+
+fn read_block(input: &mut Decoder<'_>, frame: &Bytes) -> Result<SignedBlock, FrameError> {
+    let place = read_place(input)?;
+    let signature = Signature(fixed(input)?);
+    exactly(input, 2)?;
+    let entries = input.u64()?;
+    let Some(next_seq) =
+        place.first_seq.0.checked_add(entries).filter(|_| (1..=SEGMENT_ENTRIES).contains(&entries))
+    else {
+        return wrong("a block of more entries than a segment holds, or of none");
+    };
+    let record = frame.slice_ref(input.bytes()?);
+    Ok(SignedBlock { place, next_seq: Seq(next_seq), signature, record })
+}
+
+fn write_place<W: Write>(
+    e: &mut Encoder<W>,
+    place: &Place,
+) -> Result<(), minicbor::encode::Error<W::Error>> {
+    let Place { author, segment, segment_seq, index, first_seq, link } = place;
+    e.bytes(&author.0)?.bytes(&segment.0)?.u64(segment_seq.0)?.u32(*index)?.u64(first_seq.0)?;
+    match link {
+        Link::Previous(hash) => e.bytes(&hash.0)?.ok(),
+        Link::Opening(Opening { cluster, parents, nonce, .. }) => {
+            e.array(3)?.bytes(&cluster.0)?.bytes(nonce)?.array(parents.len() as u64)?;
+            for parent in parents {
+                e.array(2)?.u64(parent.next_seq.0)?.bytes(&parent.hash.0)?;
+            }
+            Ok(())
+        }
+    }
+}
+
+fn read_place(input: &mut Decoder<'_>) -> Result<Place, FrameError> {
     let author = NodeId(fixed(input)?);
     let segment = SegmentId(fixed(input)?);
     let segment_seq = Seq(input.u64()?);
@@ -267,6 +303,11 @@ fn read_run(input: &mut Decoder<'_>, frame: &Bytes) -> Result<SignedRun, FrameEr
         minicbor::data::Type::Bytes => Link::Previous(ChangeHash(fixed(input)?)),
         _ => Link::Opening(read_opening(input, author, first_seq)?),
     };
+    Ok(Place { author, segment, segment_seq, index, first_seq, link })
+}
+
+fn read_run(input: &mut Decoder<'_>, frame: &Bytes) -> Result<SignedRun, FrameError> {
+    let place = read_place(input)?;
     let signature = Signature(fixed(input)?);
     let mut changes = Vec::new();
     // A run lies within one segment, so all its changes share the bound on a segment's entries.
@@ -280,7 +321,6 @@ fn read_run(input: &mut Decoder<'_>, frame: &Bytes) -> Result<SignedRun, FrameEr
         }
         changes.push(entries);
     }
-    let place = Place { author, segment, segment_seq, index, first_seq, link };
     Ok(SignedRun { place, changes, signature })
 }
 

@@ -16,7 +16,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
-use super::change::SignedRun;
+use super::change::{SignedBlock, SignedRun, Travelling};
 use super::frame::{Frame, Heads, PROTOCOL, WANTED, Wanted};
 use super::frontier::{Frontier, Head, Range};
 use super::segment::Strand;
@@ -85,6 +85,8 @@ pub enum Received {
     },
     /// These changes are to be verified and applied.
     Run(Box<SignedRun>),
+    /// So are these.
+    Block(Box<SignedBlock>),
     /// The other lost these entries: look up where they are, and call [`Session::handle_wanted`].
     Wanted(Vec<Wanted>),
 }
@@ -223,11 +225,12 @@ impl Session {
             Frame::Links(links) => self.links = links.into_iter().collect(),
             Frame::Want(wanted) => return Ok(Received::Wanted(wanted)),
             Frame::Run(run) => {
-                let entries: usize = run.changes.iter().map(Vec::len).sum();
-                let next_seq = run.place.first_seq.plus(entries as u64);
-                let head = (run.place.segment, next_seq);
-                self.note(run.place.author, head);
+                self.note(run.place.author, (run.place.segment, run.next_seq()));
                 return Ok(Received::Run(run));
+            }
+            Frame::Block(block) => {
+                self.note(block.place.author, (block.place.segment, block.next_seq));
+                return Ok(Received::Block(block));
             }
         }
         Ok(Received::Noted)
@@ -353,17 +356,19 @@ impl Session {
 
     /// The answer to [`Step::Fetch`]: the changes from the start of the range, or none when the
     /// store doesn't hold them.
-    pub fn handle_fetched(&mut self, run: Option<SignedRun>) {
+    pub fn handle_fetched(&mut self, fetched: Option<Travelling>) {
         let Some(range) = self.ranges.pop_front() else {
             return;
         };
-        let Some(run) = run else { return };
-        let entries: usize = run.changes.iter().map(Vec::len).sum();
-        let sent_to = run.place.first_seq.plus(entries as u64);
+        let Some(fetched) = fetched else { return };
+        let sent_to = fetched.next_seq();
         if sent_to < range.to {
             self.ranges.push_front(Range { from: sent_to, ..range });
         }
-        self.ready.push_back(Frame::Run(Box::new(run)));
+        self.ready.push_back(match fetched {
+            Travelling::Run(run) => Frame::Run(Box::new(run)),
+            Travelling::Block(block) => Frame::Block(Box::new(block)),
+        });
     }
 
     /// What to do next, given room for one more frame; none means: wait until something happens.

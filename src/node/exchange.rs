@@ -26,13 +26,14 @@ use super::roster::{Roster, SessionNumber};
 use super::sync::watch;
 use super::wall_millis;
 use super::writer::{AppendError, Writer};
-use crate::core::change::SignedRun;
+use crate::core::change::{Change, SignedBlock, Travelling};
 use crate::core::frame::{Frame, FrameError, Heads};
 use crate::core::frontier::Head;
 use crate::core::log::Applied;
 use crate::core::session::{Parties, Received, Session, Step, Violation};
 use crate::net::endpoint::{ConnectError, Connected, HANDSHAKE};
 use crate::net::link::{LinkError, Receiver, Sender};
+use crate::store::block::BlockOpener;
 use crate::store::damage::{Damages, Lost};
 use crate::store::ranges::{compare, fetch, holds, wanted};
 use crate::store::{Reader, StoreError};
@@ -240,7 +241,7 @@ struct Heard {
 
 /// A run that is to be verified, and the room that it takes.
 struct HeardRun {
-    run: Box<SignedRun>,
+    run: Travelling,
     room: Option<OwnedSemaphorePermit>,
 }
 
@@ -416,7 +417,12 @@ impl Exchange {
         }
         match self.session.handle_frame(frame)? {
             // Waiting here is waiting for our own disk, never for the peer.
-            Received::Run(run) => drop(self.runs.send(HeardRun { run, room }).await),
+            Received::Run(run) => {
+                drop(self.runs.send(HeardRun { run: Travelling::Run(*run), room }).await);
+            }
+            Received::Block(block) => {
+                drop(self.runs.send(HeardRun { run: Travelling::Block(*block), room }).await);
+            }
             Received::Wanted(list) => {
                 let places = move |reader: &mut dyn Reader| wanted(reader, &list);
                 let ranges = self.context.reading.run(places).await?;
@@ -546,16 +552,30 @@ async fn verify(
             continue;
         }
         let cluster = context.cluster;
-        let changes = match blocking(move || Ok(run.verify(cluster)?)).await {
-            Ok(changes) => changes,
+        let verified = blocking(move || match run {
+            Travelling::Run(run) => Ok((run.verify(cluster)?, None)),
+            Travelling::Block(block) => {
+                let changes = verify_block(&block, cluster)?;
+                let bytes: usize = changes.iter().map(|change| change.bytes.len()).sum();
+                // A record that packs nothing is packed anew, so that nobody can fill our disk with it.
+                Ok((changes, Some(block.record).filter(|record| record.len() <= bytes)))
+            }
+        });
+        let (changes, packed) = match verified.await {
+            Ok(verified) => verified,
             Err(ended) => return drop(report.send(ended).await),
         };
-        match context.writer.queue_changes(changes).await {
+        match context.writer.queue_changes(changes, packed).await {
             Ok(settled) => drop(to_settle.send(Settling { settled, _room: room }).await),
             Err(AppendError::DiskFull(_)) => {}
             Err(error) => return drop(report.send(error.into()).await),
         }
     }
+}
+
+fn verify_block(block: &SignedBlock, cluster: ClusterId) -> Result<Vec<Change>, Ended> {
+    let opener = BlockOpener::new().map_err(|e| StoreError::Failed(e.to_string()))?;
+    Ok({ opener }.verify(block, cluster)?)
 }
 
 /// Learns what became of changes that were queued.

@@ -13,6 +13,7 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::core::change::Change;
@@ -275,17 +276,18 @@ impl Writer {
         self.send(bytes, |reply| Command::Record { recording, reply }).await
     }
 
-    /// Queues changes that were verified, and returns what will tell what became of them.
+    /// Queues changes that were verified, with the block that they came packed in, and returns what will tell what became of them.
     ///
     /// # Errors
     /// The writer is poisoned or closed, or the disk is full.
     pub async fn queue_changes(
         &self,
         changes: Vec<Change>,
+        packed: Option<Bytes>,
     ) -> Result<oneshot::Receiver<Result<Applied, AppendError>>, AppendError> {
         self.check()?;
         let bytes = changes.iter().map(|change| change.bytes.len()).sum();
-        self.queue(bytes, |reply| Command::Apply { changes, reply }).await
+        self.queue(bytes, |reply| Command::Apply { changes, packed, reply }).await
     }
 
     /// Puts a block in the place of the changes that it was packed of.

@@ -17,23 +17,25 @@ use sha2::{Digest, Sha256};
 use zstd::bulk::{Compressor, Decompressor};
 
 use super::Sealed;
-use crate::core::change::{Change, Link, Place, rebuild};
+use crate::core::change::{Change, Link, Place, SignedBlock, VerifyError, encode, rebuild};
 use crate::core::log::Arrival;
 use crate::core::segment::Opening;
 use crate::words::entry::View;
 use crate::words::limits::{CHANGE_BYTES, CHANGE_ENTRIES};
-use crate::words::{ChangeHash, NodeId, SegmentId, Seq, Time};
+use crate::words::{ChangeHash, ClusterId, NodeId, SegmentId, Seq, Time};
 
 /// The most entries of a block of several changes.
 pub const BLOCK_ENTRIES: usize = 1_024;
 /// The most bytes of changes in a block of several.
 pub const BLOCK_BYTES: usize = 256 << 10;
-/// The form of the record.
-const FORM: u8 = 1;
+/// How a record begins whose block begins its segment.
+const FORM_OPENING: u8 = 1;
+/// How any other one begins; the hash of the change before it follows.
+const FORM_PREVIOUS: u8 = 2;
 /// How hard zstd tries: 3 is a sixth smaller than 1, and takes half as long again.
 const LEVEL: i32 = 3;
 /// What the columns beside the data may take, unpacked: far more than honest ones do.
-const COLUMNS_MOST: usize = 16 << 20;
+const COLUMNS_MOST: usize = 4 << 20;
 /// What the data may take, unpacked.
 const DATA_MOST: usize = CHANGE_BYTES + BLOCK_BYTES;
 
@@ -45,7 +47,7 @@ const CHECKSUM: usize = 8;
 #[error("the block is not as it was sealed")]
 pub struct Damaged;
 
-/// Where a block's first change stands; what it hangs on is in the record.
+/// Where a block stands; what it hangs on is in the record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stand<'a> {
     /// Who wrote it.
@@ -60,6 +62,17 @@ pub struct Stand<'a> {
     pub first_seq: Seq,
     /// The opening statement of the segment.
     pub opening: &'a str,
+    /// The seq after the last entry.
+    pub next_seq: Seq,
+    /// The hash of the last change, which its author signed.
+    pub last: ChangeHash,
+}
+
+/// Whether a record is as it was sealed, for the place where it stands. This reads it and opens
+/// nothing.
+pub fn is_whole(record: &[u8], stand: &Stand<'_>) -> bool {
+    let Some(end) = record.len().checked_sub(CHECKSUM) else { return false };
+    checksum(&record[..end], stand) == record[end..]
 }
 
 /// Seals changes into records, one after the other; it keeps the compressor's memory.
@@ -83,13 +96,6 @@ impl Sealer {
     pub fn seal(&mut self, changes: &[Change]) -> Result<Vec<u8>, Damaged> {
         let first = changes.first().ok_or(Damaged)?;
         let mut columns = Columns::default();
-        match first.link().map_err(|_| Damaged)? {
-            Link::Opening(_) => columns.head.push(0),
-            Link::Previous(hash) => {
-                columns.head.push(1);
-                columns.head.extend_from_slice(&hash.0);
-            }
-        }
         number(&mut columns.head, changes.len() as u64);
         for change in changes {
             number(&mut columns.head, u64::from(change.count));
@@ -106,13 +112,30 @@ impl Sealer {
         let (beside_packed, data_packed) =
             (packed(&mut self.compressor, &beside)?, packed(&mut self.compressor, &data)?);
         let mut out = Vec::with_capacity(beside_packed.len() + data_packed.len() + 16);
-        out.push(FORM);
+        match first.link().map_err(|_| Damaged)? {
+            Link::Opening(_) => out.push(FORM_OPENING),
+            Link::Previous(hash) => {
+                out.push(FORM_PREVIOUS);
+                out.extend_from_slice(&hash.0);
+            }
+        }
         number(&mut out, beside.len() as u64);
         number(&mut out, data.len() as u64);
         number(&mut out, beside_packed.len() as u64);
         out.extend_from_slice(&beside_packed);
         out.extend_from_slice(&data_packed);
-        let checksum = checksum(&out);
+        let last = changes.last().ok_or(Damaged)?;
+        let stand = Stand {
+            author: first.author,
+            segment: first.segment,
+            segment_seq: first.segment_seq,
+            index: first.index,
+            first_seq: first.first_seq,
+            opening: "",
+            next_seq: last.next_seq(),
+            last: last.hash,
+        };
+        let checksum = checksum(&out, &stand);
         out.extend_from_slice(&checksum);
         Ok(out)
     }
@@ -150,8 +173,10 @@ pub fn pack(arrivals: &[Arrival]) -> Result<Sealed, PackError> {
         index: first.index,
         first_seq: first.first_seq,
         opening: &opening,
+        next_seq: last.next_seq(),
+        last: last.hash,
     };
-    BlockOpener::new()?.open(&record, &stand, last.hash)?;
+    BlockOpener::new()?.open(&record, &stand)?;
     let (first_seq, next_seq, hash) = (first.first_seq, last.next_seq(), last.hash);
     Ok(Sealed { strand: arrivals[0].strand(), first_seq, next_seq, hash, record })
 }
@@ -170,31 +195,78 @@ impl BlockOpener {
         Ok(Self { decompressor: Decompressor::new()? })
     }
 
-    /// The changes of a block, built again. The last one hashes to `last`, which its author signed,
-    /// and so all of them are what was sealed.
+    /// The changes of a block of our own, built again. The last one has the hash that its author
+    /// signed, and so all of them are what was sealed.
     ///
     /// # Errors
     /// A record that leads to anything else.
-    pub fn open(
-        &mut self,
-        record: &[u8],
-        stand: &Stand<'_>,
-        last: ChangeHash,
-    ) -> Result<Vec<Change>, Damaged> {
-        let (beside, data) = self.unpack(record).ok_or(Damaged)?;
-        let changes = read(&beside, &data, stand).ok_or(Damaged)?;
-        let whole = changes.last().is_some_and(|change| change.hash == last);
-        if whole { Ok(changes) } else { Err(Damaged) }
+    pub fn open(&mut self, record: &[u8], stand: &Stand<'_>) -> Result<Vec<Change>, Damaged> {
+        is_whole(record, stand).then_some(()).ok_or(Damaged)?;
+        let record = &record[..record.len() - CHECKSUM];
+        let (link, packed) = split_link(record, stand.opening).ok_or(Damaged)?;
+        let (beside, data) = self.unpack(packed).ok_or(Damaged)?;
+        let changes = read(&beside, &data, (stand, link), Trust::Own).ok_or(Damaged)?;
+        let ends =
+            |change: &Change| change.hash == stand.last && change.next_seq() == stand.next_seq;
+        if changes.last().is_some_and(ends) { Ok(changes) } else { Err(Damaged) }
     }
 
-    fn unpack(&mut self, record: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
-        let (record, said) = record.split_at_checked(record.len().checked_sub(CHECKSUM)?)?;
-        (checksum(record) == said).then_some(())?;
-        let mut input = Input { bytes: record };
-        (input.take(1)? == [FORM]).then_some(())?;
+    /// The changes of a block that a stranger sent, built again and checked like those of a
+    /// [`SignedRun`](crate::core::change::SignedRun), by the same rules.
+    ///
+    /// # Errors
+    /// A block that its author did not sign in this form for this cluster.
+    pub fn verify(
+        &mut self,
+        block: &SignedBlock,
+        cluster: ClusterId,
+    ) -> Result<Vec<Change>, VerifyError> {
+        let place = &block.place;
+        let opening = match &place.link {
+            Link::Opening(opening) if opening.cluster != cluster => {
+                return Err(VerifyError::Cluster);
+            }
+            Link::Opening(opening) => opening.text(),
+            Link::Previous(_) => String::new(),
+        };
+        if !place.author.is_sound() {
+            return Err(VerifyError::WeakKey);
+        }
+        let stand = Stand {
+            author: place.author,
+            segment: place.segment,
+            segment_seq: place.segment_seq,
+            index: place.index,
+            first_seq: place.first_seq,
+            opening: &opening,
+            next_seq: block.next_seq,
+            last: ChangeHash([0; 32]), // not said: the signature says it
+        };
+        let end = block.record.len().checked_sub(CHECKSUM).ok_or(VerifyError::Record)?;
+        let (link, packed) =
+            split_link(&block.record[..end], &opening).ok_or(VerifyError::Record)?;
+        if link != place.link {
+            return Err(VerifyError::Record);
+        }
+        let (beside, data) = self.unpack(packed).ok_or(VerifyError::Record)?;
+        let mut changes =
+            read(&beside, &data, (&stand, link), Trust::Nobody).ok_or(VerifyError::Record)?;
+        let last = changes.last_mut().filter(|last| last.next_seq() == block.next_seq);
+        let last = last.ok_or(VerifyError::Record)?;
+        if !last.author.verify(cluster, last.hash, &block.signature) {
+            return Err(VerifyError::Signature);
+        }
+        last.signature = Some(block.signature);
+        let stand = Stand { last: last.hash, ..stand };
+        if is_whole(&block.record, &stand) { Ok(changes) } else { Err(VerifyError::Record) }
+    }
+
+    /// Unpacks what follows the link.
+    fn unpack(&mut self, packed: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+        let mut input = Input { bytes: packed };
         let beside = input.length(COLUMNS_MOST)?;
         let data = input.length(DATA_MOST)?;
-        let packed = input.length(record.len())?;
+        let packed = input.length(packed.len())?;
         let packed = input.take(packed)?;
         let mut unpack = |packed: &[u8], length: usize| {
             let unpacked = self.decompressor.decompress(packed, length).ok()?;
@@ -204,11 +276,43 @@ impl BlockOpener {
     }
 }
 
-/// The first bytes of the SHA-256 of all that stands before them: zstd has bits that mean nothing, and
+/// The first bytes of the SHA-256 of place and record, so that what is altered is noticed without
+/// opening it: zstd has bits that mean nothing, and
 /// what is altered should be noticed all the same.
-fn checksum(record: &[u8]) -> [u8; CHECKSUM] {
-    let digest: [u8; 32] = Sha256::digest(record).into();
+fn checksum(record: &[u8], stand: &Stand<'_>) -> [u8; CHECKSUM] {
+    let mut digest = Sha256::new();
+    digest.update(stand.segment.0);
+    digest.update(stand.index.to_be_bytes());
+    digest.update(stand.first_seq.0.to_be_bytes());
+    digest.update(stand.next_seq.0.to_be_bytes());
+    digest.update(stand.last.0);
+    digest.update(record);
+    let digest: [u8; 32] = digest.finalize().into();
     std::array::from_fn(|at| digest[at])
+}
+
+/// Whose record it is that is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Trust {
+    /// Our own: what it holds was checked when it was sealed.
+    Own,
+    /// A stranger's: every rule is checked.
+    Nobody,
+}
+
+/// What a block hangs on, given the opening of its segment; none where the record is none of ours.
+pub fn link(record: &[u8], opening: &str) -> Option<Link> {
+    split_link(record, opening).map(|(link, _)| link)
+}
+
+fn split_link<'r>(record: &'r [u8], opening: &str) -> Option<(Link, &'r [u8])> {
+    let mut input = Input { bytes: record };
+    let link = match input.take(1)? {
+        [FORM_OPENING] => Link::Opening(Opening::parse(opening).ok()?),
+        [FORM_PREVIOUS] => Link::Previous(ChangeHash(input.take(32)?.try_into().ok()?)),
+        _ => return None,
+    };
+    Some((link, input.bytes))
 }
 
 /// Names that many entries share: tenant, topic, kind, content type.
@@ -217,7 +321,7 @@ type Names<'a> = [&'a str; 4];
 /// A block's entries, as columns.
 #[derive(Default)]
 struct Columns {
-    /// What the block hangs on, and how many entries each change holds.
+    /// How many entries each change holds.
     head: Vec<u8>,
     /// The distinct names, in the order of their first entry.
     names: Vec<u8>,
@@ -283,13 +387,13 @@ impl Columns {
     }
 }
 
-fn read(beside: &[u8], data: &[u8], stand: &Stand<'_>) -> Option<Vec<Change>> {
+fn read(
+    beside: &[u8],
+    data: &[u8],
+    start: (&Stand<'_>, Link),
+    trust: Trust,
+) -> Option<Vec<Change>> {
     let mut input = Input { bytes: beside };
-    let link = match input.take(1)? {
-        [0] => Link::Opening(Opening::parse(stand.opening).ok()?),
-        [1] => Link::Previous(ChangeHash(input.take(32)?.try_into().ok()?)),
-        _ => return None,
-    };
     let changes = input.length(beside.len())?;
     let counts: Vec<usize> =
         (0..changes).map(|_| input.length(CHANGE_ENTRIES)).collect::<Option<_>>()?;
@@ -312,15 +416,15 @@ fn read(beside: &[u8], data: &[u8], stand: &Stand<'_>) -> Option<Vec<Change>> {
         data: Input { bytes: data },
     };
     input.bytes.is_empty().then_some(())?;
-    build(entries, &counts, stand, link)
+    build(entries, &counts, start, trust)
 }
 
 /// Builds the changes, each on the one before.
 fn build(
     mut entries: Entries<'_>,
     counts: &[usize],
-    stand: &Stand<'_>,
-    link: Link,
+    (stand, link): (&Stand<'_>, Link),
+    trust: Trust,
 ) -> Option<Vec<Change>> {
     let mut place = Place {
         author: stand.author,
@@ -332,6 +436,7 @@ fn build(
     };
     let mut changes = Vec::with_capacity(counts.len());
     let (mut cbor, mut ends) = (Vec::new(), Vec::new());
+    let mut before: Option<Time> = None;
     for &count in counts {
         cbor.clear();
         ends.clear();
@@ -344,7 +449,12 @@ fn build(
         let mut at = 0;
         let cut = |end: &usize| &cbor[std::mem::replace(&mut at, *end)..*end];
         let cut: Vec<&[u8]> = ends.iter().map(cut).collect();
-        let change = rebuild(&place, &cut, (first?, last)).ok()?;
+        let change = match trust {
+            Trust::Own => rebuild(&place, &cut, (first?, last)).ok()?,
+            Trust::Nobody => encode(&place, &cut).ok()?,
+        };
+        before.is_none_or(|before| change.first_time > before).then_some(())?;
+        before = Some(change.last_time);
         place.index = place.index.checked_add(1)?;
         place.first_seq = change.next_seq();
         place.link = Link::Previous(change.hash);

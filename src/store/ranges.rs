@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{Reader, StoreError};
-use crate::core::change::{Change, Damaged, Place, SignedRun};
+use crate::core::change::{Change, Damaged, Place, SignedRun, Travelling};
 use crate::core::frame::{Heads, RUN_CHANGES, Wanted};
 use crate::core::frontier::{self, Head, Range};
 use crate::core::log::Arrival;
@@ -123,12 +123,16 @@ pub fn holds(reader: &mut dyn Reader, heads: &[Head]) -> Result<bool, StoreError
     Ok(true)
 }
 
-/// Reads changes from the start of a range into a run that ends in a signed change. None: the store
+/// Reads changes from the start of a range: the block that begins there as it is, or else a run that
+/// ends in a signed change. None: the store
 /// doesn't hold the range, or it is damaged there, which the reader has noted.
 ///
 /// # Errors
 /// The store can't be read.
-pub fn fetch(reader: &mut dyn Reader, range: Range) -> Result<Option<SignedRun>, StoreError> {
+pub fn fetch(reader: &mut dyn Reader, range: Range) -> Result<Option<Travelling>, StoreError> {
+    if let Some(block) = reader.packed(range.strand, range.from)? {
+        return Ok(Some(Travelling::Block(block)));
+    }
     let mut arrivals: Vec<Arrival> = Vec::new();
     let mut from = range.from;
     loop {
@@ -144,7 +148,8 @@ pub fn fetch(reader: &mut dyn Reader, range: Range) -> Result<Option<SignedRun>,
         }
     }
     arrivals.truncate(signed_prefix(&arrivals, range.to).min(RUN_CHANGES));
-    run_of(arrivals.into_iter().map(|arrival| arrival.change).collect())
+    let run = run_of(arrivals.into_iter().map(|arrival| arrival.change).collect())?;
+    Ok(run.map(Travelling::Run))
 }
 
 /// How many of the changes are sent: up to the end of the range, and on to a signed one.

@@ -225,14 +225,19 @@ impl SqliteStore {
         let transaction = self.connection.transaction()?;
         let mut rest = &batch.arrivals[..];
         while let [first, ..] = rest {
-            let length = sealing::direct(rest).unwrap_or(1);
-            let (together, later) = rest.split_at(length);
+            let packed = batch.packed.iter().find(|packed| packed.offset == first.offset);
+            let direct = packed.map(|packed| packed.changes).or_else(|| sealing::direct(rest));
+            let (together, later) = rest.split_at(direct.unwrap_or(1));
             let strand = write_strand(&transaction, &mut self.known, &mut self.blocks, together)?;
-            match length {
-                1 if sealing::direct(together).is_none() => {
-                    write_change(&transaction, &strand, first)?;
+            match (packed, direct) {
+                (Some(packed), _) => {
+                    sealing::write(&transaction, &strand, together, &packed.record)?;
                 }
-                _ => sealing::write(&transaction, &mut self.sealer, &strand, together)?,
+                (None, Some(_)) => {
+                    let record = sealing::pack(&mut self.sealer, together)?;
+                    sealing::write(&transaction, &strand, together, &record)?;
+                }
+                (None, None) => write_change(&transaction, &strand, first)?,
             }
             rest = later;
         }

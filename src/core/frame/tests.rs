@@ -53,6 +53,21 @@ fn run() -> impl Strategy<Value = SignedRun> {
     })
 }
 
+fn block() -> impl Strategy<Value = SignedBlock> {
+    let record = vec(any::<u8>(), 0..300).prop_map(Bytes::from);
+    let entries = 1..SEGMENT_ENTRIES;
+    (place(), entries, record, any::<u8>())
+        .prop_filter("seqs end", |(place, entries, ..)| {
+            place.first_seq.0.checked_add(*entries).is_some()
+        })
+        .prop_map(|(place, entries, record, s)| SignedBlock {
+            next_seq: place.first_seq.plus(entries),
+            place,
+            signature: Signature([s; 64]),
+            record,
+        })
+}
+
 fn wanted() -> impl Strategy<Value = Vec<Wanted>> {
     let wanted = (id(), id(), number(), number()).prop_map(|(author, segment, from, to)| Wanted {
         author: NodeId(author),
@@ -69,6 +84,7 @@ fn frame() -> impl Strategy<Value = Frame> {
         hello.prop_map(|(protocol, cluster, incarnation, name)| {
             Frame::Hello { protocol, cluster: ClusterId(cluster), incarnation, name }
         }),
+        block().prop_map(|block| Frame::Block(Box::new(block))),
         heads().prop_map(Frame::Frontier),
         id().prop_map(Frame::Digest),
         heads().prop_map(Frame::Ack),

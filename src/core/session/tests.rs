@@ -321,7 +321,8 @@ impl World {
                 session.handle_scanned(&passed, next);
             }
             Some(Step::Fetch(range)) => {
-                session.handle_fetched(host.fetch(&range, 1 + self.chance.below(3)));
+                let run = host.fetch(&range, 1 + self.chance.below(3));
+                session.handle_fetched(run.map(Travelling::Run));
             }
         }
         host.sessions.insert(peer, session);
@@ -346,6 +347,7 @@ impl World {
                 };
                 session.handle_wanted(wanted.iter().map(range).collect());
             }
+            Received::Block(_) => unreachable!("these hosts keep no blocks"),
             Received::Noted | Received::Greeted { .. } => {}
         }
         self.idle.remove(&(to, from));

@@ -56,7 +56,7 @@ impl Answers {
                 }
             }
         }
-        for ((_, reply), applied) in group.applies.into_iter().zip(self.applied) {
+        for ((_, _, reply), applied) in group.applies.into_iter().zip(self.applied) {
             answer(reply, Ok(applied));
         }
         for (_, reply) in group.seals {

@@ -1,5 +1,6 @@
 //! What waits for the writer, and how much of it goes into one commit.
 
+use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::answers::answer;
@@ -29,6 +30,8 @@ pub(super) enum Command {
     },
     Apply {
         changes: Vec<Change>,
+        /// What they came packed in, if they did.
+        packed: Option<Bytes>,
         reply: Reply<Applied>,
     },
     Seal {
@@ -69,7 +72,7 @@ pub(super) enum Asker {
 #[derive(Default)]
 pub(super) struct Group {
     pub requests: Vec<Request>,
-    pub applies: Vec<(Vec<Change>, Reply<Applied>)>,
+    pub applies: Vec<(Vec<Change>, Option<Bytes>, Reply<Applied>)>,
     pub seals: Vec<(Sealed, Reply<()>)>,
     pub close: Option<(EmitNumber, Reply<()>)>,
     bytes: usize,
@@ -89,10 +92,10 @@ impl Group {
                 let drafts = std::mem::take(&mut recording.drafts);
                 self.request(drafts, Asker::Recorder(recording, reply));
             }
-            Command::Apply { changes, reply } => {
+            Command::Apply { changes, packed, reply } => {
                 self.bytes += changes.iter().map(|change| change.bytes.len()).sum::<usize>();
                 self.entries += changes.len();
-                self.applies.push((changes, reply));
+                self.applies.push((changes, packed, reply));
             }
             Command::Seal { sealed, reply } => {
                 self.bytes += sealed.record.len();
@@ -120,7 +123,7 @@ impl Group {
                 Asker::Recorder(_, reply) => answer(reply, Err(error.clone())),
             }
         }
-        for (_, reply) in self.applies {
+        for (_, _, reply) in self.applies {
             answer(reply, Err(error.clone()));
         }
         for (_, reply) in self.seals {
@@ -145,7 +148,7 @@ impl Group {
                 }
             }
         }
-        for (_, reply) in self.applies {
+        for (_, _, reply) in self.applies {
             answer(reply, Err(full()));
         }
         for (_, reply) in self.seals {

@@ -17,7 +17,7 @@ use crate::node::sync::{OnceLock, mpsc, watch};
 use crate::node::wall_millis;
 use crate::store::damage::Damages;
 use crate::store::mending::Mender;
-use crate::store::{Batch, EmitMark, Reader, Store, StoreError};
+use crate::store::{Batch, EmitMark, Packed, Reader, Store, StoreError};
 use crate::words::planted::{Bug, planted};
 use crate::words::{Draft, DraftError, Offset};
 
@@ -204,8 +204,9 @@ impl State {
             answers.receipts = receipts(&batch.arrivals).split_off(usize::from(joining.is_some()));
         }
         self.note_keys(group, &answers, &mut batch);
-        for (changes, _) in &mut group.applies {
+        for (changes, packed, _) in &mut group.applies {
             let mut changes = std::mem::take(changes);
+            let came = changes.len();
             let mended = self.mender.mend(&mut *self.past, &self.damages, &mut changes)?;
             for (lost, _) in &mended {
                 tracing::info!(%lost, "mended: a peer has sent them");
@@ -213,6 +214,12 @@ impl State {
             batch.mended.extend(mended);
             let mut applied = self.log.apply(changes, now, &mut *self.past)?;
             self.tell_forks(&applied);
+            if let (Some(record), Some(first)) = (packed.take(), applied.arrivals.first())
+                && applied.arrivals.len() == came
+                && applied.arrivals.iter().all(|arrival| arrival.strand() == first.strand())
+            {
+                batch.packed.push(Packed { offset: first.offset, changes: came, record });
+            }
             batch.arrivals.append(&mut applied.arrivals);
             answers.applied.push(applied);
         }

@@ -6,6 +6,8 @@ use crate::core::log::Log;
 use crate::words::entry::OCTETS;
 use crate::words::{ClusterId, Draft, Identity, Offset};
 
+const CLUSTER: ClusterId = ClusterId([9; 32]);
+
 fn draft() -> impl Strategy<Value = Draft> {
     let tenant = prop_oneof![Just("default"), Just("acme")];
     let topic = "[a-c]{1,3}";
@@ -24,7 +26,7 @@ fn draft() -> impl Strategy<Value = Draft> {
 /// Consecutive changes of one segment.
 fn changes(groups: &[Vec<Draft>]) -> Vec<Change> {
     let identity = Identity::from_secret(&[1; 32]);
-    let mut log = Log::new(identity, ClusterId([9; 32]), [2; 16], [], Offset(0), 0);
+    let mut log = Log::new(identity, CLUSTER, [2; 16], [], Offset(0), 0);
     let append = |(at, drafts): (usize, &Vec<Draft>)| log.append(drafts, at as u64 / 2).unwrap();
     groups.iter().enumerate().flat_map(append).map(|arrival| arrival.change).collect()
 }
@@ -36,7 +38,8 @@ fn opening(changes: &[Change]) -> String {
     }
 }
 
-fn stand<'a>(first: &Change, opening: &'a str) -> Stand<'a> {
+fn stand<'a>(changes: &[Change], opening: &'a str) -> Stand<'a> {
+    let (first, last) = (&changes[0], &changes[changes.len() - 1]);
     Stand {
         author: first.author,
         segment: first.segment,
@@ -44,6 +47,8 @@ fn stand<'a>(first: &Change, opening: &'a str) -> Stand<'a> {
         index: first.index,
         first_seq: first.first_seq,
         opening,
+        next_seq: last.next_seq(),
+        last: last.hash,
     }
 }
 
@@ -57,8 +62,7 @@ proptest! {
         let opening = opening(&changes);
         let mut changes = changes.split_off(from.min(groups.len() - 1));
         let record = Sealer::new().unwrap().seal(&changes).unwrap();
-        let last = changes.last().unwrap().hash;
-        let opened = BlockOpener::new().unwrap().open(&record, &stand(&changes[0], &opening), last);
+        let opened = BlockOpener::new().unwrap().open(&record, &stand(&changes, &opening));
         changes.iter_mut().for_each(|change| change.signature = None);
         prop_assert_eq!(opened, Ok(changes));
     }
@@ -66,21 +70,100 @@ proptest! {
     #[test]
     fn a_flipped_bit_is_noticed(groups in vec(vec(draft(), 1..4), 1..4), at in any::<usize>()) {
         let changes = changes(&groups);
-        let (opening, last) = (opening(&changes), changes.last().unwrap().hash);
+        let opening = opening(&changes);
         let mut record = Sealer::new().unwrap().seal(&changes).unwrap();
         let bit = at % (record.len() * 8);
         record[bit / 8] ^= 1 << (bit % 8);
-        let opened = BlockOpener::new().unwrap().open(&record, &stand(&changes[0], &opening), last);
+        let opened = BlockOpener::new().unwrap().open(&record, &stand(&changes, &opening));
         prop_assert_eq!(opened, Err(Damaged));
     }
 
     #[test]
     fn garbage_is_refused(record in vec(any::<u8>(), 0..200)) {
-        let first = changes(&[vec![Draft::text("t", "k", "x").unwrap()]]).remove(0);
-        let opening = opening(std::slice::from_ref(&first));
+        let changes = changes(&[vec![Draft::text("t", "k", "x").unwrap()]]);
+        let opening = opening(&changes);
         let mut opener = BlockOpener::new().unwrap();
-        prop_assert_eq!(opener.open(&record, &stand(&first, &opening), first.hash), Err(Damaged));
+        prop_assert_eq!(opener.open(&record, &stand(&changes, &opening)), Err(Damaged));
     }
+}
+
+/// A block as it travels.
+fn travelling(changes: &[Change]) -> SignedBlock {
+    let first = &changes[0];
+    let last = &changes[changes.len() - 1];
+    let place = Place {
+        author: first.author,
+        segment: first.segment,
+        segment_seq: first.segment_seq,
+        index: first.index,
+        first_seq: first.first_seq,
+        link: first.link().unwrap(),
+    };
+    let record = Sealer::new().unwrap().seal(changes).unwrap().into();
+    SignedBlock { place, next_seq: last.next_seq(), signature: last.signature.unwrap(), record }
+}
+
+fn verify(block: &SignedBlock) -> Result<Vec<Change>, VerifyError> {
+    BlockOpener::new().unwrap().verify(block, CLUSTER)
+}
+
+#[test]
+fn a_block_that_travelled_is_what_its_author_signed() {
+    let drafts = |n: usize| vec![Draft::text("t", "k", n.to_string()).unwrap(); n];
+    let changes = changes(&[drafts(3), drafts(2), drafts(4)]);
+    for from in [0, 1] {
+        let verified = verify(&travelling(&changes[from..])).unwrap();
+        assert_eq!(verified.last(), changes.last());
+        assert_eq!(verified.len(), changes.len() - from);
+    }
+}
+
+#[test]
+fn a_block_that_claims_something_else_is_refused() {
+    let drafts = |n: usize| vec![Draft::text("t", "k", n.to_string()).unwrap(); n];
+    let changes = changes(&[drafts(3), drafts(2), drafts(4)]);
+    let honest = travelling(&changes[1..]);
+    let alter: [fn(&mut SignedBlock); 9] = [
+        |block| block.place.author = Identity::from_secret(&[9; 32]).node_id(),
+        |block| block.place.author = NodeId([0; 32]),
+        |block| block.place.segment.0[0] ^= 1,
+        |block| block.place.index += 1,
+        |block| block.place.first_seq = block.place.first_seq.plus(1),
+        |block| block.next_seq = block.next_seq.plus(1),
+        |block| block.place.link = Link::Previous(ChangeHash([7; 32])),
+        |block| block.signature.0[3] ^= 1,
+        |block| block.record = block.record.slice(..block.record.len() - 1),
+    ];
+    assert!(verify(&honest).is_ok());
+    for (at, alter) in alter.into_iter().enumerate() {
+        let mut block = honest.clone();
+        alter(&mut block);
+        assert!(verify(&block).is_err(), "{at}");
+    }
+    let elsewhere = BlockOpener::new().unwrap().verify(&travelling(&changes), ClusterId([8; 32]));
+    assert_eq!(elsewhere, Err(VerifyError::Cluster));
+}
+
+/// The rules for entries hold whatever they travel in.
+#[test]
+fn an_entry_that_no_author_may_write_is_refused_in_a_block_too() {
+    let identity = Identity::from_secret(&[1; 32]);
+    let mut place = travelling(&changes(&[vec![Draft::text("t", "k", "x").unwrap()]])).place;
+    let view = View {
+        time: Time::from_millis(1),
+        tenant: "default",
+        topic: "",
+        kind: "k",
+        attributes: Vec::new(),
+        content_type: "text/plain",
+        data: b"no topic",
+    };
+    let mut entry = Vec::new();
+    view.write(&mut entry);
+    let mut change = rebuild(&place, &[&entry[..]], (view.time, view.time)).unwrap();
+    change.signature = Some(identity.sign(CLUSTER, change.hash));
+    place.first_seq = change.first_seq;
+    assert_eq!(verify(&travelling(&[change])), Err(VerifyError::Record));
 }
 
 #[test]

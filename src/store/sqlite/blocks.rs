@@ -7,10 +7,10 @@ use quick_cache::sync::Cache;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::super::StoreError;
-use super::super::block::{BlockOpener, Damaged, Stand};
+use super::super::block::{BlockOpener, Damaged, Stand, is_whole, link};
 use super::super::damage::{Damages, Lost};
 use super::{seq, time};
-use crate::core::change::Change;
+use crate::core::change::{Change, Link, Place, SignedBlock};
 use crate::core::log::Arrival;
 use crate::core::segment::Strand;
 use crate::words::{ChangeHash, NodeId, Offset, SegmentId, Seq, Signature, Time};
@@ -117,16 +117,16 @@ fn open(row: &Row<'_>, opener: &mut BlockOpener) -> rusqlite::Result<Result<Open
         index: row.get(7)?,
         first_seq,
         opening: row.get_ref(4)?.as_str()?,
+        next_seq,
+        last: ChangeHash(row.get(8)?),
     };
-    let last = ChangeHash(row.get(8)?);
-    let opened = opener.open(row.get_ref(12)?.as_blob()?, &stand, last);
+    let opened = opener.open(row.get_ref(12)?.as_blob()?, &stand);
     let times = (time(row.get(13)?), time(row.get(14)?));
     let opened = opened.and_then(|mut changes| {
         let signed = changes.last_mut().ok_or(Damaged)?;
         signed.signature = Some(Signature(row.get(9).map_err(|_| Damaged)?));
         let said = (changes.first().map(|c| c.first_time), changes.last().map(|c| c.last_time));
-        let whole = changes.last().map(Change::next_seq) == Some(next_seq)
-            && said == (Some(times.0), Some(times.1));
+        let whole = said == (Some(times.0), Some(times.1));
         if whole { place(changes, strand.side, pieces) } else { Err(Damaged) }
     });
     let (so_far, strand) = (row.get::<_, i64>(10)? as u64, row.get(15)?);
@@ -134,6 +134,36 @@ fn open(row: &Row<'_>, opener: &mut BlockOpener) -> rusqlite::Result<Result<Open
         let bytes = arrivals.iter().map(|arrival| arrival.change.bytes.len()).sum();
         Opened { strand, arrivals, so_far, bytes }
     }))
+}
+
+/// The block of a row as it is kept, for a peer; none when it is not as it was sealed.
+///
+/// # Errors
+/// The store can't be read.
+pub(super) fn packed(connection: &Connection, id: i64) -> Result<Option<SignedBlock>, StoreError> {
+    let mut query = connection.prepare_cached(BLOCK)?;
+    let (block, last, text) = query.query_row([id], |row| {
+        let place = Place {
+            author: NodeId(row.get(0)?),
+            segment: SegmentId(row.get(1)?),
+            segment_seq: seq(row.get(3)?),
+            index: row.get(7)?,
+            first_seq: seq(row.get(5)?),
+            link: Link::Previous(ChangeHash([0; 32])),
+        };
+        let (signature, record) = (Signature(row.get(9)?), row.get::<_, Vec<u8>>(12)?.into());
+        let block = SignedBlock { place, next_seq: seq(row.get(6)?), signature, record };
+        Ok((block, ChangeHash(row.get(8)?), row.get::<_, String>(4)?))
+    })?;
+    let Place { author, segment, segment_seq, index, first_seq, .. } = block.place;
+    let next_seq = block.next_seq;
+    let stand =
+        Stand { author, segment, segment_seq, index, first_seq, opening: &text, next_seq, last };
+    if !is_whole(&block.record, &stand) {
+        return Ok(None);
+    }
+    let Some(link) = link(&block.record, &text) else { return Ok(None) };
+    Ok(Some(SignedBlock { place: Place { link, ..block.place }, ..block }))
 }
 
 /// Gives each change its place in the order of arrival.
@@ -262,6 +292,21 @@ pub(super) fn at_seq(
         Ok((row.get::<_, i64>(0)?, super::seq(row.get(1)?)))
     });
     Ok(found.optional()?.filter(|(_, next)| *next > seq).map(|(id, _)| id))
+}
+
+/// The block of a strand, by its row, that begins at a seq, for a peer.
+///
+/// # Errors
+/// The store can't be read.
+pub(super) fn beginning_at(
+    connection: &Connection,
+    strand: i64,
+    seq: Seq,
+) -> Result<Option<SignedBlock>, StoreError> {
+    let query = "SELECT id FROM blocks WHERE segment = ?1 AND first_seq = ?2";
+    let mut query = connection.prepare_cached(query)?;
+    let found = query.query_row(params![strand, column(seq.0)], |row| row.get(0)).optional()?;
+    found.map_or(Ok(None), |id| packed(connection, id))
 }
 
 /// A block as it is written.

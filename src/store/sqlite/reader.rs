@@ -10,7 +10,7 @@ use super::super::{EmitMark, KeyRecord, OpenError, Owner, Reader, Span, StoreErr
 use super::blocks::{self, BlockCache, Blocks, column};
 use super::openings::Openings;
 use super::{emit_mark, schema, seq, structure, time};
-use crate::core::change::Change;
+use crate::core::change::{Change, SignedBlock};
 use crate::core::frontier::{Extent, Frontier, Head};
 use crate::core::log::Arrival;
 use crate::core::merge::Direction;
@@ -278,6 +278,13 @@ impl Reader for SqliteReader {
 
     fn locate(&mut self, head: &Head) -> Result<Option<Strand>, StoreError> {
         self.at_once(|reader| reader.located(head))
+    }
+
+    fn packed(&mut self, strand: Strand, from: Seq) -> Result<Option<SignedBlock>, StoreError> {
+        self.at_once(|reader| {
+            let Some((row, _)) = reader.strand_row(strand)? else { return Ok(None) };
+            blocks::beginning_at(&reader.connection, row, from)
+        })
     }
 
     fn sealable(&mut self, old: Offset) -> Result<Vec<Vec<Arrival>>, StoreError> {

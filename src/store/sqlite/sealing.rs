@@ -58,29 +58,33 @@ fn block_length(arrivals: &[Arrival], enough: Enough) -> Option<usize> {
     best
 }
 
+/// Packs changes that arrive together.
+pub(super) fn pack(sealer: &mut Sealer, arrivals: &[Arrival]) -> Result<Vec<u8>, StoreError> {
+    let changes: Vec<Change> = arrivals.iter().map(|arrival| arrival.change.clone()).collect();
+    sealer.seal(&changes).map_err(unreadable)
+}
+
 /// Writes changes that arrive together as a block. The strand has their bytes already.
 pub(super) fn write(
     connection: &Connection,
-    sealer: &mut Sealer,
     strand: &OpenStrand,
     arrivals: &[Arrival],
+    record: &[u8],
 ) -> Result<(), StoreError> {
-    let changes: Vec<Change> = arrivals.iter().map(|arrival| arrival.change.clone()).collect();
-    let record = sealer.seal(&changes).map_err(unreadable)?;
-    let (first, last) = (&changes[0], &changes[changes.len() - 1]);
+    let (first, last) = (&arrivals[0].change, &arrivals[arrivals.len() - 1].change);
     let pieces = arrivals.iter().map(|a| (a.offset, u64::from(a.change.count), a.skew));
     New {
         strand: strand.row,
         first_seq: first.first_seq,
         next_seq: last.next_seq(),
         position: first.index,
-        changes: changes.len(),
+        changes: arrivals.len(),
         times: (first.first_time, last.last_time),
         hash: last.hash,
         signature: last.signature,
         so_far: strand.bytes,
         pieces: &Pieces::of(pieces),
-        record: &record,
+        record,
     }
     .insert(connection)
 }

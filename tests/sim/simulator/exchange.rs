@@ -10,6 +10,7 @@ use towline::core::frame::{Frame, Wanted};
 use towline::core::frontier::Head;
 use towline::core::session::{Parties, Received, Session, Step};
 use towline::store::Reader;
+use towline::store::block::BlockOpener;
 use towline::store::damage::Lost;
 use towline::store::memory::MemoryStore;
 use towline::store::ranges::{compare, fetch, holds, wanted};
@@ -114,6 +115,12 @@ impl Exchange {
             Received::Greeted { .. } => {
                 self.greeted = true;
                 Ok(Heard::Greeted)
+            }
+            Received::Block(block) => {
+                let mut opener = BlockOpener::new().map_err(|error| error.to_string())?;
+                let verified = opener.verify(&block, self.parties.cluster);
+                self.verifying.push_back(verified.map_err(|forged| forged.to_string())?);
+                Ok(Heard::Run)
             }
             Received::Run(run) => {
                 let verified = run.verify(self.parties.cluster);

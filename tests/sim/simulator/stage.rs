@@ -88,6 +88,7 @@ pub fn kind(frame: &Frame) -> &'static str {
         Frame::Ack(_) => "ack",
         Frame::Links(_) => "links",
         Frame::Run(_) => "run",
+        Frame::Block(_) => "block",
         Frame::Want(_) => "want",
     }
 }
