@@ -20,9 +20,12 @@ pub mod memory;
 pub mod mending;
 pub mod pool;
 pub mod ranges;
+pub mod remembering;
 pub mod sqlite;
+pub mod tip;
 
 use damage::{Damages, Lost};
+use tip::Shortage;
 
 #[cfg(test)]
 mod tests;
@@ -240,6 +243,11 @@ pub trait Store: Send {
     /// What its readers have found damaged; nothing where nothing can be.
     fn damages(&self) -> Damages {
         Damages::default()
+    }
+
+    /// What it should hold and doesn't, where that is remembered outside of it.
+    fn shortage(&self) -> Shortage {
+        Shortage::default()
     }
 
     /// Another reader of the same store.

@@ -128,7 +128,8 @@ impl Failure {
             NodeError::PeersWithoutNetwork => Code::Usage,
             NodeError::Name => Code::Name,
             NodeError::EmitCounter(error) if is_full(error) => Code::DiskFull,
-            NodeError::Random(_) | NodeError::EmitCounter(_) => Code::Io,
+            NodeError::Tip(error) if is_full(error) => Code::DiskFull,
+            NodeError::Random(_) | NodeError::EmitCounter(_) | NodeError::Tip(_) => Code::Io,
         };
         Self::new(code, what, error)
     }
@@ -138,6 +139,10 @@ impl Failure {
         let what = format_args!("the verification of {} failed", place.display());
         match error {
             VerifyError::Bad(bad) => Self::new(Code::Verification, what, bad),
+            VerifyError::Missing(missing) => Self::new(Code::Verification, what, missing).hint(
+                "start the node: it asks its peers for them; if nobody has them any more, stop it \
+                 and type: towline salvage --forget-missing",
+            ),
             VerifyError::Store(error) => Self::store(what, error),
         }
     }
