@@ -26,6 +26,7 @@ use crate::words::{
     ClusterId, Draft, EmitNumber, Entry, EntryId, GapReason, Identity, NodeId, Seq,
 };
 
+pub mod audit;
 pub mod bans;
 pub mod config;
 pub mod cursor;
@@ -263,6 +264,7 @@ impl Node {
         let mut opened = opened.map_err(|e| StoreError::Failed(e.to_string()))??;
         let id = opened.identity.node_id();
         let resume = opened.store.resume()?;
+        audit::audit(&mut *opened.store, &opened.identity, opened.cluster, &resume)?;
         let before = opened.emitted_before(&resume);
 
         let metrics = Arc::new(Metrics::new());

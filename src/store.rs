@@ -24,7 +24,7 @@ pub mod remembering;
 pub mod sqlite;
 pub mod tip;
 
-use damage::{Damages, Lost};
+use damage::{Damages, Lost, Part};
 use tip::Shortage;
 
 #[cfg(test)]
@@ -344,6 +344,16 @@ pub trait Reader: Past<Error = StoreError> + Send {
     /// Bytes on disk, everything counted; 0 in memory.
     fn bytes(&mut self) -> Result<u64, StoreError>;
 
+    /// Checks the signature of a change that is about to leave this node, where a disk may have
+    /// altered it since it was written, and notes it when it isn't its author's. What this lifetime
+    /// wrote is not checked again.
+    ///
+    /// # Errors
+    /// It is not what was written.
+    fn check_signature(&mut self, _: &Arrival) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// Checks that what the store finds things by (indices, trees of pages) agrees with what it
     /// holds. Reads all of it.
     fn check_structure(&mut self) -> Result<(), StoreError> {
@@ -364,4 +374,20 @@ fn whole(arrival: &Arrival, damages: &Damages) -> Result<(), StoreError> {
         damages.note(lost);
         StoreError::Lost(lost)
     })
+}
+
+/// Checks the signature of a change that was read, if it has lain on the disk for long enough to be
+/// altered, and notes it when it isn't its author's.
+///
+/// # Errors
+/// It is not what was written.
+fn signed(arrival: &Arrival, cluster: ClusterId, damages: &Damages) -> Result<(), StoreError> {
+    let Change { author, hash, signature, .. } = &arrival.change;
+    let is_good = || signature.is_none_or(|signature| author.verify(cluster, *hash, &signature));
+    if planted(Bug::DamageServed) || !damages.is_aged(arrival) || is_good() {
+        return Ok(());
+    }
+    let lost = Lost { part: Part::Signature, ..Lost::of(arrival) };
+    damages.note(lost);
+    Err(StoreError::Lost(lost))
 }

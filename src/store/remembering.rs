@@ -38,6 +38,7 @@ impl<S: Store> Remembering<S> {
         let resume = store.resume()?;
         let (me, id, newest) =
             (reader.owner().node, resume.id, newest_of(&resume, reader.owner().node));
+        store.damages().age(newest.next_offset);
         let shortage = Shortage::default();
         if let Some(before) = before {
             shortage.set(tip::compare(&before, &newest, &mut *reader)?);

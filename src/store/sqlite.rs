@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 
-use super::damage::{Damages, Lost};
+use super::damage::{Damages, Lost, Part};
 use super::{
     Batch, EmitMark, IDEMPOTENCY_KEYS, KeyRecord, OpenError, Opener, Owner, Resume, Store,
     StoreError, StoreId,
@@ -248,7 +248,8 @@ fn mend_change(connection: &Connection, lost: &Lost, change: &Change) -> Result<
     connection
         .prepare_cached(
             "UPDATE changes SET first_seq = ?2, position = ?3, count = ?4, first_time = ?5,
-                last_time = ?6, hash = ?7, signature = coalesce(?8, signature), bytes = ?9
+                last_time = ?6, hash = ?7, bytes = ?9,
+                signature = CASE WHEN ?10 THEN ?8 ELSE coalesce(?8, signature) END
              WHERE offset = ?1",
         )?
         .execute(params![
@@ -261,6 +262,7 @@ fn mend_change(connection: &Connection, lost: &Lost, change: &Change) -> Result<
             change.hash.0,
             change.signature.map(|signature| signature.0),
             &change.bytes[..],
+            lost.part == Part::Signature,
         ])?;
     Ok(())
 }

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 
 use super::super::damage::Damages;
 use super::super::{
-    EmitMark, KeyRecord, OpenError, Owner, Reader, Span, StoreError, StoreId, whole,
+    EmitMark, KeyRecord, OpenError, Owner, Reader, Span, StoreError, StoreId, signed, whole,
 };
 use super::openings::Openings;
 use super::order::Order;
@@ -423,6 +423,10 @@ impl Reader for SqliteReader {
             std::fs::metadata(path).map_or(0, |file| file.len())
         };
         Ok(size("") + size("-wal") + size("-shm"))
+    }
+
+    fn check_signature(&mut self, arrival: &Arrival) -> Result<(), StoreError> {
+        signed(arrival, self.owner.cluster, &self.damages)
     }
 
     fn check_structure(&mut self) -> Result<(), StoreError> {
