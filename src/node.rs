@@ -48,6 +48,7 @@ pub mod ration;
 pub mod reading;
 pub mod recorder;
 pub mod roster;
+pub mod salvage;
 #[cfg(test)]
 mod schedules;
 pub mod scrub;

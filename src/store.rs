@@ -21,6 +21,7 @@ pub mod mending;
 pub mod pool;
 pub mod ranges;
 pub mod remembering;
+pub mod salvage;
 pub mod sqlite;
 pub mod tip;
 

@@ -11,6 +11,7 @@ use std::path::Path;
 
 use super::{line, output};
 use crate::node::directory::{DirectoryError, is_full};
+use crate::node::salvage::{Error as SalvageError, SalvageError as Salvaging};
 use crate::node::{ExportError, NodeError, OpenError, QueryError, StoreError, VerifyError};
 use crate::words::json::DraftJsonError;
 use crate::words::{Code, DraftError};
@@ -132,6 +133,35 @@ impl Failure {
             NodeError::Random(_) | NodeError::EmitCounter(_) | NodeError::Tip(_) => Code::Io,
         };
         Self::new(code, what, error)
+    }
+
+    /// A start that failed for a damaged store is told the way on, for this data directory.
+    pub fn salvageable(self, error: &NodeError, data: &Path) -> Self {
+        let is_damaged = match error {
+            NodeError::Open(OpenError::Foreign(_)) => true,
+            NodeError::Open(OpenError::Store(error)) | NodeError::Store(error) => {
+                matches!(error, StoreError::Damaged(_) | StoreError::Lost(_))
+            }
+            _ => false,
+        };
+        match is_damaged {
+            true => self.hint(format_args!("towline salvage --data {}", data.display())),
+            false => self,
+        }
+    }
+
+    /// A data directory that can't be salvaged.
+    pub fn salvage(error: &SalvageError) -> Self {
+        let what = "the store can't be salvaged";
+        match error {
+            SalvageError::Directory(error) => Self::directory(what, error),
+            SalvageError::Open(error) => Self::open(what, error),
+            SalvageError::Salvage(Salvaging::Store(error)) => Self::store(what, error),
+            SalvageError::Node(error) => Self::start(error),
+            SalvageError::Salvage(Salvaging::Io(_)) | SalvageError::Move { .. } => {
+                Self::new(Code::Io, what, error)
+            }
+        }
     }
 
     /// A store in which something is not as it was signed, or that can't be verified at all.

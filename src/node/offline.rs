@@ -11,7 +11,7 @@ use super::query::{self, Page, Query, QueryError};
 use super::verify::{self, Verified, VerifyError};
 use crate::store::sqlite::SqliteReader;
 use crate::store::tip::{self, Missing, Newest, Remembered};
-use crate::store::{EmitMark, OpenError, Reader, StoreError};
+use crate::store::{EmitMark, OpenError, Owner, Reader, StoreError};
 use crate::words::{ClusterId, Entry, EntryId, NodeId};
 
 /// A store that is only read. It is seen as it was when it was opened, whatever a running node
@@ -78,6 +78,16 @@ impl OfflineLog {
             None => None,
         };
         Ok(Self { reader, missing })
+    }
+
+    /// Whom the store belongs to.
+    pub fn owner(&self) -> Owner {
+        self.reader.owner()
+    }
+
+    /// What the store lost and is not back, if anything.
+    pub fn missing(&self) -> Option<Missing> {
+        self.missing
     }
 
     /// A page of the log.
