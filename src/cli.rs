@@ -31,6 +31,7 @@ mod place;
 mod process;
 mod query;
 mod run;
+mod salvage;
 mod settings;
 mod status;
 mod tail;
@@ -85,6 +86,7 @@ enum Command {
     Status(status::Status),
     Nodes(nodes::Nodes),
     Verify(verify::Verify),
+    Salvage(salvage::Salvage),
     Export(export::Export),
     Bench(bench::Bench),
     Explain(explain::Explain),
@@ -121,6 +123,7 @@ impl Cli {
             Command::Status(command) => command.run(&global),
             Command::Nodes(command) => command.run(&global),
             Command::Verify(command) => command.run(&global),
+            Command::Salvage(command) => command.run(&global),
             Command::Export(command) => command.run(&global),
             Command::Bench(command) => command.run(&global),
             Command::Explain(command) => command.run(&global),

@@ -18,12 +18,15 @@ use crate::net::tls::Admitted;
 use crate::store::damage::Damages;
 use crate::store::memory::MemoryStore;
 use crate::store::pool::Pool;
+use crate::store::remembering::{OpenTipError, Remembering};
 use crate::store::sqlite::SqliteStore;
+use crate::store::tip::Shortage;
 use crate::store::{Owner, Reader, Resume, Store, StoreId};
 use crate::words::{
     ClusterId, Draft, EmitNumber, Entry, EntryId, GapReason, Identity, NodeId, Seq,
 };
 
+pub mod audit;
 pub mod bans;
 pub mod config;
 pub mod cursor;
@@ -45,6 +48,7 @@ pub mod ration;
 pub mod reading;
 pub mod recorder;
 pub mod roster;
+pub mod salvage;
 #[cfg(test)]
 mod schedules;
 pub mod scrub;
@@ -108,6 +112,9 @@ pub enum NodeError {
     /// The emit counter in the data directory can't be written.
     #[error("the emit counter can't be written: {0}")]
     EmitCounter(std::io::Error),
+    /// The tip in the data directory can't be read or written.
+    #[error("the file that remembers what the store held can't be used: {0}")]
+    Tip(std::io::Error),
     /// The system gives no random bytes.
     #[error("no random bytes: {0}")]
     Random(String),
@@ -143,6 +150,7 @@ struct Inner {
     emitter: Arc<Emitter>,
     reading: Reading,
     damages: Damages,
+    shortage: Shortage,
     roster: Arc<Roster>,
     door: Arc<Door>,
     metrics: Arc<Metrics>,
@@ -172,6 +180,15 @@ fn wall_millis() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
+impl std::convert::From<OpenTipError> for NodeError {
+    fn from(error: OpenTipError) -> Self {
+        match error {
+            OpenTipError::Store(error) => Self::Store(error),
+            OpenTipError::Tip(error) => Self::Tip(error),
+        }
+    }
+}
+
 fn random<const N: usize>() -> Result<[u8; N], NodeError> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|error| NodeError::Random(error.to_string()))?;
@@ -185,6 +202,8 @@ struct Opened {
     store: Box<dyn Store>,
     directory: Option<DataDirectory>,
     counter: Option<EmitCounter>,
+    /// The file of the tip, which is synced now and then.
+    tip: Option<Arc<std::fs::File>>,
 }
 
 impl Opened {
@@ -196,9 +215,11 @@ impl Opened {
                 let cluster = directory.cluster();
                 let owner = Owner { node: identity.node_id(), cluster };
                 let store = SqliteStore::open(&directory.store(), owner, random()?)?;
+                let store = Remembering::open(store, &directory.tip())?;
+                let tip = Some(store.file());
                 let counter = Some(directory.emit_counter()?);
                 let (store, directory) = (Box::new(store), Some(directory));
-                Ok(Self { identity, cluster, store, directory, counter })
+                Ok(Self { identity, cluster, store, directory, counter, tip })
             }
             Storage::Memory => {
                 let identity = Identity::from_secret(&random()?);
@@ -206,12 +227,12 @@ impl Opened {
                 let cluster = cluster.unwrap_or(own);
                 let owner = Owner { node: identity.node_id(), cluster };
                 let store = Box::new(MemoryStore::new(StoreId(random()?), owner));
-                Ok(Self { identity, cluster, store, directory: None, counter: None })
+                Ok(Self { identity, cluster, store, directory: None, counter: None, tip: None })
             }
             Storage::Opened { secret, store } => {
                 let identity = Identity::from_secret(&secret);
                 let cluster = store.reader()?.owner().cluster;
-                Ok(Self { identity, cluster, store, directory: None, counter: None })
+                Ok(Self { identity, cluster, store, directory: None, counter: None, tip: None })
             }
         }
     }
@@ -246,6 +267,7 @@ impl Node {
         let mut opened = opened.map_err(|e| StoreError::Failed(e.to_string()))??;
         let id = opened.identity.node_id();
         let resume = opened.store.resume()?;
+        audit::audit(&mut *opened.store, &opened.identity, opened.cluster, &resume)?;
         let before = opened.emitted_before(&resume);
 
         let metrics = Arc::new(Metrics::new());
@@ -265,7 +287,10 @@ impl Node {
         let (emitter, channel) = emitting.map_err(NodeError::EmitCounter)?;
         let emitter = Arc::new(emitter);
         let pool = Pool::new(opened.store.opener());
-        let damages = opened.store.damages();
+        let (damages, shortage) = (opened.store.damages(), opened.store.shortage());
+        if let Some(missing) = shortage.missing() {
+            tracing::error!("{missing}; asking the peers for them");
+        }
         let endpoint = match config.listen {
             Some(address) => {
                 let admitted = Admitted::default();
@@ -288,6 +313,7 @@ impl Node {
             emitter: emitter.clone(),
             reading: Reading::new(pool),
             damages,
+            shortage,
             roster: Arc::new(Roster::new(id, &config.peers)),
             door: Arc::new(Door::new(metrics.clone())),
             metrics,
@@ -305,6 +331,9 @@ impl Node {
             let (reading, closing) = (node.inner.reading.clone(), node.inner.closing.subscribe());
             node.inner.tasks.spawn(scrub::run(reading, closing));
             node.inner.tasks.spawn(node.sealing().run(node.inner.closing.subscribe()));
+        }
+        if let Some(tip) = opened.tip {
+            node.inner.tasks.spawn(scrub::sync(tip, node.inner.closing.subscribe()));
         }
         node.start_network(endpoint.as_ref(), &config.peers, config.interval, joined)?;
         let closing = node.inner.closing.subscribe();
@@ -359,8 +388,9 @@ impl Node {
         };
         network::start(&context, endpoint, peers, &closing, &inner.tasks);
         let (roster, peers, mut closing) = (inner.roster.clone(), peers.to_vec(), closing);
+        let own = (inner.shortage.clone(), inner.writer.watermark());
         inner.tasks.spawn(async move {
-            network::rejoin(&roster, &peers, &mut closing).await;
+            network::rejoin(&roster, &peers, own, &mut closing).await;
             joined.send_replace(true);
         });
         Ok(())
@@ -395,13 +425,17 @@ impl Node {
     pub fn metrics(&self) -> &Metrics {
         // A ban ends by time alone.
         self.inner.metrics.banned.set(self.inner.door.banned() as i64);
+        let missing = self.inner.shortage.missing().map_or(0, |missing| missing.entries);
+        self.inner.metrics.missing.set(missing as i64);
+        self.inner.metrics.damaged.set(self.inner.damages.all().len() as i64);
         &self.inner.metrics
     }
 
     /// Appends one draft. It is durable on this node when this returns.
     ///
     /// The first append after a start waits until the peers that can be reached have said what
-    /// they hold of this node, two seconds at most where none answers.
+    /// they hold of this node, two seconds at most where none answers; ten where the store has
+    /// lost entries of the node's own.
     ///
     /// # Errors
     /// See [`AppendError`].

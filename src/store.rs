@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 
-use crate::core::change::SignedBlock;
+use crate::core::change::{Change, SignedBlock};
 use crate::core::frontier::{Extent, Frontier, Head};
 use crate::core::log::{Arrival, Past, Tip};
 use crate::core::merge::Direction;
@@ -23,10 +23,14 @@ pub mod memory;
 pub mod mending;
 pub mod pool;
 pub mod ranges;
+pub mod remembering;
+pub mod salvage;
 pub mod sqlite;
+pub mod tip;
 
-use damage::{Damages, Lost};
+use damage::{Damages, Lost, Part};
 use mending::Mended;
+use tip::Shortage;
 
 #[cfg(test)]
 mod tests;
@@ -277,6 +281,11 @@ pub trait Store: Send {
         Damages::default()
     }
 
+    /// What it should hold and doesn't, where that is remembered outside of it.
+    fn shortage(&self) -> Shortage {
+        Shortage::default()
+    }
+
     /// Another reader of the same store.
     ///
     /// # Errors
@@ -384,6 +393,16 @@ pub trait Reader: Past<Error = StoreError> + Send {
     /// Bytes on disk, everything counted; 0 in memory.
     fn bytes(&mut self) -> Result<u64, StoreError>;
 
+    /// Checks the signature of a change that is about to leave this node, where a disk may have
+    /// altered it since it was written, and notes it when it isn't its author's. What this lifetime
+    /// wrote is not checked again.
+    ///
+    /// # Errors
+    /// It is not what was written.
+    fn check_signature(&mut self, _: &Arrival) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// Checks that what the store finds things by (indices, trees of pages) agrees with what it
     /// holds. Reads all of it.
     fn check_structure(&mut self) -> Result<(), StoreError> {
@@ -404,4 +423,20 @@ fn whole(arrival: &Arrival, damages: &Damages) -> Result<(), StoreError> {
         damages.note(lost);
         StoreError::Lost(lost)
     })
+}
+
+/// Checks the signature of a change that was read, if it has lain on the disk for long enough to be
+/// altered, and notes it when it isn't its author's.
+///
+/// # Errors
+/// It is not what was written.
+fn signed(arrival: &Arrival, cluster: ClusterId, damages: &Damages) -> Result<(), StoreError> {
+    let Change { author, hash, signature, .. } = &arrival.change;
+    let is_good = || signature.is_none_or(|signature| author.verify(cluster, *hash, &signature));
+    if planted(Bug::DamageServed) || !damages.is_aged(arrival.offset) || is_good() {
+        return Ok(());
+    }
+    let lost = Lost { part: Part::Signature, ..Lost::of(arrival) };
+    damages.note(lost);
+    Err(StoreError::Lost(lost))
 }

@@ -206,6 +206,8 @@ async fn a_change_that_the_disk_damaged_is_never_served_and_mended_by_a_peer() {
     flip_a_bit(&directory.path().join("a").join("log.sqlite"));
 
     let a = open(&directory, "a", &m[0], &[&m[1]]).await;
+    assert_eq!(a.metrics().damaged.get(), 1);
+    assert_eq!(a.status().await.unwrap().damaged, 1, "its own newest change is read at the start");
     let served = a.query(Query::merged()).await;
     assert!(served.is_err(), "{served:?}");
     assert_eq!(a.status().await.unwrap().damaged, 1);
@@ -260,5 +262,72 @@ async fn a_block_travels_as_it_is_kept_and_small_changes_are_packed_where_they_c
     for name in ["a", "b"] {
         let mut log = towline::node::OfflineLog::open(&directory.path().join(name)).unwrap();
         assert_eq!(log.verify(|_, _| {}).unwrap().entries, 5_050);
+    }
+}
+
+/// Flips a bit of the newest signature in a store that no node runs on.
+fn flip_a_signature(store: &std::path::Path) {
+    let connection = rusqlite::Connection::open(store).unwrap();
+    for table in ["changes", "blocks"] {
+        let newest = format!("SELECT rowid, signature FROM {table} ORDER BY 1 DESC LIMIT 1");
+        let found = connection.query_row(&newest, [], |row| Ok((row.get(0)?, row.get(1)?)));
+        let Ok((row, mut signature)): rusqlite::Result<(i64, [u8; 64])> = found else { continue };
+        signature[40] ^= 1;
+        let update = format!("UPDATE {table} SET signature = ?2 WHERE rowid = ?1");
+        connection.execute(&update, rusqlite::params![row, signature]).unwrap();
+        return;
+    }
+    panic!("there is no change");
+}
+
+fn verified(directory: &std::path::Path) -> Option<u64> {
+    let mut log = towline::node::OfflineLog::open(directory).unwrap();
+    log.verify(|_, _| {}).ok().map(|verified| verified.entries)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_own_newest_change_whose_signature_the_disk_alters_is_signed_again_at_the_start() {
+    for entries in [1, 300] {
+        let directory = tempfile::tempdir().unwrap();
+        let m = members(2);
+        let home = directory.path().join("a");
+        let a = open(&directory, "a", &m[0], &[&m[1]]).await;
+        a.append_all(vec![note("t", "nobody else has it"); entries]).await.unwrap();
+        a.shutdown().await.unwrap();
+        flip_a_signature(&home.join("log.sqlite"));
+        assert_eq!(verified(&home), None);
+
+        let a = open(&directory, "a", &m[0], &[&m[1]]).await;
+        let b = open(&directory, "b", &m[1], &[&m[0]]).await;
+        until_equal(&[&a, &b], entries as u64).await;
+        assert_eq!(b.metrics().violations.get(), 0);
+        a.shutdown().await.unwrap();
+        assert_eq!(verified(&home), Some(entries as u64));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signature_that_the_disk_altered_is_never_sent_and_mended_by_a_peer() {
+    for entries in [1, 300] {
+        let directory = tempfile::tempdir().unwrap();
+        let m = members(3);
+        let home = directory.path().join("a");
+        let a = open(&directory, "a", &m[0], &[&m[1]]).await;
+        let b = open(&directory, "b", &m[1], &[&m[0]]).await;
+        b.append_all(vec![note("t", "of b"); entries as usize]).await.unwrap();
+        until_equal(&[&a, &b], entries).await;
+        a.shutdown().await.unwrap();
+        b.shutdown().await.unwrap();
+        flip_a_signature(&home.join("log.sqlite"));
+
+        let a = open(&directory, "a", &m[0], &[&m[1], &m[2]]).await;
+        let c = open(&directory, "c", &m[2], &[&m[0]]).await;
+        support::until(&[&a], |statuses| statuses[0].damaged == 1).await;
+        assert_eq!(c.status().await.unwrap().entries, 0);
+        let b = open(&directory, "b", &m[1], &[&m[0]]).await;
+        until_equal(&[&a, &b, &c], entries).await;
+        assert_eq!((c.metrics().violations.get(), a.metrics().mended.get()), (0, 1));
+        a.shutdown().await.unwrap();
+        assert_eq!(verified(&home), Some(entries));
     }
 }

@@ -11,6 +11,7 @@ use std::path::Path;
 
 use super::{line, output};
 use crate::node::directory::{DirectoryError, is_full};
+use crate::node::salvage::{Error as SalvageError, SalvageError as Salvaging};
 use crate::node::{ExportError, NodeError, OpenError, QueryError, StoreError, VerifyError};
 use crate::words::json::DraftJsonError;
 use crate::words::{Code, DraftError};
@@ -128,9 +129,39 @@ impl Failure {
             NodeError::PeersWithoutNetwork => Code::Usage,
             NodeError::Name => Code::Name,
             NodeError::EmitCounter(error) if is_full(error) => Code::DiskFull,
-            NodeError::Random(_) | NodeError::EmitCounter(_) => Code::Io,
+            NodeError::Tip(error) if is_full(error) => Code::DiskFull,
+            NodeError::Random(_) | NodeError::EmitCounter(_) | NodeError::Tip(_) => Code::Io,
         };
         Self::new(code, what, error)
+    }
+
+    /// A start that failed for a damaged store is told the way on, for this data directory.
+    pub fn salvageable(self, error: &NodeError, data: &Path) -> Self {
+        let is_damaged = match error {
+            NodeError::Open(OpenError::Foreign(_)) => true,
+            NodeError::Open(OpenError::Store(error)) | NodeError::Store(error) => {
+                matches!(error, StoreError::Damaged(_) | StoreError::Lost(_))
+            }
+            _ => false,
+        };
+        match is_damaged {
+            true => self.hint(format_args!("towline salvage --data {}", data.display())),
+            false => self,
+        }
+    }
+
+    /// A data directory that can't be salvaged.
+    pub fn salvage(error: &SalvageError) -> Self {
+        let what = "the store can't be salvaged";
+        match error {
+            SalvageError::Directory(error) => Self::directory(what, error),
+            SalvageError::Open(error) => Self::open(what, error),
+            SalvageError::Salvage(Salvaging::Store(error)) => Self::store(what, error),
+            SalvageError::Node(error) => Self::start(error),
+            SalvageError::Salvage(Salvaging::Io(_)) | SalvageError::Move { .. } => {
+                Self::new(Code::Io, what, error)
+            }
+        }
     }
 
     /// A store in which something is not as it was signed, or that can't be verified at all.
@@ -138,6 +169,10 @@ impl Failure {
         let what = format_args!("the verification of {} failed", place.display());
         match error {
             VerifyError::Bad(bad) => Self::new(Code::Verification, what, bad),
+            VerifyError::Missing(missing) => Self::new(Code::Verification, what, missing).hint(
+                "start the node: it asks its peers for them; if nobody has them any more, stop it \
+                 and type: towline salvage --forget-missing",
+            ),
             VerifyError::Store(error) => Self::store(what, error),
         }
     }

@@ -79,7 +79,7 @@ impl Run {
         config.cluster = cluster;
         let runtime = process::runtime()?;
         let outcome = runtime.block_on(async {
-            let running = Running::start(config, http).await?;
+            let running = Running::start(config, http, &data).await?;
             running.announce(ports_file.as_deref(), global).await?;
             running.until_told().await
         });
@@ -139,9 +139,11 @@ struct Running {
 
 impl Running {
     /// The node comes first: whoever has its data directory is the one to serve it.
-    async fn start(config: Config, http: SocketAddr) -> Result<Self, Stop> {
+    async fn start(config: Config, http: SocketAddr, data: &Path) -> Result<Self, Stop> {
         let told = Told::listen()?;
-        let node = Node::open(config).await.map_err(|error| Failure::start(&error))?;
+        let node = Node::open(config)
+            .await
+            .map_err(|error| Failure::start(&error).salvageable(&error, data))?;
         let bound = match http::bind(http).await {
             Ok(listener) => listener.local_addr().map(|address| (listener, address)),
             Err(error) => {

@@ -47,9 +47,16 @@ struct Shown {
     branched: usize,
     #[serde(default)]
     damaged: u64,
+    missing: Option<Missing>,
     peers: Option<Peers>,
     bytes: u64,
     started: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Missing {
+    entries: u64,
+    own: u64,
 }
 
 #[derive(Deserialize)]
@@ -110,6 +117,13 @@ fn show(output: &mut Output, status: &Shown) -> Outcome {
     if status.damaged > 0 {
         let changes = counted(status.damaged, "change", "changes");
         field("damaged", &format!("{changes} on disk; peers are asked for them"))?;
+    }
+    if let Some(Missing { entries, own }) = status.missing {
+        let entries = counted(entries, "entry", "entries");
+        field(
+            "missing",
+            &format!("{entries} at least, {own} of this node's own; peers have them"),
+        )?;
     }
     if status.branched > 0 {
         let authors = counted(status.branched as u64, "author", "authors");

@@ -8,6 +8,7 @@
 //! node.json    where the running node listens
 //! log.sqlite   the store
 //! emitted      the emit counter, as the running process last left it
+//! tip          what the store held when it last committed
 //! ```
 
 use std::fs::{self, File, OpenOptions};
@@ -149,6 +150,11 @@ impl DataDirectory {
         store_path(&self.path)
     }
 
+    /// The file that remembers what the store held.
+    pub fn tip(&self) -> PathBuf {
+        tip_path(&self.path)
+    }
+
     /// The emit counter of the last process in this directory, and the file for this one.
     ///
     /// # Errors
@@ -183,6 +189,11 @@ impl DataDirectory {
 /// The store's file in a data directory.
 pub fn store_path(directory: &Path) -> PathBuf {
     directory.join("log.sqlite")
+}
+
+/// The file in a data directory that remembers what the store held.
+pub fn tip_path(directory: &Path) -> PathBuf {
+    directory.join("tip")
 }
 
 /// Where the node of a data directory says that it runs; none when none does.

@@ -74,6 +74,8 @@ pub struct Metrics {
     pub entries: Gauge,
     /// Changes on disk that are damaged and not mended yet.
     pub damaged: Gauge,
+    /// Entries that the store lost and that are not back yet, as they were counted at the start.
+    pub missing: Gauge,
     /// Damaged changes that were written again as a peer sent them.
     pub mended: Counter,
     /// Blocks that small changes were packed into.
@@ -126,6 +128,7 @@ impl Metrics {
         let disk_full = gauge("disk_full", "1 while the disk is full");
         let entries = gauge("entries", "Entries in the log");
         let damaged = gauge("damaged_changes", "Changes on disk that are damaged");
+        let missing = gauge("missing_entries", "Entries that the store lost and asks for");
         let http_answers = Family::default();
         let help = "HTTP requests that were answered, by status";
         registry.register("http_answers", help, http_answers.clone());
@@ -159,6 +162,7 @@ impl Metrics {
             disk_full,
             entries,
             damaged,
+            missing,
             mended,
             sealed,
         }

@@ -12,7 +12,8 @@ use super::exchange::{self, Context, Ended};
 use super::roster::{Contact, Roster};
 use super::sync::watch;
 use crate::net::endpoint::{Arrival, Connected, Endpoint, Incoming};
-use crate::words::NodeId;
+use crate::store::tip::Shortage;
+use crate::words::{NodeId, Offset};
 
 /// The first wait after an attempt failed.
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
@@ -24,6 +25,8 @@ const STABLE: Duration = Duration::from_secs(30);
 const COURTESY: Duration = Duration::from_millis(150);
 /// How long a start waits for peers that don't answer before it appends alone.
 const REJOIN: Duration = Duration::from_secs(2);
+/// How long it waits where the store has lost entries of the node's own.
+const INSIST: Duration = Duration::from_secs(10);
 /// How long it waits for peers that answer and claim more of this node than they send.
 const REJOIN_MOST: Duration = Duration::from_secs(60);
 
@@ -160,34 +163,43 @@ async fn wait_until_alone(roster: &Arc<Roster>, peer: NodeId, closing: &mut watc
 /// is held here: only then can it append without writing a seq twice.
 ///
 /// A peer that doesn't answer is waited for two seconds, so a node that is alone soon appends; one
-/// that answers is given a minute. To append too early does no harm that lasts: it makes a branch,
+/// that answers is given a minute. A node whose store has lost entries of its own waits ten seconds
+/// for anybody who brings them. To append too early does no harm that lasts: it makes a branch,
 /// which the node's next segment joins.
 pub async fn rejoin(
     roster: &Arc<Roster>,
     peers: &[PeerAddress],
+    (shortage, mut watermark): (Shortage, watch::Receiver<Offset>),
     closing: &mut watch::Receiver<bool>,
 ) {
     let named: BTreeSet<NodeId> = peers.iter().map(|peer| peer.node).collect();
     let mut bell = roster.bell();
-    let patience = tokio::time::sleep(REJOIN);
-    tokio::pin!(patience);
-    let mut patient = true;
-    let end = tokio::time::Instant::now() + REJOIN_MOST;
+    let began = tokio::time::Instant::now();
     loop {
         bell.borrow_and_update();
+        watermark.borrow_and_update();
+        let lacks_own = shortage.lacks_own();
+        let patience = began + if lacks_own { INSIST } else { REJOIN };
+        let patient = tokio::time::Instant::now() < patience;
         let now = roster.peers();
         let open = |node: &&NodeId| {
-            let entry = now.get(*node);
-            let settled = entry.is_some_and(|entry| entry.own_settled);
+            let settled = now.get(*node).is_some_and(|entry| entry.own_settled);
             !settled && (patient || roster.is_connected(node))
         };
-        if !named.iter().any(|node| open(&node)) {
+        if !(lacks_own && patient) && !named.iter().any(|node| open(&node)) {
+            if lacks_own {
+                tracing::error!(
+                    "no peer has brought this node's own newest entries: it goes on without them, \
+                     and joins the two branches when they come"
+                );
+            }
             return;
         }
         tokio::select! {
             _ = bell.changed() => {}
-            () = &mut patience, if patient => patient = false,
-            () = tokio::time::sleep_until(end) => return,
+            Ok(()) = watermark.changed() => {}
+            () = tokio::time::sleep_until(patience), if patient => {}
+            () = tokio::time::sleep_until(began + REJOIN_MOST) => return,
             _ = closing.wait_for(|closing| *closing) => return,
         }
     }

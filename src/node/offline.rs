@@ -4,18 +4,21 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::directory::{store_path, tip_path};
 use super::export::{self, ExportError};
 use super::forks::{self, ForkReport};
 use super::query::{self, Page, Query, QueryError};
 use super::verify::{self, Verified, VerifyError};
 use crate::store::sqlite::SqliteReader;
-use crate::store::{EmitMark, OpenError, Reader, StoreError};
+use crate::store::tip::{self, Missing, Newest, Remembered};
+use crate::store::{EmitMark, OpenError, Owner, Reader, StoreError};
 use crate::words::{ClusterId, Entry, EntryId, NodeId};
 
 /// A store that is only read. It is seen as it was when it was opened, whatever a running node
 /// appends meanwhile.
 pub struct OfflineLog {
     reader: SqliteReader,
+    missing: Option<Missing>,
 }
 
 /// What can be said of a log without its node; the fields have the names of
@@ -46,6 +49,9 @@ pub struct Summary {
     pub dropped: u64,
     /// How many gaps were written.
     pub gaps: u64,
+    /// What the store lost, if anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missing: Option<Missing>,
     /// The authors that ever branched.
     pub branched: usize,
     /// Bytes on disk, everything counted.
@@ -58,13 +64,30 @@ impl OfflineLog {
     /// # Errors
     /// There is no store, or it is none that this towline can read. Nothing was touched.
     pub fn open(place: &Path) -> Result<Self, OpenError> {
-        let reader = if place.is_dir() {
-            SqliteReader::open(&super::directory::store_path(place))?
-        } else {
-            SqliteReader::open(place)?
+        if !place.is_dir() {
+            let reader = SqliteReader::open(place)?.snapshot()?;
+            return Ok(Self { reader, missing: None });
+        }
+        // First the tip, and then the snapshot: a running node commits before it remembers.
+        let remembered = tip::look(&tip_path(place)).map_err(|error| {
+            StoreError::Failed(format!("the tip beside the store can't be read: {error}"))
+        })?;
+        let mut reader = SqliteReader::open(&store_path(place))?.snapshot()?;
+        let missing = match remembered {
+            Some(remembered) => missing(&remembered, &mut reader)?,
+            None => None,
         };
-        let reader = reader.snapshot()?;
-        Ok(Self { reader })
+        Ok(Self { reader, missing })
+    }
+
+    /// Whom the store belongs to.
+    pub fn owner(&self) -> Owner {
+        self.reader.owner()
+    }
+
+    /// What the store lost and is not back, if anything.
+    pub fn missing(&self) -> Option<Missing> {
+        self.missing
     }
 
     /// A page of the log.
@@ -113,17 +136,19 @@ impl OfflineLog {
             recorded,
             dropped,
             gaps,
+            missing: self.missing,
             branched: self.reader.branched()?.len(),
             bytes: self.reader.bytes()?,
         })
     }
 
-    /// Verifies every entry. `progress` is told how many entries of how many are done.
+    /// Verifies every entry, and that none of the newest is missing. `progress` is told how many entries of how many are done.
     ///
     /// # Errors
     /// The first bad place, or that the store can't be read.
     pub fn verify(&mut self, progress: impl FnMut(u64, u64)) -> Result<Verified, VerifyError> {
-        verify::verify(&mut self.reader, progress)
+        let verified = verify::verify(&mut self.reader, progress)?;
+        self.missing.map_or(Ok(verified), |missing| Err(VerifyError::Missing(missing)))
     }
 
     /// The log, or what one author wrote of it, as the bytes of one Automerge document.
@@ -133,6 +158,15 @@ impl OfflineLog {
     pub fn document(&mut self, author: Option<NodeId>) -> Result<Vec<u8>, ExportError> {
         export::document(&mut self.reader, author)
     }
+}
+
+fn missing(
+    remembered: &Remembered,
+    reader: &mut dyn Reader,
+) -> Result<Option<Missing>, StoreError> {
+    let own = reader.frontier()?.heads(&reader.owner().node).last().copied();
+    let found = Newest { next_offset: reader.watermark()?, own };
+    tip::compare(remembered, &found, reader)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::Node;
 use super::roster::{Contact, Peer};
 use crate::core::frontier::Frontier;
+use crate::store::tip::Missing;
 use crate::store::{EmitMark, StoreError};
 use crate::words::{ClusterId, NodeId};
 
@@ -16,7 +17,7 @@ use crate::words::{ClusterId, NodeId};
 pub enum State {
     /// It writes, and all peers that were named are connected.
     Ok,
-    /// It writes; some peer is not connected.
+    /// It writes; some peer is not connected, or the store has lost entries that are not back.
     Degraded,
     /// The disk is full: it only reads and sends, until there is room.
     #[serde(rename = "read-only")]
@@ -72,6 +73,9 @@ pub struct Status {
     pub pending: i64,
     /// How many changes on disk are damaged, and are asked for of the peers.
     pub damaged: usize,
+    /// What the store lost and asks its peers for, if anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missing: Option<Missing>,
     /// The authors that ever branched: a disk was restored, a key copied, or a history forged.
     pub branched: usize,
     /// Its peers.
@@ -157,9 +161,14 @@ impl Node {
         let (EmitMark { recorded, dropped, gaps, .. }, offset) = emits;
         let connected = inner.roster.connected().len();
         let degraded = connected < inner.named_peers;
+        let missing = inner.shortage.missing();
         let (state, trouble) = match (inner.writer.poison(), inner.writer.full()) {
             (Some(why), _) => (State::Poisoned, Some(why.to_owned())),
             (None, Some(why)) => (State::ReadOnly, Some(format!("the disk is full: {why}"))),
+            (None, None) if missing.is_some() => {
+                let trouble = missing.map(|missing| format!("{missing}; peers are asked for them"));
+                (State::Degraded, trouble)
+            }
             (None, None) if degraded => (State::Degraded, None),
             (None, None) => (State::Ok, None),
         };
@@ -180,6 +189,7 @@ impl Node {
             gaps,
             pending: inner.metrics.pending.get(),
             damaged: inner.damages.all().len(),
+            missing,
             branched,
             peers: Peers { configured: inner.named_peers, connected, banned: inner.door.banned() },
             bytes,

@@ -7,6 +7,7 @@ use crate::core::frontier::{Frontier, Head};
 use crate::core::log::Standing;
 use crate::core::merge::Direction;
 use crate::core::segment::{Parent, Strand};
+use crate::store::tip::Missing;
 use crate::store::{Reader, Span, StoreError};
 use crate::words::{ClusterId, NodeId, Offset, Seq, Time};
 
@@ -29,6 +30,9 @@ pub enum VerifyError {
     /// Something in it is not as its authors signed it.
     #[error(transparent)]
     Bad(#[from] BadPlace),
+    /// All that it holds is as it was signed, but it held more once.
+    #[error("the newest commits: {0}")]
+    Missing(Missing),
     /// It can't be read.
     #[error(transparent)]
     Store(StoreError),

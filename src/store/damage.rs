@@ -5,6 +5,7 @@
 //! written over it when it is what belongs there. Until then readers that come to it get an error.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::core::change::Change;
@@ -29,6 +30,17 @@ pub struct Lost {
     pub next_seq: Seq,
     /// The offset of its first entry.
     pub offset: Offset,
+    /// What of it was altered.
+    pub part: Part,
+}
+
+/// What of a change a disk has altered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Its bytes, or what stands beside them.
+    Content,
+    /// Its signature alone.
+    Signature,
 }
 
 impl Lost {
@@ -36,7 +48,8 @@ impl Lost {
     pub fn of(arrival: &Arrival) -> Self {
         let Change { author, first_seq, .. } = arrival.change;
         let (strand, next_seq) = (arrival.strand(), arrival.change.next_seq());
-        Self { author, strand, first_seq, next_seq, offset: arrival.offset }
+        let (offset, part) = (arrival.offset, Part::Content);
+        Self { author, strand, first_seq, next_seq, offset, part }
     }
 
     /// What a peer is asked for.
@@ -57,6 +70,8 @@ impl std::fmt::Display for Lost {
 #[derive(Clone, Debug, Default)]
 pub struct Damages {
     lost: Arc<Mutex<BTreeMap<Offset, Lost>>>,
+    /// What lies below was written by former lifetimes.
+    aged: Arc<AtomicU64>,
 }
 
 impl Damages {
@@ -64,6 +79,16 @@ impl Damages {
     pub fn note(&self, lost: Lost) -> bool {
         let mut all = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
         all.len() < LOST && all.insert(lost.offset, lost).is_none()
+    }
+
+    /// What lies below an offset has lain on the disk since before this lifetime.
+    pub fn age(&self, below: Offset) {
+        self.aged.store(below.0, Ordering::Release);
+    }
+
+    /// Whether a change has lain on the disk since before this lifetime.
+    pub fn is_aged(&self, offset: Offset) -> bool {
+        offset.0 < self.aged.load(Ordering::Acquire)
     }
 
     /// The change at this offset was written again.

@@ -148,6 +148,11 @@ pub fn fetch(reader: &mut dyn Reader, range: Range) -> Result<Option<Travelling>
         }
     }
     arrivals.truncate(signed_prefix(&arrivals, range.to).min(RUN_CHANGES));
+    if let Some(last) = arrivals.last()
+        && reader.check_signature(last).is_err()
+    {
+        return Ok(None);
+    }
     let run = run_of(arrivals.into_iter().map(|arrival| arrival.change).collect())?;
     Ok(run.map(Travelling::Run))
 }

@@ -249,7 +249,8 @@ impl Code {
                 503,
                 1,
                 "The file log.sqlite is missing, damaged, of another program, of a newer towline, or \
-                 belongs to another node. `towline verify` names the first bad place. A node whose \
+                 belongs to another node. `towline verify` names the first bad place. `towline \
+                 salvage` carries over what can be read of a damaged one and moves it aside. A node whose \
                  store is lost gets its log back from its peers: move the store away and start it.",
             ),
             Self::Cluster => facts(

@@ -22,6 +22,8 @@ pub enum Bug {
     DamageServed,
     /// Differing digests lead to nothing.
     DigestIgnored,
+    /// What is remembered outside the database is not looked at.
+    TipIgnored,
 }
 
 #[cfg(feature = "planted-bugs")]
@@ -36,6 +38,7 @@ impl Bug {
             Self::LaxSignatures => "lax-signatures",
             Self::DamageServed => "damage-served",
             Self::DigestIgnored => "digest-ignored",
+            Self::TipIgnored => "tip-ignored",
         }
     }
 }

@@ -158,8 +158,8 @@ fn a_page_of_zeros_noise_or_another_place_is_never_served() {
     assert!(verdicts.contains(&Verdict::Damaged));
 }
 
-/// The commits that the write-ahead log loses leave no trace in the file. That they are missing is
-/// not yet noticed; that what is there is right, is.
+/// The commits that the write-ahead log loses leave no trace in the file: what is there is right. That
+/// some are missing is seen by the tip, see `tests/tip.rs`.
 #[test]
 fn a_damaged_write_ahead_log_loses_its_end_and_nothing_else() {
     let mut rng = rng();

@@ -115,6 +115,13 @@ impl<'a> Chunk<'a> {
             && self.head.start_op == FIRST_OP + entries
     }
 
+    /// The segment that the chunk says it stands in, after how many changes and entries of it.
+    pub fn place(&self) -> Option<(SegmentId, u32, u64)> {
+        let segment = SegmentId(self.head.actor.try_into().ok()?);
+        let index = u32::try_from(self.head.seq.checked_sub(1)?).ok()?;
+        Some((segment, index, self.head.start_op.checked_sub(FIRST_OP)?))
+    }
+
     /// How many entries the change holds.
     pub fn count(&self) -> usize {
         self.entries.len()

@@ -8,12 +8,12 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::super::StoreError;
 use super::super::block::{BlockOpener, Damaged, Stand, is_whole, link};
-use super::super::damage::{Damages, Lost};
+use super::super::damage::{Damages, Lost, Part};
 use super::{seq, time};
 use crate::core::change::{Change, Link, Place, SignedBlock};
 use crate::core::log::Arrival;
 use crate::core::segment::Strand;
-use crate::words::{ChangeHash, NodeId, Offset, SegmentId, Seq, Signature, Time};
+use crate::words::{ChangeHash, ClusterId, NodeId, Offset, SegmentId, Seq, Signature, Time};
 
 /// What the opened blocks of all readers may take together, in bytes of changes.
 const CACHE_BYTES: u64 = 16 << 20; // full: what was not read lately is opened again
@@ -109,7 +109,7 @@ fn open(row: &Row<'_>, opener: &mut BlockOpener) -> rusqlite::Result<Result<Open
     let (first_seq, next_seq) = (seq(row.get(5)?), seq(row.get(6)?));
     let pieces = row.get_ref(11)?.as_blob()?;
     let offset = Pieces::read(pieces).next().map_or(Offset(0), |piece| piece.offset);
-    let lost = Lost { author, strand, first_seq, next_seq, offset };
+    let lost = Lost { author, strand, first_seq, next_seq, offset, part: Part::Content };
     let stand = Stand {
         author,
         segment: strand.segment,
@@ -140,9 +140,13 @@ fn open(row: &Row<'_>, opener: &mut BlockOpener) -> rusqlite::Result<Result<Open
 ///
 /// # Errors
 /// The store can't be read.
-pub(super) fn packed(connection: &Connection, id: i64) -> Result<Option<SignedBlock>, StoreError> {
+fn packed(
+    connection: &Connection,
+    (cluster, damages): (ClusterId, &Damages),
+    id: i64,
+) -> Result<Option<SignedBlock>, StoreError> {
     let mut query = connection.prepare_cached(BLOCK)?;
-    let (block, last, text) = query.query_row([id], |row| {
+    let (block, last, text, lost) = query.query_row([id], |row| {
         let place = Place {
             author: NodeId(row.get(0)?),
             segment: SegmentId(row.get(1)?),
@@ -153,13 +157,26 @@ pub(super) fn packed(connection: &Connection, id: i64) -> Result<Option<SignedBl
         };
         let (signature, record) = (Signature(row.get(9)?), row.get::<_, Vec<u8>>(12)?.into());
         let block = SignedBlock { place, next_seq: seq(row.get(6)?), signature, record };
-        Ok((block, ChangeHash(row.get(8)?), row.get::<_, String>(4)?))
+        let pieces: Vec<u8> = row.get(11)?;
+        let lost = Lost {
+            author: block.place.author,
+            strand: Strand { segment: block.place.segment, side: row.get(2)? },
+            first_seq: block.place.first_seq,
+            next_seq: block.next_seq,
+            offset: Pieces::read(&pieces).next().map_or(Offset(0), |piece| piece.offset),
+            part: Part::Signature,
+        };
+        Ok((block, ChangeHash(row.get(8)?), row.get::<_, String>(4)?, lost))
     })?;
     let Place { author, segment, segment_seq, index, first_seq, .. } = block.place;
     let next_seq = block.next_seq;
     let stand =
         Stand { author, segment, segment_seq, index, first_seq, opening: &text, next_seq, last };
     if !is_whole(&block.record, &stand) {
+        return Ok(None);
+    }
+    if damages.is_aged(lost.offset) && !author.verify(cluster, last, &block.signature) {
+        damages.note(lost);
         return Ok(None);
     }
     let Some(link) = link(&block.record, &text) else { return Ok(None) };
@@ -300,13 +317,14 @@ pub(super) fn at_seq(
 /// The store can't be read.
 pub(super) fn beginning_at(
     connection: &Connection,
+    trust: (ClusterId, &Damages),
     strand: i64,
     seq: Seq,
 ) -> Result<Option<SignedBlock>, StoreError> {
     let query = "SELECT id FROM blocks WHERE segment = ?1 AND first_seq = ?2";
     let mut query = connection.prepare_cached(query)?;
     let found = query.query_row(params![strand, column(seq.0)], |row| row.get(0)).optional()?;
-    found.map_or(Ok(None), |id| packed(connection, id))
+    found.map_or(Ok(None), |id| packed(connection, trust, id))
 }
 
 /// A block as it is written.

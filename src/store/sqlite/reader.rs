@@ -6,7 +6,9 @@ use bytes::Bytes;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 
 use super::super::damage::Damages;
-use super::super::{EmitMark, KeyRecord, OpenError, Owner, Reader, Span, StoreError, StoreId};
+use super::super::{
+    EmitMark, KeyRecord, OpenError, Owner, Reader, Span, StoreError, StoreId, signed,
+};
 use super::blocks::{self, BlockCache, Blocks, column};
 use super::openings::Openings;
 use super::{emit_mark, schema, seq, structure, time};
@@ -283,7 +285,8 @@ impl Reader for SqliteReader {
     fn packed(&mut self, strand: Strand, from: Seq) -> Result<Option<SignedBlock>, StoreError> {
         self.at_once(|reader| {
             let Some((row, _)) = reader.strand_row(strand)? else { return Ok(None) };
-            blocks::beginning_at(&reader.connection, row, from)
+            let trust = (reader.owner.cluster, &reader.damages);
+            blocks::beginning_at(&reader.connection, trust, row, from)
         })
     }
 
@@ -333,6 +336,10 @@ impl Reader for SqliteReader {
             std::fs::metadata(path).map_or(0, |file| file.len())
         };
         Ok(size("") + size("-wal") + size("-shm"))
+    }
+
+    fn check_signature(&mut self, arrival: &Arrival) -> Result<(), StoreError> {
+        signed(arrival, self.owner.cluster, &self.damages)
     }
 
     fn check_structure(&mut self) -> Result<(), StoreError> {

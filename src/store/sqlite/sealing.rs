@@ -7,7 +7,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::super::block::{BLOCK_BYTES, BLOCK_ENTRIES, Damaged, Sealer};
-use super::super::damage::Lost;
+use super::super::damage::{Lost, Part};
 use super::super::{Sealed, StoreError};
 use super::blocks::{self, New, Pieces};
 use super::reader::{CHANGE, SqliteReader, arrival, offset};
@@ -157,11 +157,36 @@ pub(super) fn mend(
         changes.iter().try_for_each(|change| mend_row(connection, lost, change))?;
         return Ok(None);
     };
-    let record = sealer.seal(changes).map_err(unreadable)?;
+    if lost.part == Part::Signature {
+        mend_signature(connection, block, changes)?;
+        return Ok(Some(block));
+    }
+    let mut changes = changes.to_vec();
+    let last = changes.last_mut().ok_or_else(|| unreadable(Damaged))?;
+    let kept = "SELECT signature FROM blocks WHERE id = ?1";
+    let kept = connection.prepare_cached(kept)?.query_row([block], |row| row.get(0))?;
+    let signature = *last.signature.get_or_insert(Signature(kept));
+    let record = sealer.seal(&changes).map_err(unreadable)?;
     connection
-        .prepare_cached("UPDATE blocks SET record = ?2 WHERE id = ?1")?
-        .execute(params![block, record])?;
+        .prepare_cached("UPDATE blocks SET record = ?2, signature = ?3 WHERE id = ?1")?
+        .execute(params![block, record, signature.0])?;
     Ok(Some(block))
+}
+
+/// Writes the signature of a block's last change over a damaged one.
+fn mend_signature(
+    connection: &Connection,
+    block: i64,
+    changes: &[Change],
+) -> Result<(), StoreError> {
+    let mut mend = connection
+        .prepare_cached("UPDATE blocks SET signature = ?3 WHERE id = ?1 AND hash = ?2")?;
+    for change in changes {
+        if let Some(signature) = change.signature {
+            mend.execute(params![block, change.hash.0, signature.0])?;
+        }
+    }
+    Ok(())
 }
 
 /// Writes a change over a damaged one, at the offset that it has.
@@ -169,7 +194,8 @@ fn mend_row(connection: &Connection, lost: &Lost, change: &Change) -> Result<(),
     connection
         .prepare_cached(
             "UPDATE changes SET first_seq = ?2, position = ?3, count = ?4, first_time = ?5,
-                last_time = ?6, hash = ?7, signature = coalesce(?8, signature), bytes = ?9
+                last_time = ?6, hash = ?7, bytes = ?9,
+                signature = CASE WHEN ?10 THEN ?8 ELSE coalesce(?8, signature) END
              WHERE offset = ?1",
         )?
         .execute(params![
@@ -182,6 +208,7 @@ fn mend_row(connection: &Connection, lost: &Lost, change: &Change) -> Result<(),
             change.hash.0,
             change.signature.map(|signature| signature.0),
             &change.bytes[..],
+            lost.part == Part::Signature,
         ])?;
     Ok(())
 }
