@@ -1,5 +1,6 @@
 //! The command line as a person uses it: the real program, real files, real pipes.
 
+mod bench;
 mod errors;
 mod hostile_text;
 mod offline;
