@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 
 mod append;
 mod arguments;
+mod backup;
 mod bench;
 mod client;
 mod completions;
@@ -22,6 +23,7 @@ mod filters;
 mod forks;
 mod gaps;
 mod get;
+mod import;
 mod init;
 mod input;
 mod line;
@@ -86,6 +88,9 @@ enum Command {
     Nodes(nodes::Nodes),
     Verify(verify::Verify),
     Export(export::Export),
+    Import(import::Import),
+    Backup(backup::Backup),
+    Restore(backup::Restore),
     Bench(bench::Bench),
     Explain(explain::Explain),
     Completions(completions::Completions),
@@ -122,6 +127,9 @@ impl Cli {
             Command::Nodes(command) => command.run(&global),
             Command::Verify(command) => command.run(&global),
             Command::Export(command) => command.run(&global),
+            Command::Import(command) => command.run(&global),
+            Command::Backup(command) => command.run(&global),
+            Command::Restore(command) => command.run(&global),
             Command::Bench(command) => command.run(&global),
             Command::Explain(command) => command.run(&global),
             Command::Completions(command) => command.run(&global),

@@ -24,6 +24,7 @@ use crate::words::{
     ClusterId, Draft, EmitNumber, Entry, EntryId, GapReason, Identity, NodeId, Seq,
 };
 
+pub mod backup;
 pub mod bans;
 pub mod config;
 pub mod cursor;

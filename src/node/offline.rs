@@ -9,7 +9,7 @@ use super::forks::{self, ForkReport};
 use super::query::{self, Page, Query, QueryError};
 use super::verify::{self, Verified, VerifyError};
 use crate::store::sqlite::SqliteReader;
-use crate::store::{EmitMark, OpenError, Reader, StoreError};
+use crate::store::{EmitMark, OpenError, Owner, Reader, StoreError};
 use crate::words::{ClusterId, Entry, EntryId, NodeId};
 
 /// A store that is only read. It is seen as it was when it was opened, whatever a running node
@@ -65,6 +65,11 @@ impl OfflineLog {
         };
         let reader = reader.snapshot()?;
         Ok(Self { reader })
+    }
+
+    /// Whom the log belongs to.
+    pub fn owner(&self) -> Owner {
+        self.reader.owner()
     }
 
     /// A page of the log.

@@ -20,6 +20,7 @@ use crate::core::log::{Arrival, Tip};
 use crate::core::segment::{Opening, Strand};
 use crate::words::{ChangeHash, EmitNumber, NodeId, SegmentId, Seq, Time};
 
+mod copying;
 mod openings;
 mod order;
 mod reader;
@@ -27,6 +28,7 @@ mod schema;
 mod structure;
 mod tips;
 
+pub use copying::{copy, reserve};
 pub use reader::SqliteReader;
 pub use schema::VERSION;
 

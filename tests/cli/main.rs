@@ -1,8 +1,10 @@
 //! The command line as a person uses it: the real program, real files, real pipes.
 
+mod backup;
 mod bench;
 mod errors;
 mod hostile_text;
+mod import;
 mod offline;
 mod pipes;
 mod program;
