@@ -34,6 +34,7 @@ mod process;
 mod query;
 mod run;
 mod settings;
+mod sql;
 mod status;
 mod tail;
 mod verify;
@@ -88,6 +89,7 @@ enum Command {
     Nodes(nodes::Nodes),
     Verify(verify::Verify),
     Export(export::Export),
+    Sql(sql::Sql),
     Import(import::Import),
     Backup(backup::Backup),
     Restore(backup::Restore),
@@ -127,6 +129,7 @@ impl Cli {
             Command::Nodes(command) => command.run(&global),
             Command::Verify(command) => command.run(&global),
             Command::Export(command) => command.run(&global),
+            Command::Sql(command) => command.run(&global),
             Command::Import(command) => command.run(&global),
             Command::Backup(command) => command.run(&global),
             Command::Restore(command) => command.run(&global),

@@ -49,6 +49,7 @@ pub mod roster;
 #[cfg(test)]
 mod schedules;
 pub mod scrub;
+pub mod sql;
 pub mod status;
 mod sync;
 pub mod verify;

@@ -27,6 +27,7 @@ mod reader;
 mod schema;
 mod structure;
 mod tips;
+pub mod view;
 
 pub use copying::{copy, reserve};
 pub use reader::SqliteReader;

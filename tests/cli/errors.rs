@@ -2,7 +2,7 @@
 
 use crate::program::Home;
 
-const COMMANDS: [&str; 19] = [
+const COMMANDS: [&str; 20] = [
     "demo",
     "bench",
     "init",
@@ -20,6 +20,7 @@ const COMMANDS: [&str; 19] = [
     "import",
     "backup",
     "restore",
+    "sql",
     "explain",
     "completions",
 ];

@@ -9,3 +9,4 @@ mod offline;
 mod pipes;
 mod program;
 mod running;
+mod sql;
