@@ -160,6 +160,6 @@ pub async fn catch_up(ground: &Ground) -> Result<Vec<Figure>, BenchError> {
     Ok(vec![
         Figure::new("an empty node catches up with one peer", held, "entries/s")
             .beside(limit.0, limit.1),
-        Figure::new("  until all of it is settled", settled, "entries/s").beside(limit.0, limit.1),
+        Figure::new("  until all of it is sealed", settled, "entries/s").beside(limit.0, limit.1),
     ])
 }

@@ -1,5 +1,6 @@
 //! Why a measurement did not come about.
 
+use crate::node::sealing::SealError;
 use crate::node::{
     AppendError, DirectoryError, EmitError, NodeError, QueryError, ReplicationError, StoreError,
 };
@@ -29,6 +30,9 @@ pub enum BenchError {
     /// A store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A log can't be sealed.
+    #[error(transparent)]
+    Seal(#[from] SealError),
     /// A payload can't be a draft.
     #[error(transparent)]
     Draft(#[from] DraftError),
