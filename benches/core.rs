@@ -6,10 +6,9 @@ use std::hint::black_box;
 
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use towline::Draft;
 use towline::core::change::{Change, Link, Place, SignedRun, encode};
 use towline::core::segment::Opening;
-use towline::node::measure::sample_payloads;
+use towline::node::measure::Payloads;
 use towline::words::entry::View;
 use towline::words::{ChangeHash, ClusterId, Identity, Seq, Time};
 
@@ -39,9 +38,8 @@ fn place() -> Place {
 }
 
 fn entries(count: usize) -> Vec<Bytes> {
-    let draft = |payload| Draft::bytes("bench", "bench.entry", "text/plain", payload).unwrap();
     let time = |n: u64| Time::from_millis(1_000 + n);
-    (0..).zip(sample_payloads(count)).map(|(n, payload)| draft(payload).encode(time(n))).collect()
+    (0..count as u64).map(|n| Payloads::Sample.draft(n, 1).unwrap().encode(time(n))).collect()
 }
 
 fn change(count: usize) -> Change {
@@ -71,6 +69,25 @@ fn changes(c: &mut Criterion) {
     group.finish();
 }
 
+/// One entry: what its author does to it, what readers do, and what receivers of it must.
+fn entry(c: &mut Criterion) {
+    let draft = Payloads::Sample.draft(7, 1).unwrap();
+    let bytes = draft.encode(Time::from_millis(1_000));
+    let mut group = c.benchmark_group("entry");
+    group.throughput(Throughput::Elements(1));
+    group.bench_function("encode", |b| {
+        b.iter(|| black_box(&draft).encode(Time::from_millis(1_000)));
+    });
+    group.bench_function("view", |b| b.iter(|| View::read(black_box(&bytes)).unwrap().data.len()));
+    group.bench_function("decode into a draft", |b| {
+        b.iter(|| View::read(black_box(&bytes)).unwrap().to_draft().unwrap());
+    });
+    group.bench_function("check as a stranger's", |b| {
+        b.iter(|| View::check(black_box(&bytes)).unwrap().data.len());
+    });
+    group.finish();
+}
+
 fn signatures(c: &mut Criterion) {
     let (identity, hash) = (identity(), ChangeHash([3; 32]));
     let signature = identity.sign(CLUSTER, hash);
@@ -80,5 +97,5 @@ fn signatures(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, changes, signatures);
+criterion_group!(benches, entry, changes, signatures);
 criterion_main!(benches);

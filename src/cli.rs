@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 
 mod append;
 mod arguments;
+mod backup;
 mod bench;
 mod client;
 mod completions;
@@ -22,6 +23,7 @@ mod filters;
 mod forks;
 mod gaps;
 mod get;
+mod import;
 mod init;
 mod input;
 mod line;
@@ -33,6 +35,7 @@ mod query;
 mod run;
 mod salvage;
 mod settings;
+mod sql;
 mod status;
 mod tail;
 mod verify;
@@ -88,6 +91,10 @@ enum Command {
     Verify(verify::Verify),
     Salvage(salvage::Salvage),
     Export(export::Export),
+    Sql(sql::Sql),
+    Import(import::Import),
+    Backup(backup::Backup),
+    Restore(backup::Restore),
     Bench(bench::Bench),
     Explain(explain::Explain),
     Completions(completions::Completions),
@@ -125,6 +132,10 @@ impl Cli {
             Command::Verify(command) => command.run(&global),
             Command::Salvage(command) => command.run(&global),
             Command::Export(command) => command.run(&global),
+            Command::Sql(command) => command.run(&global),
+            Command::Import(command) => command.run(&global),
+            Command::Backup(command) => command.run(&global),
+            Command::Restore(command) => command.run(&global),
             Command::Bench(command) => command.run(&global),
             Command::Explain(command) => command.run(&global),
             Command::Completions(command) => command.run(&global),

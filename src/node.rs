@@ -27,6 +27,7 @@ use crate::words::{
 };
 
 pub mod audit;
+pub mod backup;
 pub mod bans;
 pub mod config;
 pub mod cursor;
@@ -53,6 +54,7 @@ pub mod salvage;
 mod schedules;
 pub mod scrub;
 pub mod sealing;
+pub mod sql;
 pub mod status;
 mod sync;
 pub mod verify;

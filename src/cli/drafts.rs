@@ -24,7 +24,7 @@ const BATCH_ENTRIES: u64 = 1_000;
 /// How many bytes a request carries before it is sent.
 const BATCH_BYTES: usize = 1 << 20;
 /// The longest line that is read as a draft: the largest body that a node takes.
-const DRAFT_LINE_BYTES: usize = 16 << 20;
+pub const DRAFT_LINE_BYTES: usize = 16 << 20;
 
 /// What is appended or emitted.
 #[derive(Debug, Args)]
@@ -90,14 +90,19 @@ pub struct Batch {
 }
 
 impl Batch {
-    fn push(&mut self, draft: &DraftJson) -> Result<(), Stop> {
+    /// Adds a draft.
+    ///
+    /// # Errors
+    /// None in practice: every draft can be said in JSON.
+    pub fn push(&mut self, draft: &DraftJson) -> Result<(), Stop> {
         serde_json::to_writer(&mut self.body, draft).map_err(super::output::not_an_entry)?;
         self.body.push(b'\n');
         self.count += 1;
         Ok(())
     }
 
-    fn is_full(&self) -> bool {
+    /// Whether it is to be sent before anything is added.
+    pub fn is_full(&self) -> bool {
         self.count >= BATCH_ENTRIES || self.body.len() >= BATCH_BYTES
     }
 
@@ -277,14 +282,14 @@ impl Drafts {
 }
 
 /// What is wrong with the JSON of a line; the line has its number from elsewhere.
-fn in_line(error: &serde_json::Error) -> String {
+pub fn in_line(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let what = text.rsplit_once(" at line ").map_or(&*text, |(what, _)| what);
     format!("{what} at column {}", error.column())
 }
 
 /// A failure that says how many entries were sent before it.
-fn after(stop: Stop, sent: u64) -> Stop {
+pub fn after(stop: Stop, sent: u64) -> Stop {
     match (stop, sent) {
         (stop, 0) => stop,
         (Stop::Failed(failure), 1) => failure.yet("the entry before it stays").into(),

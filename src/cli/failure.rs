@@ -10,6 +10,7 @@ use std::fmt::{self, Display, Formatter};
 use std::path::Path;
 
 use super::{line, output};
+use crate::node::backup::BackupError;
 use crate::node::directory::{DirectoryError, is_full};
 use crate::node::salvage::{Error as SalvageError, SalvageError as Salvaging};
 use crate::node::{ExportError, NodeError, OpenError, QueryError, StoreError, VerifyError};
@@ -104,7 +105,10 @@ impl Failure {
         let code = match error {
             error if error.is_full() => Code::DiskFull,
             DirectoryError::Locked(_) => Code::Locked,
-            DirectoryError::KeyMissing(_) | DirectoryError::KeyReadable { .. } => Code::Key,
+            DirectoryError::KeyMissing(_)
+            | DirectoryError::KeyReadable { .. }
+            | DirectoryError::OtherNode { .. }
+            | DirectoryError::NoKey { .. } => Code::Key,
             DirectoryError::Malformed { path, .. } if path.ends_with("key") => Code::Key,
             DirectoryError::OtherCluster { .. } => Code::Cluster,
             DirectoryError::Malformed { .. } | DirectoryError::Io { .. } => Code::Io,
@@ -114,6 +118,10 @@ impl Failure {
             DirectoryError::KeyReadable { path, .. } => {
                 failure.hint(format_args!("chmod 600 {}", path.display()))
             }
+            DirectoryError::NoKey { own, .. } => {
+                failure.hint(format_args!("put the node's key at {}, mode 0600", own.display()))
+            }
+            DirectoryError::OtherNode { .. } => failure.hint("another --data directory"),
             _ => failure,
         }
     }
@@ -177,6 +185,25 @@ impl Failure {
         }
     }
 
+    /// A backup that was not made or restored.
+    pub fn backup(what: impl Display, error: &BackupError) -> Self {
+        match error {
+            BackupError::Occupied(_) => Self::new(Code::Occupied, what, error),
+            BackupError::Open(error) => Self::open(what, error),
+            BackupError::Store(error) => Self::store(what, error),
+            BackupError::Verify(VerifyError::Bad(bad)) => Self::new(Code::Verification, what, bad),
+            BackupError::Verify(VerifyError::Missing(missing)) => {
+                Self::new(Code::Verification, what, missing)
+            }
+            BackupError::Verify(VerifyError::Store(error)) => Self::store(what, error),
+            BackupError::Directory(error) => Self::directory(what, error),
+            BackupError::Io { error: io, .. } if is_full(io) => {
+                Self::new(Code::DiskFull, what, error)
+            }
+            BackupError::Io { .. } => Self::new(Code::Io, what, error),
+        }
+    }
+
     /// A log that can't be exported.
     pub fn export(error: &ExportError) -> Self {
         let what = "the log can't be exported";
@@ -236,6 +263,7 @@ fn usual_hint(code: Code) -> &'static str {
         Code::Cluster => "another --data directory, or leave --cluster out",
         Code::Address => "another address; port 0 picks a free one",
         Code::Peer => "--peer ID@ADDRESS:PORT, with the id that `towline init` prints there",
+        Code::Occupied => "another name, or --force",
         Code::Unreachable => "towline run, or name a node that runs with --data or --node",
         Code::Poisoned => {
             "see to the disk, then restart the node; towline status says what happened"

@@ -3,7 +3,7 @@
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::failure::Failure;
+use super::failure::{Failure, Stop};
 use crate::words::Code;
 
 /// The threads on which nodes run. A panic on any of them ends the process: it would leave a node
@@ -19,6 +19,9 @@ pub fn runtime() -> Result<Runtime, Failure> {
     }));
     Runtime::new().map_err(|error| Failure::new(Code::Io, "no threads can be started", error))
 }
+
+/// The exit code of a command that a signal ended.
+const INTERRUPTED: u8 = 130;
 
 /// The signals by which a process is told to end: SIGTERM and SIGINT.
 pub struct Told {
@@ -49,5 +52,11 @@ impl Told {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
+    }
+
+    /// Waits for the next signal, which ends a command before its work is done.
+    pub async fn interrupted(&mut self) -> Stop {
+        self.wait().await;
+        Stop::Told(INTERRUPTED)
     }
 }

@@ -20,7 +20,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::emitted::EmitCounter;
-use crate::words::{ClusterId, Identity};
+use crate::words::{ClusterId, Identity, NodeId};
 
 /// How often a lock is tried that another process has, and how long lies between two tries.
 const LOCK_TRIES: u32 = 10;
@@ -58,6 +58,24 @@ pub enum DirectoryError {
         found: ClusterId,
         /// The cluster that was asked for.
         expected: ClusterId,
+    },
+    /// The directory belongs to another node than the log that is to go into it.
+    #[error("the key in the data directory is that of the node {found}, not of {expected}")]
+    OtherNode {
+        /// The node whose key is there.
+        found: NodeId,
+        /// The node that is meant.
+        expected: NodeId,
+    },
+    /// There is no key for the log that is to go into the directory.
+    #[error("the key of the node {node} is neither at {} nor at {}", .own.display(), .given.display())]
+    NoKey {
+        /// The node.
+        node: NodeId,
+        /// Where it belongs.
+        own: PathBuf,
+        /// Where it could have been given.
+        given: PathBuf,
     },
     /// Reading or writing failed.
     #[error("can't {act} {path}: {error}")]
@@ -135,6 +153,41 @@ impl DataDirectory {
         Ok(Self { path: path.to_owned(), lock, identity, cluster })
     }
 
+    /// Takes a directory for a log that there is already: it has the key of that node, or `secrets`
+    /// say where it is, by the names that the files have in the directory. Nothing is written in it
+    /// before [`Claimed::keep`].
+    ///
+    /// # Errors
+    /// Another process has it, or it is another node's or cluster's, or there is no key.
+    pub fn claim(
+        path: &Path,
+        node: NodeId,
+        cluster: ClusterId,
+        secrets: &[(&'static str, PathBuf)],
+    ) -> Result<Claimed, DirectoryError> {
+        fs::create_dir_all(path).map_err(failed("make", path))?;
+        let lock = lock(path)?;
+        let missing = |(name, _): &&(&'static str, PathBuf)| !path.join(name).exists();
+        let secrets: Vec<_> = secrets.iter().filter(missing).cloned().collect();
+        let own = path.join("key");
+        let given = secrets.iter().find(|(name, _)| *name == "key").map(|(_, given)| given);
+        let key = given.unwrap_or(&own);
+        if !key.exists() {
+            let given = key.clone();
+            return Err(DirectoryError::NoKey { node, own, given });
+        }
+        let found = read_key(key)?.node_id();
+        if found != node {
+            return Err(DirectoryError::OtherNode { found, expected: node });
+        }
+        if let Some(found) = named_cluster(path)?
+            && found != cluster
+        {
+            return Err(DirectoryError::OtherCluster { found, expected: cluster });
+        }
+        Ok(Claimed { path: path.to_owned(), _lock: lock, cluster, secrets })
+    }
+
     /// The node that the directory belongs to.
     pub fn identity(&self) -> &Identity {
         &self.identity
@@ -186,6 +239,49 @@ impl DataDirectory {
     }
 }
 
+/// A directory that this process has locked to put a log into it.
+#[derive(Debug)]
+pub struct Claimed {
+    path: PathBuf,
+    _lock: File,
+    cluster: ClusterId,
+    secrets: Vec<(&'static str, PathBuf)>,
+}
+
+impl Claimed {
+    /// Writes the keys and the cluster that are missing. The directory stays locked as long as the
+    /// value lives.
+    ///
+    /// # Errors
+    /// They can't be written.
+    pub fn keep(&self) -> Result<(), DirectoryError> {
+        for (name, given) in self.secrets.iter().filter(|(_, given)| given.exists()) {
+            copy_secret(given, &self.path.join(name))?;
+        }
+        membership(&self.path, Some(self.cluster)).map(drop)
+    }
+}
+
+/// Copies a file of a secret, so that nobody but its owner can read it.
+///
+/// # Errors
+/// It is none, others can read it, or the copy can't be written.
+pub fn copy_secret(from: &Path, to: &Path) -> Result<(), DirectoryError> {
+    let secret = read_key(from)?;
+    let to = std::path::absolute(to).map_err(failed("write", to))?;
+    replace(&to, format!("{}\n", hex::encode(secret.secret())).as_bytes(), 0o600)
+}
+
+/// Makes an empty file that nobody but its owner can read.
+///
+/// # Errors
+/// It can't be made, or is there.
+pub fn make_private(path: &Path) -> Result<(), DirectoryError> {
+    let mut options = OpenOptions::new();
+    let made = options.create_new(true).write(true).mode(0o600).open(path);
+    made.map(drop).map_err(failed("make", path))
+}
+
 /// The store's file in a data directory.
 pub fn store_path(directory: &Path) -> PathBuf {
     directory.join("log.sqlite")
@@ -234,8 +330,14 @@ fn identity(directory: &Path) -> Result<Identity, DirectoryError> {
         let secret: [u8; 32] = random(&path)?;
         replace(&path, format!("{}\n", hex::encode(secret)).as_bytes(), 0o600)?;
     }
-    let mut file = File::open(&path).map_err(failed("read", &path))?;
-    let mode = file.metadata().map_err(failed("read", &path))?.mode() & 0o7777;
+    read_key(&path)
+}
+
+/// The identity whose secret a file holds, which nobody but its owner can read.
+fn read_key(path: &Path) -> Result<Identity, DirectoryError> {
+    let mut file = File::open(path).map_err(failed("read", path))?;
+    let mode = file.metadata().map_err(failed("read", path))?.mode() & 0o7777;
+    let path = path.to_owned();
     if mode & 0o077 != 0 {
         return Err(DirectoryError::KeyReadable { path, mode });
     }
@@ -253,15 +355,7 @@ fn identity(directory: &Path) -> Result<Identity, DirectoryError> {
 /// asked for, or makes one, whose secret it then keeps.
 fn membership(directory: &Path, wanted: Option<ClusterId>) -> Result<ClusterId, DirectoryError> {
     let path = directory.join("cluster");
-    let found = match fs::read_to_string(&path) {
-        Ok(text) => Some(text.trim_end().parse().map_err(|_| DirectoryError::Malformed {
-            path: path.clone(),
-            expected: "a cluster id of 64 hex digits",
-        })?),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => return Err(failed("read", &path)(error)),
-    };
-    match (found, wanted) {
+    match (named_cluster(directory)?, wanted) {
         (Some(found), Some(expected)) if found != expected => {
             Err(DirectoryError::OtherCluster { found, expected })
         }
@@ -274,6 +368,22 @@ fn membership(directory: &Path, wanted: Option<ClusterId>) -> Result<ClusterId, 
             replace(&path, format!("{cluster}\n").as_bytes(), 0o644)?;
             Ok(cluster)
         }
+    }
+}
+
+/// The cluster that a directory names, if it names one.
+fn named_cluster(directory: &Path) -> Result<Option<ClusterId>, DirectoryError> {
+    let path = directory.join("cluster");
+    match fs::read_to_string(&path) {
+        Ok(text) => match text.trim_end().parse() {
+            Ok(cluster) => Ok(Some(cluster)),
+            Err(_) => {
+                let expected = "a cluster id of 64 hex digits";
+                Err(DirectoryError::Malformed { path, expected })
+            }
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed("read", &path)(error)),
     }
 }
 

@@ -84,6 +84,15 @@ impl EmitCounter {
     }
 }
 
+/// Up to which number the file at a path says that a process emitted, on whatever start of the
+/// machine; none when there is no such file, or it is none of ours.
+pub fn peek(path: &Path) -> Option<EmitNumber> {
+    let content = fs::read(path).ok()?;
+    let (number, rest) = content.split_first_chunk::<8>()?;
+    let whole = rest.len() == ENDING + 1 - 8;
+    whole.then(|| EmitNumber(u64::from_be_bytes(*number)))
+}
+
 fn read(content: &[u8]) -> Option<Emitted> {
     let (number, _) = content.split_first_chunk::<8>()?;
     let boot = boot_id();

@@ -44,7 +44,7 @@ const QUEUE: usize = 1_024; // full: append waits
 const QUEUE_KIB: u32 = 64 << 10; // full: append waits
 const BOUNDS: Bounds = Bounds { requests: QUEUE, kib: QUEUE_KIB, pause: PAUSE };
 /// How many emit numbers are reserved at a time.
-const EMIT_BLOCK: u64 = 1 << 20;
+pub(super) const EMIT_BLOCK: u64 = 1 << 20;
 
 /// What an append returns: where the entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -22,6 +22,7 @@ use crate::core::segment::{Opening, Strand};
 use crate::words::{ChangeHash, EmitNumber, NodeId, SegmentId, Seq, Time};
 
 mod blocks;
+mod copying;
 mod openings;
 mod past;
 mod reader;
@@ -30,9 +31,11 @@ mod schema;
 mod sealing;
 mod structure;
 mod tips;
+pub mod view;
 
 use blocks::{BlockCache, Blocks};
 
+pub use copying::{copy, reserve};
 pub use reader::SqliteReader;
 pub use schema::VERSION;
 

@@ -37,6 +37,8 @@ pub enum Code {
     Address,
     /// A peer string can't be understood.
     Peer,
+    /// Something is there already that would be written over.
+    Occupied,
     /// No node answers.
     Unreachable,
     /// The node can't write any more.
@@ -68,7 +70,7 @@ struct Facts {
 
 impl Code {
     /// All codes, in order.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::Usage,
         Self::Name,
         Self::TooLarge,
@@ -86,6 +88,7 @@ impl Code {
         Self::Cluster,
         Self::Address,
         Self::Peer,
+        Self::Occupied,
         Self::Unreachable,
         Self::Poisoned,
         Self::Closing,
@@ -275,6 +278,16 @@ impl Code {
                 2,
                 "A peer is ID@ADDRESS:PORT: the 64 hex digits that `towline init` prints, and an IP \
                  address with a port.",
+            ),
+            Self::Occupied => facts(
+                "E0107",
+                "something is there already",
+                409,
+                1,
+                "A backup is not written over a file, nor a store restored over another one, unless \
+                 --force says so. `backup --force` replaces the file once the new one is verified; \
+                 `restore --force` moves the store that is there into a directory beside it. Nothing \
+                 was changed.",
             ),
             Self::Unreachable => facts(
                 "E0201",

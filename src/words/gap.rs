@@ -25,6 +25,18 @@ pub enum GapReason {
     DiskFull,
 }
 
+impl GapReason {
+    /// The reason as JSON says it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Lag => "lag",
+            Self::Crash => "crash",
+            Self::Shutdown => "shutdown",
+            Self::DiskFull => "disk_full",
+        }
+    }
+}
+
 /// A run of emitted events that are not in the log.
 ///
 /// The ranges of an author's gaps and the recorded events tile the emit numbers without overlap.
@@ -110,6 +122,7 @@ mod tests {
         assert!(gap.exact);
         assert_eq!(gap.to_string(), "events 3..=5 were dropped (disk full)");
         let draft = gap.draft().unwrap();
+        assert_eq!(gap.reason.word(), "disk_full");
         let json = br#"{"from":3,"to":5,"count":3,"reason":"disk_full","exact":true}"#;
         assert_eq!(&draft.data[..], json);
     }

@@ -63,7 +63,10 @@ pub struct EntryJson {
 }
 
 /// A field that is there has a value, even if that is `null`.
-fn present<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Box<RawValue>>, D::Error> {
+///
+/// # Errors
+/// What stands there is no JSON.
+pub fn present<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Box<RawValue>>, D::Error> {
     Box::<RawValue>::deserialize(input).map(Some)
 }
 

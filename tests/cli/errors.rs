@@ -2,7 +2,7 @@
 
 use crate::program::Home;
 
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 20] = [
     "demo",
     "bench",
     "init",
@@ -17,6 +17,10 @@ const COMMANDS: [&str; 16] = [
     "nodes",
     "verify",
     "export",
+    "import",
+    "backup",
+    "restore",
+    "sql",
     "explain",
     "completions",
 ];
