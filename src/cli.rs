@@ -31,9 +31,11 @@ mod place;
 mod process;
 mod query;
 mod run;
+mod serving;
 mod settings;
 mod status;
 mod tail;
+mod token;
 mod verify;
 
 pub use failure::{Failure, Stop};
@@ -85,6 +87,7 @@ enum Command {
     Status(status::Status),
     Nodes(nodes::Nodes),
     Verify(verify::Verify),
+    Token(token::Tokens),
     Export(export::Export),
     Bench(bench::Bench),
     Explain(explain::Explain),
@@ -121,6 +124,7 @@ impl Cli {
             Command::Status(command) => command.run(&global),
             Command::Nodes(command) => command.run(&global),
             Command::Verify(command) => command.run(&global),
+            Command::Token(command) => command.run(&global),
             Command::Export(command) => command.run(&global),
             Command::Bench(command) => command.run(&global),
             Command::Explain(command) => command.run(&global),

@@ -50,6 +50,7 @@ mod schedules;
 pub mod scrub;
 pub mod status;
 mod sync;
+pub mod tokens;
 pub mod verify;
 pub mod writer;
 
@@ -64,6 +65,7 @@ pub use offline::OfflineLog;
 pub use query::{Page, Query, QueryError};
 pub use recorder::{EmitError, Heard, Listener};
 pub use status::{FrontierReport, NodeReport, State, Status};
+pub use tokens::{Right, Token, TokenError, Tokens};
 pub use verify::VerifyError;
 pub use writer::{AppendError, Receipt};
 

@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::media;
 use super::problem::Problem;
+use super::scope::{Grant, Tenancy};
 use crate::words::json::DraftJson;
 use crate::words::{Code, Draft};
 
@@ -36,6 +37,8 @@ impl<S: Sync> FromRequest<S> for Drafts {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         let form = Form::of(request.headers())?;
+        let granted = request.extensions().get::<Grant>();
+        let tenancy = granted.map_or(Tenancy::All, |grant| grant.tenancy().clone());
         let awaits_leave = request.headers().contains_key(header::EXPECT);
         let body = request.into_body();
         if body.size_hint().lower() > BODY_BYTES as u64 && awaits_leave {
@@ -43,7 +46,7 @@ impl<S: Sync> FromRequest<S> for Drafts {
         }
         let room = find_room(body.size_hint().upper()).await;
         let body = read_within(body, BODY_PATIENCE).await?;
-        let drafts = form.drafts(&body)?;
+        let drafts = form.drafts(&body, &tenancy)?;
         if drafts.is_empty() {
             return Err(Problem::new(Code::Nothing, "the body holds no draft"));
         }
@@ -126,7 +129,8 @@ impl Form {
         }
     }
 
-    fn drafts(self, body: &[u8]) -> Result<Vec<Draft>, Problem> {
+    fn drafts(self, body: &[u8], tenancy: &Tenancy) -> Result<Vec<Draft>, Problem> {
+        let draft = |json| draft(json, tenancy);
         let malformed = |error: serde_json::Error| Problem::new(Code::Malformed, error);
         match self {
             Self::Json if body.trim_ascii().is_empty() => Ok(Vec::new()),
@@ -152,7 +156,8 @@ impl Form {
     }
 }
 
-fn draft(json: DraftJson) -> Result<Draft, Problem> {
+fn draft(mut json: DraftJson, tenancy: &Tenancy) -> Result<Draft, Problem> {
+    tenancy.complete(&mut json);
     Ok(json.into_draft()?)
 }
 

@@ -1,45 +1,48 @@
 //! Reading entries: pages of them, and one by name.
 
+use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+use super::etag::tagged;
 use super::listing::{Form, Listing};
 use super::media;
 use super::parameters::{FILTERS, Parameters};
 use super::problem::Problem;
 use super::room::Room;
+use super::scope::Reads;
 use crate::node::query::{PAGE_ENTRIES, PAGE_ENTRIES_MOST};
-use crate::node::{Cursor, Gaps, Node, Order, Page, Query};
-use crate::words::{Code, EntryId};
+use crate::node::{Cursor, Gaps, Order, Page, Query};
+use crate::words::{Code, Entry, EntryId};
 
 /// `GET /v1/entries`: a page of the log.
 pub async fn list(
-    State(node): State<Node>,
+    log: Reads,
     headers: HeaderMap,
     parameters: Parameters,
 ) -> Result<Response, Problem> {
     let query = query(&parameters, PAGE_ENTRIES)?;
-    answer(&node, query, ("/v1/entries", "entries"), &parameters, &headers).await
+    answer(&log, query, ("/v1/entries", "entries"), &parameters, &headers).await
 }
 
 /// `GET /v1/gaps`: what was dropped, and nothing else. A page is as long as it may be when no limit
 /// is given.
 pub async fn gaps(
-    State(node): State<Node>,
+    log: Reads,
     headers: HeaderMap,
     parameters: Parameters,
 ) -> Result<Response, Problem> {
     let mut query = query(&parameters, PAGE_ENTRIES_MOST)?;
     query.filter.gaps = Gaps::Only;
-    answer(&node, query, ("/v1/gaps", "gaps"), &parameters, &headers).await
+    answer(&log, query, ("/v1/gaps", "gaps"), &parameters, &headers).await
 }
 
 /// `GET /v1/entries/{author}/{seq}`: one entry; 300 and all of them where branches of the author
 /// share the seq and no `@segment` says which is meant.
 pub async fn one(
-    State(node): State<Node>,
+    log: Reads,
+    headers: HeaderMap,
     path: Result<Path<(String, String)>, PathRejection>,
 ) -> Result<Response, Problem> {
     let usage = |error: &dyn std::fmt::Display| Problem::new(Code::Usage, error.to_string());
@@ -47,7 +50,7 @@ pub async fn one(
     let name = format!("{author}:{seq}");
     let id: EntryId = name.parse().map_err(|error| usage(&error))?;
     let (room, _) = Room::find().await;
-    let entries = node.get(id).await?;
+    let entries = log.get(id).await?;
     let (status, form) = match entries.len() {
         0 => {
             let detail = format!("no entry {id} has arrived on this node");
@@ -56,9 +59,23 @@ pub async fn one(
         1 => (StatusCode::OK, Form::Lines),
         _ => (StatusCode::MULTIPLE_CHOICES, Form::Document("entries")),
     };
-    let content_type = [(header::CONTENT_TYPE, media::JSON)];
-    let body = room.body(Listing::new(entries, None, form));
-    Ok((status, content_type, body).into_response())
+    let content_type = [(header::CONTENT_TYPE, media::choose(&headers, &[media::JSON])?)];
+    let tag = tag(&entries);
+    let answer = move || {
+        let body = room.body(Listing::new(entries, None, form));
+        (status, content_type, body).into_response()
+    };
+    Ok(tagged(&tag, &headers, answer))
+}
+
+/// What tells these entries from all others. An entry never changes; its marks do, and its place in
+/// another store is another.
+fn tag(entries: &[Entry]) -> String {
+    let texts = entries.iter().map(|entry| {
+        let forked = if entry.forked { "f" } else { "" };
+        format!("{}.{}.{}{forked}", entry.change, entry.seq, entry.offset)
+    });
+    texts.collect::<Vec<_>>().join("-")
 }
 
 /// The listing that is asked for; of `limit` entries when no limit is given.
@@ -94,24 +111,23 @@ fn read_order(text: &str) -> Result<Order, &'static str> {
 /// A page as JSON, or one entry a line when that is asked for. It may be shorter than it could be
 /// while others take the room that answers have in memory.
 async fn answer(
-    node: &Node,
+    log: &Reads,
     query: Query,
     (path, name): (&str, &'static str),
     parameters: &Parameters,
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
     let filter = query.filter.clone();
+    let content_type = media::choose(headers, &[media::JSON, media::NDJSON])?;
     let (room, bytes) = Room::find().await;
-    let Page { entries, next } = node.query(query.bytes(bytes)).await?;
+    let Page { entries, next } = log.query(query.bytes(bytes)).await?;
     let next = next.map(|cursor| cursor.to_string());
     let link = next.as_ref().map(|cursor| {
         let query = parameters.continued(&filter, cursor);
         [(header::LINK, format!("<{path}?{query}>; rel=\"next\""))]
     });
-    let (form, content_type) = match media::accepts(headers, media::NDJSON) {
-        true => (Form::Lines, media::NDJSON),
-        false => (Form::Document(name), media::JSON),
-    };
+    let form = if content_type == media::NDJSON { Form::Lines } else { Form::Document(name) };
     let body = room.body(Listing::new(entries, next, form));
-    Ok((link, [(header::CONTENT_TYPE, content_type)], body).into_response())
+    let head = [(header::CONTENT_TYPE, content_type), (header::VARY, "accept")];
+    Ok((link, head, body).into_response())
 }

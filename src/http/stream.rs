@@ -14,7 +14,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use axum::{BoxError, Extension};
@@ -27,7 +26,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::media;
 use super::parameters::{FILTERS, Parameters};
 use super::problem::Problem;
-use crate::node::{Cursor, Follow, Followed, From, Gaps, Node};
+use super::scope::Reads;
+use crate::node::{Cursor, Follow, Followed, From, Gaps};
 use crate::words::Code;
 use crate::words::gap::GAP_KIND;
 use crate::words::json::{EntryJson, Lateness};
@@ -49,7 +49,7 @@ impl Default for Places {
 
 /// `GET /v1/stream`: opens a stream. Its beginning is fixed before the answer begins.
 pub async fn open(
-    State(node): State<Node>,
+    log: Reads,
     Extension(places): Extension<Places>,
     headers: HeaderMap,
     parameters: Parameters,
@@ -63,11 +63,11 @@ pub async fn open(
     }
     let from = beginning(&headers, &parameters)?;
     let until_caught_up = parameters.parse("until_caught_up")?.unwrap_or(false);
-    let form = Form::asked(&headers);
+    let form = Form::asked(&headers)?;
     let place = places.0.try_acquire_owned().map_err(|_| {
         Problem::new(Code::Busy, format_args!("{STREAMS} streams are served, and no more"))
     })?;
-    let follow = node.follow(filter, from).await?;
+    let follow = log.follow(filter, from).await?;
     let events = Events { follow, form, until_caught_up, is_over: false, _place: place };
     let body = Body::from_stream(try_unfold(events, next_event));
     let headers =
@@ -168,8 +168,9 @@ struct Line<'e> {
 }
 
 impl Form {
-    fn asked(headers: &HeaderMap) -> Self {
-        if media::accepts(headers, media::NDJSON) { Self::Lines } else { Self::ServerSentEvents }
+    fn asked(headers: &HeaderMap) -> Result<Self, Problem> {
+        let chosen = media::choose(headers, &[media::EVENTS, media::NDJSON])?;
+        Ok(if chosen == media::NDJSON { Self::Lines } else { Self::ServerSentEvents })
     }
 
     fn content_type(self) -> &'static str {

@@ -25,6 +25,12 @@ pub enum Code {
     MediaType,
     /// The request is addressed to another host.
     Host,
+    /// The request bears no token that is known here.
+    Token,
+    /// The token's rights, or its tenant, don't reach that far.
+    Rights,
+    /// None of the media types that are asked for can be had.
+    NotAcceptable,
     /// Another process has the data directory.
     Locked,
     /// The key file can't be trusted or read.
@@ -37,6 +43,8 @@ pub enum Code {
     Address,
     /// A peer string can't be understood.
     Peer,
+    /// HTTP would be open to strangers.
+    Unprotected,
     /// No node answers.
     Unreachable,
     /// The node can't write any more.
@@ -68,7 +76,7 @@ struct Facts {
 
 impl Code {
     /// All codes, in order.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 30] = [
         Self::Usage,
         Self::Name,
         Self::TooLarge,
@@ -80,12 +88,16 @@ impl Code {
         Self::Method,
         Self::MediaType,
         Self::Host,
+        Self::Token,
+        Self::Rights,
+        Self::NotAcceptable,
         Self::Locked,
         Self::Key,
         Self::Store,
         Self::Cluster,
         Self::Address,
         Self::Peer,
+        Self::Unprotected,
         Self::Unreachable,
         Self::Poisoned,
         Self::Closing,
@@ -226,6 +238,32 @@ impl Code {
                 "A node that listens on loopback answers requests for localhost and loopback \
                  addresses only, so that no web site can reach it through a name of its own.",
             ),
+            Self::Token => facts(
+                "E0012",
+                "the token is missing or not valid",
+                401,
+                7,
+                "The node answers only those who bear a token that it knows: `towline token add` \
+                 makes one on its machine, and --token-file names the file that holds it. Commands \
+                 that reach a node through its own data directory need none.",
+            ),
+            Self::Rights => facts(
+                "E0013",
+                "the token doesn't reach that far",
+                403,
+                7,
+                "A token has rights (read, append) and may be bound to one tenant. The node's own \
+                 state, and entries of other tenants, are out of the reach of one that is bound. A \
+                 WebSocket that another web site opens is refused as well. Nothing was done.",
+            ),
+            Self::NotAcceptable => facts(
+                "E0014",
+                "the media type can't be had",
+                406,
+                1,
+                "The Accept header names only media types that the route doesn't have. The message \
+                 lists those that it has.",
+            ),
             Self::Locked => facts(
                 "E0101",
                 "another process has the data directory",
@@ -274,6 +312,15 @@ impl Code {
                 2,
                 "A peer is ID@ADDRESS:PORT: the 64 hex digits that `towline init` prints, and an IP \
                  address with a port.",
+            ),
+            Self::Unprotected => facts(
+                "E0107",
+                "HTTP would be open to strangers",
+                503,
+                2,
+                "On an address that others can reach, HTTP needs a token (`towline token add`) and TLS \
+                 (--tls-cert, --tls-key). --insecure starts the node without what is missing: behind a \
+                 proxy that sees to both, say.",
             ),
             Self::Unreachable => facts(
                 "E0201",

@@ -7,7 +7,9 @@ mod emit;
 mod entries;
 mod floods;
 mod injection;
+mod negotiation;
 mod node;
+mod openapi;
 mod page;
 mod payloads;
 mod problems;
@@ -16,3 +18,4 @@ mod smuggling;
 mod stream;
 #[path = "../support/mod.rs"]
 mod support;
+mod tokens;
