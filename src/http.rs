@@ -9,6 +9,7 @@
 //! parameters.rs   what a query string asks for        drafts.rs   what a body holds
 //! append.rs       POST /v1/entries                     emit.rs     POST /v1/emit
 //! entries.rs      GET /v1/entries, …/{author}/{seq}, /v1/gaps
+//! cloudevents.rs  CloudEvents in requests and answers
 //! listing.rs      entries as JSON, piece by piece      room.rs     how much memory answers take
 //! stream.rs       GET /v1/stream
 //! status.rs       /v1/status, /v1/nodes, /v1/frontier, /livez, /readyz
@@ -44,6 +45,7 @@ pub use access::Strangers;
 
 mod access;
 mod append;
+mod cloudevents;
 mod connection;
 #[doc(hidden)]
 pub mod decoders;
@@ -109,13 +111,19 @@ pub struct Serving {
     pub tokens: Arc<Tokens>,
     /// TLS, if the connections have it.
     pub https: Option<Https>,
+    /// How many streams are served at once.
+    pub streams: usize,
 }
 
 impl Serving {
     /// Everybody who reaches the address may ask for everything.
     pub fn open() -> Self {
-        let tokens = Arc::new(Tokens::of(None));
-        Self { strangers: Strangers::Admitted, tokens, https: None }
+        Self::guarded(Strangers::Admitted, Arc::new(Tokens::of(None)))
+    }
+
+    /// Those who bear one of these tokens may ask, and strangers as said.
+    pub fn guarded(strangers: Strangers, tokens: Arc<Tokens>) -> Self {
+        Self { strangers, tokens, https: None, streams: stream::STREAMS }
     }
 }
 
@@ -133,7 +141,7 @@ pub async fn serve(node: Node, listener: TcpListener, serving: Serving) -> io::R
     }
     let refused = node.metrics().http_refused_tokens.clone();
     let access = Access::new(serving.strangers, serving.tokens, refused);
-    let router = router(&node, access, Hosts::of(address));
+    let router = router(&node, (access, serving.streams), Hosts::of(address));
     let https = serving.https.map(Arc::new);
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let connections = TaskTracker::new();
@@ -216,7 +224,7 @@ const GUARDED: [(&str, Handlers); 10] = [
 
 type Handlers = fn() -> MethodRouter<Served>;
 
-fn router(node: &Node, access: Access, hosts: Hosts) -> Router {
+fn router(node: &Node, (access, streams): (Access, usize), hosts: Hosts) -> Router {
     let add =
         |router: Router<Served>, (path, handlers): (&str, Handlers)| router.route(path, handlers());
     let guarded = GUARDED.into_iter().fold(Router::new(), add);
@@ -225,7 +233,7 @@ fn router(node: &Node, access: Access, hosts: Hosts) -> Router {
         .fold(guarded, add)
         .fallback(problem::no_route)
         .method_not_allowed_fallback(problem::no_method)
-        .layer(Extension(stream::Places::default()))
+        .layer(Extension(stream::Places::new(streams)))
         .layer(middleware::from_fn_with_state(hosts, guard::check_host))
         .layer(middleware::from_fn(guard::harden))
         .layer(middleware::from_fn(request_id::name))

@@ -50,6 +50,7 @@ mod schedules;
 pub mod scrub;
 pub mod status;
 mod sync;
+pub mod tail;
 pub mod tokens;
 pub mod verify;
 pub mod writer;

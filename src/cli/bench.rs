@@ -125,7 +125,9 @@ impl Drop for Place {
 fn print(out: &mut Output, figures: &[Figure]) -> Result<(), Stop> {
     match out.format {
         Format::Json => out.json(&figures)?,
-        Format::Ndjson => figures.iter().try_for_each(|figure| out.json(figure))?,
+        Format::Ndjson | Format::Cloudevents => {
+            figures.iter().try_for_each(|figure| out.json(figure))?
+        }
         Format::Text => out.line(table(figures))?,
     }
     out.flush()

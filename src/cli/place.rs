@@ -47,7 +47,7 @@ pub struct Global {
         value_enum,
         default_value = "text",
         hide_possible_values = true,
-        value_name = "text|json|ndjson",
+        value_name = "text|json|ndjson|cloudevents",
         env = "TOWLINE_OUTPUT",
         hide_env_values = true
     )]

@@ -90,6 +90,7 @@ impl Run {
         let plan = Plan::of(&settings, http, &data)?;
         let mut config = configure(&data, &settings)?;
         config.cluster = cluster;
+        process::raise_files();
         let runtime = process::runtime()?;
         let outcome = runtime.block_on(async {
             let running = Running::start(config, plan).await?;

@@ -118,7 +118,7 @@ impl Servers {
         };
         let local = door.as_ref().map_or(address, |(_, local)| *local);
         let strangers = plan.strangers;
-        let serving = |https| Serving { strangers, tokens: tokens.clone(), https };
+        let serving = |https| Serving { https, ..Serving::guarded(strangers, tokens.clone()) };
         let main = http::serve(node.clone(), listener, serving(plan.https));
         let door = door.map(|(listener, _)| http::serve(node.clone(), listener, serving(None)));
         let serving = tokio::spawn(async move {

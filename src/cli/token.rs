@@ -129,8 +129,10 @@ fn list(global: &Global) -> Outcome {
             let tokens: Vec<_> = listed.iter().map(shown).collect();
             output.json(&serde_json::json!({"tokens": tokens}))?;
         }
-        Format::Ndjson => listed.iter().try_for_each(|token| output.json(&shown(token)))?,
-        _ => output.line(table(&listed).trim_fmt())?,
+        Format::Ndjson | Format::Cloudevents => {
+            listed.iter().try_for_each(|token| output.json(&shown(token)))?
+        }
+        Format::Text => output.line(table(&listed).trim_fmt())?,
     }
     output.flush()
 }

@@ -13,7 +13,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tokio_util::task::AbortOnDropHandle;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
@@ -56,6 +56,11 @@ impl Connection {
             tokio::time::sleep(patience).await;
             cut.cancel();
         }))
+    }
+
+    /// Resolves when the connection is cut.
+    pub fn is_cut(&self) -> WaitForCancellationFutureOwned {
+        self.cut.clone().cancelled_owned()
     }
 
     /// A token without which serving doesn't end.

@@ -5,6 +5,7 @@ use axum::extract::rejection::PathRejection;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+use super::cloudevents;
 use super::etag::tagged;
 use super::listing::{Form, Listing};
 use super::media;
@@ -14,6 +15,7 @@ use super::room::Room;
 use super::scope::Reads;
 use crate::node::query::{PAGE_ENTRIES, PAGE_ENTRIES_MOST};
 use crate::node::{Cursor, Gaps, Order, Page, Query};
+use crate::words::json::{EntryJson, Lateness};
 use crate::words::{Code, Entry, EntryId};
 
 /// `GET /v1/entries`: a page of the log.
@@ -43,27 +45,36 @@ pub async fn gaps(
 pub async fn one(
     log: Reads,
     headers: HeaderMap,
+    parameters: Parameters,
     path: Result<Path<(String, String)>, PathRejection>,
 ) -> Result<Response, Problem> {
     let usage = |error: &dyn std::fmt::Display| Problem::new(Code::Usage, error.to_string());
     let Path((author, seq)) = path.map_err(|error| usage(&error))?;
     let name = format!("{author}:{seq}");
     let id: EntryId = name.parse().map_err(|error| usage(&error))?;
+    let binary = parameters.read("format", Code::Usage, |text| match text {
+        "cloudevents-binary" => Ok(()),
+        _ => Err("it is cloudevents-binary"),
+    })?;
+    let chosen = media::choose(&headers, &[media::JSON, media::CLOUD_EVENT])?;
     let (room, _) = Room::find().await;
     let entries = log.get(id).await?;
-    let (status, form) = match entries.len() {
+    if let (Some(()), [entry]) = (binary, &entries[..]) {
+        return cloudevents::binary_answer(&EntryJson::new(entry, Lateness::InOrder));
+    }
+    let (status, form, content_type) = match entries.len() {
         0 => {
             let detail = format!("no entry {id} has arrived on this node");
             return Err(Problem::new(Code::NotFound, detail));
         }
-        1 => (StatusCode::OK, Form::Lines),
-        _ => (StatusCode::MULTIPLE_CHOICES, Form::Document("entries")),
+        1 if chosen == media::CLOUD_EVENT => (StatusCode::OK, Form::CloudEvent, chosen),
+        1 => (StatusCode::OK, Form::Lines, chosen),
+        _ => (StatusCode::MULTIPLE_CHOICES, Form::Document("entries"), media::JSON),
     };
-    let content_type = [(header::CONTENT_TYPE, media::choose(&headers, &[media::JSON])?)];
-    let tag = tag(&entries);
+    let tag = format!("{}{}", tag(&entries), if form == Form::CloudEvent { ".ce" } else { "" });
     let answer = move || {
         let body = room.body(Listing::new(entries, None, form));
-        (status, content_type, body).into_response()
+        (status, [(header::CONTENT_TYPE, content_type)], body).into_response()
     };
     Ok(tagged(&tag, &headers, answer))
 }
@@ -118,7 +129,8 @@ async fn answer(
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
     let filter = query.filter.clone();
-    let content_type = media::choose(headers, &[media::JSON, media::NDJSON])?;
+    let offered = [media::JSON, media::NDJSON, media::CLOUD_EVENTS];
+    let content_type = media::choose(headers, &offered)?;
     let (room, bytes) = Room::find().await;
     let Page { entries, next } = log.query(query.bytes(bytes)).await?;
     let next = next.map(|cursor| cursor.to_string());
@@ -126,7 +138,11 @@ async fn answer(
         let query = parameters.continued(&filter, cursor);
         [(header::LINK, format!("<{path}?{query}>; rel=\"next\""))]
     });
-    let form = if content_type == media::NDJSON { Form::Lines } else { Form::Document(name) };
+    let form = match content_type {
+        media::NDJSON => Form::Lines,
+        media::CLOUD_EVENTS => Form::CloudEvents,
+        _ => Form::Document(name),
+    };
     let body = room.body(Listing::new(entries, next, form));
     let head = [(header::CONTENT_TYPE, content_type), (header::VARY, "accept")];
     Ok((link, head, body).into_response())

@@ -11,6 +11,12 @@ pub const JSON: &str = "application/json";
 pub const NDJSON: &str = "application/x-ndjson";
 /// Server-sent events.
 pub const EVENTS: &str = "text/event-stream";
+/// Bytes of which nothing is known.
+pub const OCTETS: &str = "application/octet-stream";
+/// One CloudEvent in structured mode; of a stream, one a line.
+pub const CLOUD_EVENT: &str = crate::words::cloudevents::STRUCTURED;
+/// An array of CloudEvents.
+pub const CLOUD_EVENTS: &str = crate::words::cloudevents::BATCH;
 /// Metrics, as Prometheus asks for them first.
 pub const OPEN_METRICS: &str = "application/openmetrics-text";
 /// Metrics in the classic format.

@@ -4,14 +4,17 @@
 //! bearer's tenant, or [`Whole`], which bearers that are bound to a tenant don't get. So a handler
 //! can't forget to look whose entries it touches.
 
+use std::time::Duration;
+
 use axum::extract::FromRequestParts;
 use axum::http::Method;
 use axum::http::request::Parts;
+use prometheus_client::metrics::gauge::Gauge;
 
 use super::problem::Problem;
 use crate::node::{
-    AppendError, EmitError, Filter, Follow, From, Node, Page, Query, QueryError, Receipt,
-    ReplicationError, Right, Token,
+    AppendError, CursorError, EmitError, Filter, Follow, From, Node, Page, Query, QueryError,
+    Receipt, ReplicationError, Right, Token,
 };
 use crate::words::gap::GAP_KIND;
 use crate::words::json::DraftJson;
@@ -154,13 +157,54 @@ impl Reads {
         Ok(entries)
     }
 
-    /// Follows what the bearer may see.
+    /// Follows what the bearer may see; or says why the cursor is none of this node.
     ///
     /// # Errors
-    /// The filter names another tenant, or the cursor is not one of this node.
-    pub async fn follow(&self, filter: Filter, from: From) -> Result<Follow, Problem> {
+    /// The filter names another tenant, or the store can't be read.
+    pub async fn follow(
+        &self,
+        filter: Filter,
+        from: From,
+    ) -> Result<Result<Follow, CursorError>, Problem> {
         let filter = self.tenancy.narrow(filter)?;
-        Ok(self.node.follow(filter, from).await?)
+        match self.node.follow(filter, from).await {
+            Ok(follow) => Ok(Ok(follow)),
+            Err(QueryError::Cursor(error)) => Ok(Err(error)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Counts a stream until the value is dropped.
+    pub fn count_stream(&self) -> Counted {
+        let streams = self.node.metrics().http_streams.clone();
+        streams.inc();
+        Counted(streams)
+    }
+
+    /// The end of the node, to be waited for.
+    pub fn closing(&self) -> Closing {
+        Closing(self.node.clone())
+    }
+}
+
+/// Something that a gauge counts as long as it lives.
+pub struct Counted(Gauge);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// The end of the node.
+#[derive(Clone)]
+pub struct Closing(Node);
+
+impl Closing {
+    /// Resolves so long after the node began to shut down.
+    pub async fn ended(&self, grace: Duration) {
+        self.0.closing().await;
+        tokio::time::sleep(grace).await;
     }
 }
 
@@ -229,7 +273,7 @@ impl Writes {
         &self,
         next_seq: Seq,
         peers: usize,
-        patience: std::time::Duration,
+        patience: Duration,
     ) -> Result<(), ReplicationError> {
         self.node.wait_replicated(next_seq, peers, patience).await
     }

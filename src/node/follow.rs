@@ -1,10 +1,13 @@
 //! Following: a snapshot of the log and then what comes, each entry once.
 //!
 //! A follower is a cursor over the store. The doorbell only tells it to look again, so it holds no
-//! lock and no queue: a slow one costs its own lag, and loses nothing.
+//! lock and no queue: a slow one costs its own lag, and loses nothing. Those that keep up share what
+//! they read, see [`super::tail`]; one that reads the past for itself keeps little of it while many do.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::cursor::{Cursor, Order};
 use super::filter::Filter;
@@ -18,6 +21,10 @@ use crate::words::{ChangeHash, Entry, NodeId, Offset, SegmentId, Seq, Time};
 
 /// How many bytes of changes a follower reads at once.
 const READ_BYTES: usize = 256 << 10;
+/// What a follower may keep in any case, in bytes; one entry at least.
+const KEPT_BYTES: usize = 8 << 10;
+/// How many KiB of entries the followers of this process keep beyond that, whatever node they are of.
+static KEPT_KIB: Semaphore = Semaphore::const_new(64 << 10); // full: the rest is read again
 
 /// Where a follower begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +45,7 @@ pub enum Followed {
     /// An entry, in order of arrival.
     Entry {
         /// The entry.
-        entry: Box<Entry>,
+        entry: Arc<Entry>,
         /// Whether it sorts before one that this follower has seen: merged order has changed in
         /// the past.
         late: bool,
@@ -61,7 +68,9 @@ pub struct Follow {
     /// The end of the snapshot, until it was reached.
     snapshot: Option<Offset>,
     newest: Option<(Time, NodeId, Seq, SegmentId, ChangeHash)>,
-    buffer: VecDeque<Entry>,
+    buffer: VecDeque<Arc<Entry>>,
+    /// The room that the buffer takes, if it is more than little.
+    room: Option<SemaphorePermit<'static>>,
 }
 
 impl Follow {
@@ -100,6 +109,7 @@ impl Follow {
             snapshot: Some(end),
             newest: None,
             buffer: VecDeque::new(),
+            room: None,
         })
     }
 
@@ -129,15 +139,16 @@ impl Follow {
                 self.given = entry.offset.plus(1);
                 let late = self.newest.is_some_and(|newest| entry.merged_key() < newest);
                 self.newest = self.newest.max(Some(entry.merged_key()));
-                return Ok(Some(Followed::Entry { entry: Box::new(entry), late }));
+                return Ok(Some(Followed::Entry { entry, late }));
             }
             self.given = self.at;
+            self.room = None;
             if *self.closing.borrow() {
                 return Ok(None);
             }
             let end = *self.watermark.borrow_and_update();
             if self.at < end {
-                self.read().await?;
+                self.read(end).await?;
                 continue;
             }
             tokio::select! {
@@ -147,13 +158,27 @@ impl Follow {
         }
     }
 
-    async fn read(&mut self) -> Result<(), QueryError> {
+    /// Lets go what was read and not given out, and gives the last entry out again.
+    pub fn put_back(&mut self, entry: &Entry) {
+        (self.at, self.given) = (entry.offset, entry.offset);
+        self.keep(VecDeque::new());
+    }
+
+    async fn read(&mut self, end: Offset) -> Result<(), QueryError> {
+        if let Some((entries, next)) = self.reading.tail().from(self.at, end, &self.reading).await?
+        {
+            let passing = entries.into_iter().filter(|entry| self.filter.passes(entry));
+            // What lies in the tail is there once, however many followers hold it.
+            self.buffer = passing.collect();
+            self.at = next;
+            return Ok(());
+        }
         let (at, filter) = (self.at, self.filter.clone());
         let (entries, next) = self
             .reading
             .run(move |reader| {
                 let arrivals = reader.arrivals(at, Direction::Forward, READ_BYTES)?;
-                let mut entries = VecDeque::new();
+                let mut entries = Vec::new();
                 let mut next = at;
                 for arrival in &arrivals {
                     let passing = filter.all_entries(arrival)?;
@@ -164,8 +189,31 @@ impl Follow {
                 Ok::<_, QueryError>((entries, next))
             })
             .await?;
-        self.buffer = entries;
         self.at = next;
+        self.keep(entries.into_iter().map(Arc::new).collect());
         Ok(())
+    }
+
+    /// Keeps what was read, or as much of it as there is room for.
+    fn keep(&mut self, mut entries: VecDeque<Arc<Entry>>) {
+        self.room = None;
+        let bytes: usize = entries.iter().map(|entry| entry.body.size()).sum();
+        if bytes > KEPT_BYTES {
+            self.room = KEPT_KIB.try_acquire_many(bytes.div_ceil(1 << 10) as u32).ok();
+            if self.room.is_none() {
+                let mut kept = 0;
+                let fits = entries.iter().take_while(|entry| {
+                    kept += entry.body.size();
+                    kept <= KEPT_BYTES
+                });
+                let fits = fits.count().max(1);
+                if let Some(next) = entries.get(fits) {
+                    self.at = next.offset;
+                }
+                entries.truncate(fits);
+                entries.shrink_to_fit();
+            }
+        }
+        self.buffer = entries;
     }
 }

@@ -227,8 +227,8 @@ impl Code {
                 "the content type is not understood",
                 415,
                 1,
-                "Entries are application/json (one draft or an array) or application/x-ndjson (one \
-                 draft a line).",
+                "Entries are application/json (one draft or an array), application/x-ndjson (one draft \
+                 a line), or CloudEvents in binary, structured or batched mode.",
             ),
             Self::Host => facts(
                 "E0011",
@@ -378,7 +378,7 @@ impl Code {
                 "the node serves as many streams as it can",
                 503,
                 7,
-                "A node serves 64 streams at once. Nothing was read. Try again when another reader has \
+                "A node serves 8,192 streams at once. Nothing was read. Try again when another reader has \
                  gone, ask for pages, or read from another node.",
             ),
             Self::Verification => facts(

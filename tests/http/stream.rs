@@ -128,3 +128,18 @@ fn a_client_that_does_not_read_holds_up_no_shutdown() {
     server.shut_down();
     assert!(started.elapsed() < Duration::from_secs(5));
 }
+
+#[test]
+fn a_client_that_reconnects_to_another_store_is_told_and_gets_the_log() {
+    let (old, server) = (Server::start(), Server::start());
+    (0..2).for_each(|n| old.append("t", n));
+    server.append("t", "new");
+    let id = old.stream("until_caught_up=true", &[]).events().remove(0).id;
+    let headers = [("last-event-id", id.as_str())];
+    let events = server.stream("until_caught_up=true", &headers).events();
+    let names: Vec<&str> = events.iter().map(|event| event.name.as_str()).collect();
+    assert_eq!(names, ["reset", "entry", "caught-up"]);
+    assert!(events[0].data["reason"].as_str().unwrap().contains("another node"), "{events:?}");
+    assert!(events[0].id.is_empty());
+    server.get(&format!("/v1/stream?after={id}")).is_problem(400, "E0006");
+}

@@ -20,7 +20,7 @@ impl Guarded {
     fn start(strangers: Strangers) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let tokens = Arc::new(Tokens::of(Some(directory.path())));
-        let serving = Serving { strangers, tokens, https: None };
+        let serving = Serving::guarded(strangers, tokens);
         Self { server: Server::serving(Config::in_memory(), serving), directory }
     }
 
