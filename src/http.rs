@@ -209,9 +209,10 @@ const OPEN: [(&str, Handlers); 5] = [
 ];
 
 /// Routes that ask who is there.
-const GUARDED: [(&str, Handlers); 10] = [
+const GUARDED: [(&str, Handlers); 11] = [
     ("/v1/entries", || get(entries::list).post(append::append)),
     ("/v1/entries/{author}/{seq}", || get(entries::one)),
+    ("/v1/entries/{author}/{seq}/event", || get(entries::event)),
     ("/v1/gaps", || get(entries::gaps)),
     ("/v1/forks", || get(status::forks)),
     ("/v1/emit", || post(emit::emit)),

@@ -87,6 +87,16 @@ fn encoded(text: &str) -> HeaderValue {
     HeaderValue::from_str(&value).unwrap_or(HeaderValue::from_static(""))
 }
 
+/// What browsers are told of a payload: it is not the node's own, whatever its content type is, so
+/// nothing in it may act in the node's name.
+const FOREIGN: [(HeaderName, HeaderValue); 2] = [
+    (
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static("default-src 'none'; sandbox; frame-ancestors 'none'"),
+    ),
+    (header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment")),
+];
+
 /// An entry as an answer in binary mode.
 ///
 /// # Errors
@@ -96,6 +106,7 @@ pub fn binary_answer(entry: &EntryJson) -> Result<Response, Problem> {
     let payload = entry.payload()?.into_owned();
     let mut response = payload.into_response();
     response.headers_mut().remove(header::CONTENT_TYPE);
+    response.headers_mut().extend(FOREIGN);
     for (name, value) in &event.attributes {
         if name == "datacontenttype" {
             response.headers_mut().insert(header::CONTENT_TYPE, content_type(value));

@@ -45,28 +45,14 @@ pub async fn gaps(
 pub async fn one(
     log: Reads,
     headers: HeaderMap,
-    parameters: Parameters,
     path: Result<Path<(String, String)>, PathRejection>,
 ) -> Result<Response, Problem> {
-    let usage = |error: &dyn std::fmt::Display| Problem::new(Code::Usage, error.to_string());
-    let Path((author, seq)) = path.map_err(|error| usage(&error))?;
-    let name = format!("{author}:{seq}");
-    let id: EntryId = name.parse().map_err(|error| usage(&error))?;
-    let binary = parameters.read("format", Code::Usage, |text| match text {
-        "cloudevents-binary" => Ok(()),
-        _ => Err("it is cloudevents-binary"),
-    })?;
+    let id = named(path)?;
     let chosen = media::choose(&headers, &[media::JSON, media::CLOUD_EVENT])?;
     let (room, _) = Room::find().await;
     let entries = log.get(id).await?;
-    if let (Some(()), [entry]) = (binary, &entries[..]) {
-        return cloudevents::binary_answer(&EntryJson::new(entry, Lateness::InOrder));
-    }
     let (status, form, content_type) = match entries.len() {
-        0 => {
-            let detail = format!("no entry {id} has arrived on this node");
-            return Err(Problem::new(Code::NotFound, detail));
-        }
+        0 => return Err(absent(id)),
         1 if chosen == media::CLOUD_EVENT => (StatusCode::OK, Form::CloudEvent, chosen),
         1 => (StatusCode::OK, Form::Lines, chosen),
         _ => (StatusCode::MULTIPLE_CHOICES, Form::Document("entries"), media::JSON),
@@ -77,6 +63,30 @@ pub async fn one(
         (status, [(header::CONTENT_TYPE, content_type)], body).into_response()
     };
     Ok(tagged(&tag, &headers, answer))
+}
+
+/// `GET /v1/entries/{author}/{seq}/event`: one entry as a CloudEvent in binary mode. Where branches
+/// share the seq, `@segment` must say which is meant.
+pub async fn event(
+    log: Reads,
+    path: Result<Path<(String, String)>, PathRejection>,
+) -> Result<Response, Problem> {
+    let id = named(path)?;
+    match &log.get(id).await?[..] {
+        [] => Err(absent(id)),
+        [entry] => cloudevents::binary_answer(&EntryJson::new(entry, Lateness::InOrder)),
+        _ => Err(Problem::new(Code::Usage, format!("{id} is on more than one branch"))),
+    }
+}
+
+fn named(path: Result<Path<(String, String)>, PathRejection>) -> Result<EntryId, Problem> {
+    let usage = |error: &dyn std::fmt::Display| Problem::new(Code::Usage, error.to_string());
+    let Path((author, seq)) = path.map_err(|error| usage(&error))?;
+    format!("{author}:{seq}").parse().map_err(|error| usage(&error))
+}
+
+fn absent(id: EntryId) -> Problem {
+    Problem::new(Code::NotFound, format!("no entry {id} has arrived on this node"))
 }
 
 /// What tells these entries from all others. An entry never changes; its marks do, and its place in

@@ -18,7 +18,7 @@ use crate::node::{
 };
 use crate::words::gap::GAP_KIND;
 use crate::words::json::DraftJson;
-use crate::words::{Code, Draft, EmitNumber, Entry, EntryId, NameError, Seq, Tenant};
+use crate::words::{ClusterId, Code, Draft, EmitNumber, Entry, EntryId, NameError, Seq, Tenant};
 
 /// The node that is served, which only this file takes out of it.
 #[derive(Clone)]
@@ -179,6 +179,11 @@ impl Reads {
         let streams = self.node.metrics().http_streams.clone();
         streams.inc();
         Counted(streams)
+    }
+
+    /// The cluster of the log.
+    pub fn cluster(&self) -> ClusterId {
+        self.node.cluster()
     }
 
     /// The end of the node, to be waited for.

@@ -32,9 +32,11 @@ use super::connection::Connection;
 use super::parameters::{FILTERS, Parameters};
 use super::problem::Problem;
 use super::scope::{Closing, Counted, Reads};
-use crate::node::{Cursor, CursorError, Follow, Followed, From, Gaps};
-use crate::words::Code;
+use crate::node::{
+    Cursor, CursorError, Follow, Followed, From, FrontierCursor, Gaps, frontier_cursor,
+};
 use crate::words::json::{EntryJson, Lateness};
+use crate::words::{ClusterId, Code};
 use form::Form;
 
 mod form;
@@ -71,7 +73,7 @@ pub async fn open(
     parameters: Parameters,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
-    let known = ["from", "after", "last", "until_caught_up", "format"];
+    let known = ["from", "after", "last", "until_caught_up", "format", "cursors"];
     parameters.allow(&[&known[..], &FILTERS].concat())?;
     let filter = parameters.filter(Gaps::Always)?;
     if filter.gaps == Gaps::AsEntries {
@@ -89,6 +91,13 @@ pub async fn open(
     }
     let form = Form::asked(&headers, &parameters, upgrade.is_some())?;
     let from = beginning(&headers, &parameters)?;
+    let portable = parameters.read("cursors", Code::Usage, |text| match text {
+        "offset" => Ok(false),
+        "frontier" => Ok(true),
+        _ => Err("it is offset or frontier"),
+    })?;
+    // Whoever came with a place that any node understands goes on with such.
+    let portable = portable.unwrap_or(matches!(from, From::Frontier(_)));
     let until_caught_up = parameters.parse("until_caught_up")?.unwrap_or(false);
     let place = places
         .0
@@ -105,6 +114,10 @@ pub async fn open(
         }
         Err(lost) => return Err(Problem::new(Code::Cursor, lost)),
     };
+    let mut follow = follow;
+    if portable {
+        follow.keep_frontier().await?;
+    }
     connection.give_place_back();
     let events = Events {
         follow,
@@ -112,6 +125,7 @@ pub async fn open(
         reset,
         until_caught_up,
         is_over: false,
+        cluster: portable.then(|| log.cluster()),
         room: None,
         connection: connection.clone(),
         closing: log.closing(),
@@ -137,7 +151,10 @@ pub async fn open(
 /// # Errors
 /// A parameter that can't be understood, or two that contradict each other.
 pub fn beginning(headers: &HeaderMap, parameters: &Parameters) -> Result<From, Problem> {
-    let cursor = |text: &str| text.parse::<Cursor>().map(From::Cursor);
+    let cursor = |text: &str| match text.starts_with("f:") {
+        true => text.parse::<FrontierCursor>().map(From::Frontier),
+        false => text.parse::<Cursor>().map(From::Cursor),
+    };
     let seen = headers.get("last-event-id").filter(|id| !id.is_empty());
     if let Some(seen) = seen {
         let text = String::from_utf8_lossy(seen.as_bytes());
@@ -172,6 +189,8 @@ struct Events {
     reset: Option<CursorError>,
     until_caught_up: bool,
     is_over: bool,
+    /// The cluster, where the cursors are ones that any node of it accepts.
+    cluster: Option<ClusterId>,
     /// The room of the event that the client takes, and the end of the patience with it.
     room: Option<(SemaphorePermit<'static>, AbortOnDropHandle<()>)>,
     connection: Connection,
@@ -210,7 +229,7 @@ impl Events {
                 None => self.is_over = true,
                 Some(Followed::Entry { entry, late }) => {
                     let lateness = if late { Lateness::Late } else { Lateness::InOrder };
-                    let cursor = self.follow.cursor().to_string();
+                    let cursor = self.cursor()?;
                     let said = self.form.entry(&EntryJson::new(&entry, lateness), &cursor)?;
                     let kib = (said.len() >> 10) as u32;
                     let found = room.take().filter(|room| room.num_permits() >= kib as usize);
@@ -232,13 +251,28 @@ impl Events {
                 }
                 Some(Followed::CaughtUp) => {
                     self.is_over = self.until_caught_up;
-                    if let Some(event) = self.form.caught_up(&self.follow.cursor().to_string())? {
+                    let cursor = self.cursor()?;
+                    if let Some(event) = self.form.caught_up(&cursor)? {
                         return Ok(Some(event));
                     }
                 }
             }
         }
         Ok(None)
+    }
+
+    /// The place after what was read last.
+    ///
+    /// # Errors
+    /// It doesn't fit into a request any more: the cluster has too many authors.
+    fn cursor(&mut self) -> Result<String, BoxError> {
+        let Some(cluster) = self.cluster else {
+            return Ok(self.follow.cursor().to_string());
+        };
+        let frontier = self.follow.frontier().unwrap_or_default();
+        let cursor = FrontierCursor::new(cluster, frontier).to_string();
+        let fits = cursor.len() <= frontier_cursor::TEXT_BYTES;
+        fits.then_some(cursor).ok_or_else(|| "the place has too many authors for a cursor".into())
     }
 
     fn closing(&self) -> Closing {

@@ -5,16 +5,20 @@
 //! they read, see [`super::tail`]; one that reads the past for itself keeps little of it while many do.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::cursor::{Cursor, Order};
+use super::cursor::{Cursor, CursorError, Order};
 use super::filter::Filter;
 use super::forked;
+use super::frontier_cursor::FrontierCursor;
 use super::query::{QueryError, check_cursor, offset_of_last};
 use super::reading::Reading;
-use super::sync::watch;
+use super::seen::{Passing, Seen};
+use super::sync::{Mutex, watch};
+use crate::core::frontier::Frontier;
+use crate::core::log::Arrival;
 use crate::core::merge::Direction;
 use crate::store::StoreId;
 use crate::words::{ChangeHash, Entry, NodeId, Offset, SegmentId, Seq, Time};
@@ -27,7 +31,7 @@ const KEPT_BYTES: usize = 8 << 10;
 static KEPT_KIB: Semaphore = Semaphore::const_new(64 << 10); // full: the rest is read again
 
 /// Where a follower begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum From {
     /// With the first entry of the log.
     Start,
@@ -37,6 +41,8 @@ pub enum From {
     Last(usize),
     /// Where a cursor of this store says.
     Cursor(Cursor),
+    /// Where a cursor of any node of the cluster says.
+    Frontier(FrontierCursor),
 }
 
 /// What a follower sees.
@@ -71,6 +77,10 @@ pub struct Follow {
     buffer: VecDeque<Arc<Entry>>,
     /// The room that the buffer takes, if it is more than little.
     room: Option<SemaphorePermit<'static>>,
+    /// What was read of every branch, for a follower whose place other nodes understand.
+    seen: Option<Arc<Mutex<Seen>>>,
+    /// The changes of the buffer and those passed over, until the place has moved over them.
+    passing: VecDeque<Passing>,
 }
 
 impl Follow {
@@ -83,19 +93,26 @@ impl Follow {
     ) -> Result<Self, QueryError> {
         let filter = Arc::new(filter);
         let wanted = filter.clone();
-        let (store, at, end) = reading
+        let (store, (at, seen), end) = reading
             .run(move |reader| {
                 let end = reader.watermark()?;
-                let at = match from {
-                    From::Start => Offset(0),
-                    From::End => end,
-                    From::Last(count) => offset_of_last(reader, &wanted, count)?,
+                let begin = match from {
+                    From::Start => (Offset(0), None),
+                    From::End => (end, None),
+                    From::Last(count) => (offset_of_last(reader, &wanted, count)?, None),
                     From::Cursor(cursor) => {
                         check_cursor(&cursor, reader, end, Order::Arrival)?;
-                        cursor.offset
+                        (cursor.offset, None)
+                    }
+                    From::Frontier(place) => {
+                        if !place.is_of(reader.owner().cluster) {
+                            return Err(CursorError::OtherCluster.into());
+                        }
+                        let (seen, at) = Seen::resume(reader, &place.frontier, end)?;
+                        (at, Some(seen))
                     }
                 };
-                Ok::<_, QueryError>((reader.id(), at, end))
+                Ok::<_, QueryError>((reader.id(), begin, end))
             })
             .await?;
         Ok(Self {
@@ -110,6 +127,8 @@ impl Follow {
             newest: None,
             buffer: VecDeque::new(),
             room: None,
+            seen: seen.map(|seen| Arc::new(Mutex::new(seen))),
+            passing: VecDeque::new(),
         })
     }
 
@@ -117,6 +136,36 @@ impl Follow {
     /// nothing.
     pub fn cursor(&self) -> Cursor {
         Cursor { store: self.store, offset: self.given, last: None }
+    }
+
+    /// From now on, keeps the place that other nodes understand, too. It costs a look at every
+    /// change that arrived before the follower's place.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    pub async fn keep_frontier(&mut self) -> Result<(), QueryError> {
+        if self.seen.is_none() {
+            let at = self.given;
+            let seen = self.reading.run(move |reader| Seen::before(reader, at)).await?;
+            self.seen = Some(Arc::new(Mutex::new(seen)));
+            self.rewind(at);
+        }
+        Ok(())
+    }
+
+    /// The place after what was given out last, as any node of the cluster understands it; none
+    /// unless it is kept.
+    pub fn frontier(&mut self) -> Option<Frontier> {
+        let seen = self.seen.as_ref()?;
+        let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(passing) = self.passing.front() {
+            seen.pass(passing, self.given);
+            if passing.end() > self.given {
+                break;
+            }
+            self.passing.pop_front();
+        }
+        Some(seen.frontier())
     }
 
     /// What comes next; none when the node shuts down.
@@ -160,11 +209,20 @@ impl Follow {
 
     /// Lets go what was read and not given out, and gives the last entry out again.
     pub fn put_back(&mut self, entry: &Entry) {
-        (self.at, self.given) = (entry.offset, entry.offset);
+        self.rewind(entry.offset);
+    }
+
+    fn rewind(&mut self, to: Offset) {
+        (self.at, self.given) = (to, to);
+        // What is read again passes again.
+        self.passing.retain(|passing| passing.end() <= to);
         self.keep(VecDeque::new());
     }
 
     async fn read(&mut self, end: Offset) -> Result<(), QueryError> {
+        if let Some(seen) = self.seen.clone() {
+            return self.read_unseen(seen).await;
+        }
         if let Some((entries, next)) = self.reading.tail().from(self.at, end, &self.reading).await?
         {
             let passing = entries.into_iter().filter(|entry| self.filter.passes(entry));
@@ -191,6 +249,37 @@ impl Follow {
             .await?;
         self.at = next;
         self.keep(entries.into_iter().map(Arc::new).collect());
+        Ok(())
+    }
+
+    /// Reads on past what was read elsewhere.
+    async fn read_unseen(&mut self, seen: Arc<Mutex<Seen>>) -> Result<(), QueryError> {
+        let (at, filter) = (self.at, self.filter.clone());
+        let (entries, passing, next) = self
+            .reading
+            .run(move |reader| {
+                let arrivals = reader.arrivals(at, Direction::Forward, READ_BYTES)?;
+                let mut entries = Vec::new();
+                for arrival in &arrivals {
+                    // What is noted here holds even if nobody waits for the entries any more.
+                    let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+                    seen.meet(reader, arrival)?;
+                    let (author, strand) = (arrival.change.author, arrival.strand());
+                    let passing = filter.all_entries(arrival)?.into_iter();
+                    entries.extend(passing.filter(|entry| {
+                        entry.offset >= at && seen.admits(author, strand, entry.seq)
+                    }));
+                }
+                forked::mark(reader, &mut entries)?;
+                let passing: Vec<Passing> = arrivals.iter().map(Passing::of).collect();
+                let next = arrivals.last().map_or(at, Arrival::end);
+                Ok::<_, QueryError>((entries, passing, next))
+            })
+            .await?;
+        self.at = next;
+        self.keep(entries.into_iter().map(Arc::new).collect());
+        let end = self.at;
+        self.passing.extend(passing.into_iter().filter(|passing| passing.starts_before(end)));
         Ok(())
     }
 

@@ -143,3 +143,24 @@ fn a_client_that_reconnects_to_another_store_is_told_and_gets_the_log() {
     assert!(events[0].id.is_empty());
     server.get(&format!("/v1/stream?after={id}")).is_problem(400, "E0006");
 }
+
+#[test]
+fn a_stream_with_portable_cursors_goes_on_at_another_node() {
+    let (first, second) = Server::pair();
+    (0..4).for_each(|n| first.append("t", n));
+    let events = first.stream("until_caught_up=true&cursors=frontier", &[]).events();
+    let id = &events[1].id;
+    assert!(id.starts_with("f:"), "{id}");
+    let mut rest = second.stream("", &[("last-event-id", id.as_str())]);
+    let mut seen = Vec::new();
+    while seen.len() < 2 {
+        let event = rest.event().unwrap();
+        assert!(event.id.starts_with("f:"), "whoever came with such a cursor gets such cursors");
+        seen.extend(event.data["data"].as_u64());
+    }
+    assert_eq!(seen, [2, 3]);
+    let listed = format!("/v1/entries?after={id}");
+    first.get(&listed).is_problem(400, "E0006");
+    first.get("/v1/stream?cursors=x").is_problem(400, "E0001");
+    Server::start().get(&format!("/v1/stream?after={id}")).is_problem(400, "E0006");
+}

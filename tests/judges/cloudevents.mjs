@@ -41,7 +41,7 @@ for (const [mode, make] of [["binary", HTTP.binary], ["structured", HTTP.structu
   const sent = made(mode);
   const [id] = await append(make(sent));
   same(await received(`/v1/entries/${id}`, "application/cloudevents+json"), sent);
-  same(await received(`/v1/entries/${id}?format=cloudevents-binary`), sent);
+  same(await received(`/v1/entries/${id}/event`), sent);
   console.log(`${mode}: sent, and received structured and binary`);
 }
 

@@ -51,7 +51,7 @@ for mode, convert in [("binary", to_binary), ("structured", to_structured)]:
     (entry,) = append(*convert(sent))
     answer = get(f"/v1/entries/{entry}", "application/cloudevents+json")
     same(from_http(answer.headers, answer.content), sent)
-    answer = get(f"/v1/entries/{entry}?format=cloudevents-binary")
+    answer = get(f"/v1/entries/{entry}/event")
     same(from_http(answer.headers, answer.content), sent)
     print(f"{mode}: sent, and received structured and binary")
 
