@@ -65,7 +65,7 @@ pub enum Place {
     /// A running node.
     Node(Client),
     /// A data directory on which no node answers.
-    Directory(OfflineLog),
+    Directory(Box<OfflineLog>),
 }
 
 impl Global {
@@ -136,7 +136,7 @@ impl Global {
     pub fn place(&self) -> Result<Place, Failure> {
         match self.client()? {
             Some(client) => Ok(Place::Node(client)),
-            None => Ok(Place::Directory(self.offline()?)),
+            None => Ok(Place::Directory(Box::new(self.offline()?))),
         }
     }
 

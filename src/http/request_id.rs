@@ -51,13 +51,13 @@ mod tests {
 
     #[test]
     fn a_name_that_could_mislead_a_log_is_not_taken() {
-        let given = |text: &'static str| {
+        let given = |text: &str| {
             let mut headers = HeaderMap::new();
-            headers.insert(HEADER, HeaderValue::from_static(text));
+            headers.insert(HEADER, HeaderValue::from_str(text).unwrap());
             given(&headers).is_some()
         };
         assert!(given("a-1_b.c:d"));
-        for text in ["", "a b", "a=b", "\"", &"x".repeat(65).leak()] {
+        for text in ["", "a b", "a=b", "\"", &"x".repeat(65)] {
             assert!(!given(text), "{text}");
         }
     }

@@ -18,7 +18,8 @@ use tokio::sync::{Semaphore, oneshot};
 use crate::core::change::Change;
 use crate::core::log::{Applied, Log};
 use crate::core::recording::Recording;
-use crate::store::{Batch, EmitMark, Resume, Store, StoreError};
+use crate::store::mending::Mender;
+use crate::store::{Batch, EmitMark, Resume, Sealed, Store, StoreError};
 use crate::words::{ChangeHash, Draft, DraftError, EmitNumber, EntryId, Offset};
 
 use super::metrics::Metrics;
@@ -33,7 +34,8 @@ mod thread;
 pub(super) use group::Queued;
 use group::{Command, Reply};
 use room::{Full, PAUSE, Room};
-use thread::{State, Wait, next};
+pub(super) use thread::Wait;
+use thread::{State, WAIT};
 
 /// How many requests may wait for the writer.
 const QUEUE: usize = 1_024; // full: append waits
@@ -160,7 +162,7 @@ impl Writer {
         let (writer, run) = Self::prepare(store, log, resume, numbers, metrics, BOUNDS)?;
         let thread = std::thread::Builder::new().name("towline-writer".into());
         let handle = thread
-            .spawn(move || run(next))
+            .spawn(move || run(WAIT))
             .map_err(|error| StoreError::Failed(format!("no thread for the writer: {error}")))?;
         Ok((writer, handle))
     }
@@ -194,6 +196,7 @@ impl Writer {
             store,
             past,
             damages,
+            mender: Mender::default(),
             log,
             emits,
             reserved,
@@ -201,6 +204,7 @@ impl Writer {
             doorbell,
             poison: poison.clone(),
             metrics,
+            together: 0,
         };
         let room = Arc::new(Semaphore::new(bounds.kib as usize));
         let writer = Self { queue, room, bounds, watermark, poison, full };
@@ -282,6 +286,15 @@ impl Writer {
         self.check()?;
         let bytes = changes.iter().map(|change| change.bytes.len()).sum();
         self.queue(bytes, |reply| Command::Apply { changes, reply }).await
+    }
+
+    /// Puts a block in the place of the changes that it was packed of.
+    ///
+    /// # Errors
+    /// The writer is poisoned or closed, or the disk is full: the changes stay as they are.
+    pub async fn seal(&self, sealed: Sealed) -> Result<(), AppendError> {
+        self.check()?;
+        self.send(sealed.record.len(), |reply| Command::Seal { sealed, reply }).await
     }
 
     /// Writes that no emit number from `end` on was given out, and ends the writer.

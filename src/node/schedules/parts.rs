@@ -17,8 +17,9 @@ use crate::node::metrics::Metrics;
 use crate::node::query::QueryError;
 use crate::node::reading::Reading;
 use crate::node::recorder::{Emitter, Recorder};
+use crate::node::sync::mpsc;
 use crate::node::sync::watch;
-use crate::node::writer::{AppendError, Bounds, Receipt, Reserved, Writer};
+use crate::node::writer::{AppendError, Bounds, Queued, Receipt, Reserved, Wait, Writer};
 use crate::store::memory::MemoryStore;
 use crate::store::pool::Pool;
 use crate::store::{EmitMark, Owner, Reader, Store, StoreId};
@@ -27,6 +28,13 @@ use crate::words::{ClusterId, Draft, Entry, GapReason, Identity, Kind, Offset};
 pub const CLUSTER: ClusterId = ClusterId([9; 32]);
 /// The kind of events that are broadcast and not recorded.
 pub const NOISE: &str = "noise";
+/// How the writer waits: for a command as any task does, and for one more of a group not at all.
+const WAIT: Wait = Wait { next, more: |commands| commands.try_recv().ok() };
+
+fn next(commands: &mut mpsc::Receiver<Queued>) -> Option<Queued> {
+    future::block_on(commands.recv())
+}
+
 /// A shutdown that lets the recorder write all that is in the ring.
 pub const PATIENT: Duration = Duration::from_secs(3_600);
 /// A shutdown that doesn't wait for the recorder.
@@ -105,7 +113,7 @@ impl Parts {
             recorder.run(setting.grace).await
         };
         let running = Running {
-            writer: thread::spawn(move || drop(run(|commands| future::block_on(commands.recv())))),
+            writer: thread::spawn(move || drop(run(WAIT))),
             recorder: future::spawn(record),
         };
         let closing = Arc::new(closing);

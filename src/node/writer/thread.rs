@@ -16,7 +16,7 @@ use crate::node::metrics::Metrics;
 use crate::node::sync::{OnceLock, mpsc, watch};
 use crate::node::wall_millis;
 use crate::store::damage::Damages;
-use crate::store::mending::mending;
+use crate::store::mending::Mender;
 use crate::store::{Batch, EmitMark, Reader, Store, StoreError};
 use crate::words::planted::{Bug, planted};
 use crate::words::{Draft, DraftError, Offset};
@@ -26,14 +26,25 @@ const ALERT: Duration = Duration::from_micros(60);
 /// How often the writer looks for a command while the disk is full.
 const DROWSY: Duration = Duration::from_millis(20);
 
-/// How the writer's thread waits for a command; none once nobody can send one any more.
-pub(super) type Wait = fn(&mut mpsc::Receiver<Queued>) -> Option<Queued>;
+/// How long the writer looks for one more request of a group: those who were answered together are
+/// back together, and a group that begins with the first of them would leave the others behind.
+const LINGER: Duration = Duration::from_micros(20);
+
+/// How the writer's thread waits.
+#[derive(Clone, Copy)]
+pub(in crate::node) struct Wait {
+    /// For a command; none once nobody can send one any more.
+    pub next: fn(&mut mpsc::Receiver<Queued>) -> Option<Queued>,
+    /// For one more of a group, a moment.
+    pub more: fn(&mut mpsc::Receiver<Queued>) -> Option<Queued>,
+}
 
 /// What the writer thread owns.
 pub(super) struct State {
     pub store: Box<dyn Store>,
     pub past: Box<dyn Reader>,
     pub damages: Damages,
+    pub mender: Mender,
     pub log: Log,
     pub emits: EmitMark,
     pub reserved: Reserved,
@@ -41,6 +52,8 @@ pub(super) struct State {
     pub doorbell: watch::Sender<Offset>,
     pub poison: Arc<OnceLock<String>>,
     pub metrics: Arc<Metrics>,
+    /// How many requests the last commit answered together.
+    pub together: usize,
 }
 
 impl State {
@@ -50,15 +63,30 @@ impl State {
             let mut group = Group::default();
             group.take(first);
             while group.has_room()
-                && let Ok(next) = commands.try_recv()
+                && let Some(next) = self.one_more(&mut commands, &group, wait)
             {
                 group.take(next);
             }
+            self.together = group.requests.len();
             let close = group.close.is_some();
             self.commit(group);
             if close {
                 return refuse_the_rest(commands, wait);
             }
+        }
+    }
+
+    /// What has queued up; and while fewer ask than the last commit answered, what comes in a moment.
+    fn one_more(
+        &self,
+        commands: &mut mpsc::Receiver<Queued>,
+        group: &Group,
+        wait: Wait,
+    ) -> Option<Queued> {
+        match commands.try_recv() {
+            Ok(command) => Some(command),
+            Err(_) if group.requests.len() < self.together => (wait.more)(commands),
+            Err(_) => None,
         }
     }
 
@@ -75,7 +103,7 @@ impl State {
                 Err(TryRecvError::Disconnected) => return None,
             }
         }
-        wait(commands)
+        (wait.next)(commands)
     }
 
     fn commit(&mut self, group: Group) {
@@ -178,7 +206,7 @@ impl State {
         self.note_keys(group, &answers, &mut batch);
         for (changes, _) in &mut group.applies {
             let mut changes = std::mem::take(changes);
-            let mended = mending(&mut *self.past, &self.damages, &mut changes)?;
+            let mended = self.mender.mend(&mut *self.past, &self.damages, &mut changes)?;
             for (lost, _) in &mended {
                 tracing::info!(%lost, "mended: a peer has sent them");
             }
@@ -188,6 +216,7 @@ impl State {
             batch.arrivals.append(&mut applied.arrivals);
             answers.applied.push(applied);
         }
+        batch.sealed.extend(group.seals.iter().map(|(sealed, _)| sealed.clone()));
         batch.emits = self.next_mark(group);
         Ok((batch, answers))
     }
@@ -241,17 +270,30 @@ fn topped_up(mark: EmitMark) -> EmitMark {
 
 /// The next command. A caller that appends one entry after the other is back within microseconds,
 /// so a moment of looking comes before the sleep, from which it takes longer to wake.
-pub(super) fn next(commands: &mut mpsc::Receiver<Queued>) -> Option<Queued> {
+fn next(commands: &mut mpsc::Receiver<Queued>) -> Option<Queued> {
+    match look(commands, ALERT) {
+        Err(TryRecvError::Empty) => commands.blocking_recv(),
+        found => found.ok(),
+    }
+}
+
+fn more(commands: &mut mpsc::Receiver<Queued>) -> Option<Queued> {
+    look(commands, LINGER).ok()
+}
+
+/// Looks for a command without sleeping, for so long.
+fn look(commands: &mut mpsc::Receiver<Queued>, time: Duration) -> Result<Queued, TryRecvError> {
     let began = Instant::now();
-    while began.elapsed() < ALERT {
+    loop {
         match commands.try_recv() {
-            Ok(command) => return Some(command),
-            Err(TryRecvError::Empty) => std::hint::spin_loop(),
-            Err(TryRecvError::Disconnected) => return None,
+            Err(TryRecvError::Empty) if began.elapsed() < time => std::hint::spin_loop(),
+            found => return found,
         }
     }
-    commands.blocking_recv()
 }
+
+/// As a thread of the system waits.
+pub(super) const WAIT: Wait = Wait { next, more };
 
 /// Tells those who were in the queue, or on their way into it, that nothing more is written.
 ///
@@ -259,7 +301,7 @@ pub(super) fn next(commands: &mut mpsc::Receiver<Queued>) -> Option<Queued> {
 /// fills it a moment later would wait for an answer as long as there are handles to the writer.
 fn refuse_the_rest(mut commands: mpsc::Receiver<Queued>, wait: Wait) {
     commands.close();
-    while let Some(queued) = wait(&mut commands) {
+    while let Some(queued) = (wait.next)(&mut commands) {
         drop(queued); // which is the answer: see `send`
     }
 }

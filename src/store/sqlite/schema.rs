@@ -9,13 +9,13 @@ use crate::words::planted::{Bug, planted};
 use crate::words::{ClusterId, NodeId};
 
 /// The version of the tables that this code writes, kept in `user_version`.
-pub const VERSION: i64 = 2;
+pub const VERSION: i64 = 3;
 /// «twln» in ASCII, kept in `application_id`: `file` and we know whose database it is.
 const APPLICATION_ID: i64 = 0x7477_6c6e;
 
 /// What each version adds to the one before it. A step, once shipped, is never edited.
 const STEPS: [&str; VERSION as usize] =
-    [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
+    [include_str!("schema/1.sql"), include_str!("schema/2.sql"), include_str!("schema/3.sql")];
 
 /// Takes back what a crash left half done while the file was made: SQLite rolls back at the first
 /// reading. A store that is made has a write-ahead log, and never a rollback journal again.
@@ -89,6 +89,7 @@ pub(super) fn configure(connection: &Connection) -> Result<(), OpenError> {
     connection.busy_timeout(std::time::Duration::from_secs(5)).map_err(StoreError::from)?;
     if is_empty(connection)? {
         set("page_size", "4096", "4096")?;
+        set("auto_vacuum", "2", "2")?; // incremental: what is freed can be given back
     }
     set("journal_mode", "WAL", "wal")?;
     set("synchronous", "FULL", "2")?;
