@@ -34,10 +34,12 @@ mod process;
 mod query;
 mod run;
 mod salvage;
+mod serving;
 mod settings;
 mod sql;
 mod status;
 mod tail;
+mod token;
 mod verify;
 
 pub use failure::{Failure, Stop};
@@ -90,6 +92,7 @@ enum Command {
     Nodes(nodes::Nodes),
     Verify(verify::Verify),
     Salvage(salvage::Salvage),
+    Token(token::Tokens),
     Export(export::Export),
     Sql(sql::Sql),
     Import(import::Import),
@@ -131,6 +134,7 @@ impl Cli {
             Command::Nodes(command) => command.run(&global),
             Command::Verify(command) => command.run(&global),
             Command::Salvage(command) => command.run(&global),
+            Command::Token(command) => command.run(&global),
             Command::Export(command) => command.run(&global),
             Command::Sql(command) => command.run(&global),
             Command::Import(command) => command.run(&global),

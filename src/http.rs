@@ -3,9 +3,13 @@
 //! ```text
 //! connection.rs   one TCP connection: limits on its head, its patience and its end
 //! guard.rs        requests for other hosts are refused; answers carry security headers
+//! access.rs       bearers of tokens are admitted     scope.rs    and what they then reach
+//! request_id.rs   each request has a name            etag.rs     and some answers a tag
+//! openapi.rs      /openapi.json: all routes, for programs
 //! parameters.rs   what a query string asks for        drafts.rs   what a body holds
 //! append.rs       POST /v1/entries                     emit.rs     POST /v1/emit
 //! entries.rs      GET /v1/entries, …/{author}/{seq}, /v1/gaps
+//! cloudevents.rs  CloudEvents in requests and answers
 //! listing.rs      entries as JSON, piece by piece      room.rs     how much memory answers take
 //! stream.rs       GET /v1/stream
 //! status.rs       /v1/status, /v1/nodes, /v1/frontier, /livez, /readyz
@@ -23,31 +27,43 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use axum::{Extension, Router, middleware};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
-use crate::node::Node;
+use crate::net::https::Https;
 use crate::node::ration::Ration;
+use crate::node::{Node, Tokens};
+use access::Access;
+use connection::Connection;
 use guard::Hosts;
+use scope::Served;
 
+pub use access::Strangers;
+
+mod access;
 mod append;
+mod cloudevents;
 mod connection;
 #[doc(hidden)]
 pub mod decoders;
 mod drafts;
 mod emit;
 mod entries;
+mod etag;
 mod guard;
 mod listing;
 mod media;
 mod metrics;
+mod openapi;
 mod page;
 mod parameters;
 mod problem;
+mod request_id;
 mod room;
+mod scope;
 mod status;
 mod stream;
 
@@ -87,6 +103,30 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
     })
 }
 
+/// How a node is served.
+pub struct Serving {
+    /// Who may ask without a token.
+    pub strangers: Strangers,
+    /// The tokens that are known.
+    pub tokens: Arc<Tokens>,
+    /// TLS, if the connections have it.
+    pub https: Option<Https>,
+    /// How many streams are served at once.
+    pub streams: usize,
+}
+
+impl Serving {
+    /// Everybody who reaches the address may ask for everything.
+    pub fn open() -> Self {
+        Self::guarded(Strangers::Admitted, Arc::new(Tokens::of(None)))
+    }
+
+    /// Those who bear one of these tokens may ask, and strangers as said.
+    pub fn guarded(strangers: Strangers, tokens: Arc<Tokens>) -> Self {
+        Self { strangers, tokens, https: None, streams: stream::STREAMS }
+    }
+}
+
 /// Serves a node until it shuts down. Requests under way, streams included, then get 3 s to end.
 ///
 /// # Errors
@@ -94,12 +134,15 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
 ///
 /// # Cancel safety
 /// When dropped, nothing more is accepted; connections that stand end with the node.
-pub async fn serve(node: Node, listener: TcpListener) -> io::Result<()> {
+pub async fn serve(node: Node, listener: TcpListener, serving: Serving) -> io::Result<()> {
     let address = listener.local_addr()?;
-    if !address.ip().is_loopback() {
+    if !address.ip().is_loopback() && serving.strangers == Strangers::Admitted {
         tracing::warn!(%address, "HTTP asks nobody who they are: all who reach it may read and append");
     }
-    let router = router(node.clone(), Hosts::of(address));
+    let refused = node.metrics().http_refused_tokens.clone();
+    let access = Access::new(serving.strangers, serving.tokens, refused);
+    let router = router(&node, (access, serving.streams), Hosts::of(address));
+    let https = serving.https.map(Arc::new);
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let connections = TaskTracker::new();
     let mut refusals = Refusals { began: Instant::now(), ration: Ration::default() };
@@ -109,11 +152,11 @@ pub async fn serve(node: Node, listener: TcpListener) -> io::Result<()> {
             accepted = accept(&listener, &places, &mut refusals) => accepted,
             () = &mut closing => break,
         };
-        let (router, node) = (router.clone(), node.clone());
-        node.metrics().http_connections.inc();
+        let (router, node, https) = (router.clone(), node.clone(), https.clone());
+        let connection = Connection::new(place, connections.token());
         connections.spawn(async move {
-            let _place = place;
-            connection::serve(stream, router, &node).await;
+            node.metrics().http_connections.inc();
+            connection::accept(stream, https.as_deref(), connection, router, &node).await;
             node.metrics().http_connections.dec();
         });
     }
@@ -156,27 +199,45 @@ async fn accept(
     }
 }
 
-fn router(node: Node, hosts: Hosts) -> Router {
-    Router::new()
-        .route("/v1/entries", get(entries::list).post(append::append))
-        .route("/v1/entries/{author}/{seq}", get(entries::one))
-        .route("/v1/gaps", get(entries::gaps))
-        .route("/v1/forks", get(status::forks))
-        .route("/v1/emit", post(emit::emit))
-        .route("/v1/stream", get(stream::open))
-        .route("/v1/status", get(status::status))
-        .route("/v1/nodes", get(status::nodes))
-        .route("/v1/frontier", get(status::frontier))
-        .route("/livez", get(status::alive))
-        .route("/readyz", get(status::ready))
-        .route("/metrics", get(metrics::metrics))
-        .route("/", get(page::index))
-        .route("/page/{*file}", get(page::file))
+/// Routes that everybody reaches.
+const OPEN: [(&str, Handlers); 5] = [
+    ("/livez", || get(status::alive)),
+    ("/readyz", || get(status::ready)),
+    ("/openapi.json", || get(openapi::document)),
+    ("/", || get(page::index)),
+    ("/page/{*file}", || get(page::file)),
+];
+
+/// Routes that ask who is there.
+const GUARDED: [(&str, Handlers); 11] = [
+    ("/v1/entries", || get(entries::list).post(append::append)),
+    ("/v1/entries/{author}/{seq}", || get(entries::one)),
+    ("/v1/entries/{author}/{seq}/event", || get(entries::event)),
+    ("/v1/gaps", || get(entries::gaps)),
+    ("/v1/forks", || get(status::forks)),
+    ("/v1/emit", || post(emit::emit)),
+    ("/v1/stream", || get(stream::open)),
+    ("/v1/status", || get(status::status)),
+    ("/v1/nodes", || get(status::nodes)),
+    ("/v1/frontier", || get(status::frontier)),
+    ("/metrics", || get(metrics::metrics)),
+];
+
+type Handlers = fn() -> MethodRouter<Served>;
+
+fn router(node: &Node, (access, streams): (Access, usize), hosts: Hosts) -> Router {
+    let add =
+        |router: Router<Served>, (path, handlers): (&str, Handlers)| router.route(path, handlers());
+    let guarded = GUARDED.into_iter().fold(Router::new(), add);
+    let guarded = guarded.route_layer(middleware::from_fn_with_state(access, access::admit));
+    OPEN.into_iter()
+        .fold(guarded, add)
         .fallback(problem::no_route)
         .method_not_allowed_fallback(problem::no_method)
-        .layer(Extension(stream::Places::default()))
+        .layer(Extension(stream::Places::new(streams)))
         .layer(middleware::from_fn_with_state(hosts, guard::check_host))
         .layer(middleware::from_fn(guard::harden))
+        .layer(middleware::from_fn(request_id::name))
         .layer(middleware::from_fn_with_state(node.clone(), metrics::count))
-        .with_state(node)
+        .with_state(Served::new(node.clone()))
 }

@@ -3,6 +3,7 @@
 //! A value of one of these types has been parsed once, at the edge, and nothing below checks it
 //! again. Invariant: this layer does no IO and knows no other layer.
 
+pub mod cloudevents;
 pub mod code;
 pub mod entry;
 pub mod gap;

@@ -20,10 +20,11 @@ const ROOTS: [&str; 2] = ["src/lib.rs", "src/main.rs"];
 
 /// Outside crates, and the only modules that may name them. A home is the file and the folder of that
 /// name: `src/net` is `src/net.rs` and everything under `src/net/`.
-const HOMES: [(&str, &[&str]); 8] = [
+const HOMES: [(&str, &[&str]); 9] = [
     ("rusqlite", &["src/store"]),
     ("quinn", &["src/net"]),
     ("rustls", &["src/net"]),
+    ("tokio_rustls", &["src/net"]),
     ("rcgen", &["src/net"]),
     ("automerge", &["src/core/change", "src/core/segment", "src/core/document"]),
     ("axum", &["src/http"]),

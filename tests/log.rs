@@ -21,7 +21,7 @@ async fn next_entry(follow: &mut Follow) -> String {
     loop {
         let next = tokio::time::timeout(support::PATIENCE, follow.next());
         if let Followed::Entry { entry, .. } = next.await.unwrap().unwrap().unwrap() {
-            return texts(&[*entry]).remove(0);
+            return texts(&[(*entry).clone()]).remove(0);
         }
     }
 }

@@ -28,6 +28,7 @@ Examples:
   towline append 'a first entry'
   towline append -t story/42 -k transition --format ndjson '{\"data\":{\"to\":\"coding\"}}'
   journalctl -f | towline append -t journal
+  towline append --format cloudevents < events.ndjson
   towline append --key job-7 --ack peers=2 < result.txt",
     after_help = "\
 Every entry is on the node's disk before its id is printed, one id a line; -o
@@ -148,7 +149,7 @@ impl<'o> Receipts<'o> {
                 let receipt: Receipt = serde_json::from_str(receipt.get()).map_err(not_an_entry)?;
                 self.output.line(receipt.id)
             }
-            Format::Ndjson => self.output.line(receipt),
+            Format::Ndjson | Format::Cloudevents => self.output.line(receipt),
             Format::Json => {
                 let before: &[u8] = if self.printed == 0 { b"[" } else { b",\n" };
                 self.output.bytes(before)?;

@@ -234,7 +234,9 @@ fn failed(step: &str, error: &BenchError) -> Failure {
 fn print(out: &mut Output, figures: &[Figure]) -> Outcome {
     match out.format {
         Format::Json => out.json(&figures)?,
-        Format::Ndjson => figures.iter().try_for_each(|figure| out.json(figure))?,
+        Format::Ndjson | Format::Cloudevents => {
+            figures.iter().try_for_each(|figure| out.json(figure))?
+        }
         Format::Text => out.line(table(figures))?,
     }
     out.flush()

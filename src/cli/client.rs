@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use ureq::http::{Response, StatusCode};
-use ureq::{Agent, Body, Error};
+use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::{Agent, Body, Error, RequestBuilder};
 
 use super::failure::Failure;
 use crate::words::Code;
@@ -27,6 +28,17 @@ pub type Parameters = Vec<(&'static str, String)>;
 pub struct Client {
     agent: Agent,
     base: String,
+    /// What every request says of who asks.
+    authorization: String,
+}
+
+/// How a node is to know who asks, and how it is known.
+#[derive(Default)]
+pub struct Credentials {
+    /// The bearer's token.
+    pub token: Option<String>,
+    /// Who vouches for the node's certificate, as PEM; the authorities of the web when none is given.
+    pub authorities: Option<Vec<u8>>,
 }
 
 /// What a request carries.
@@ -49,12 +61,16 @@ struct Problem {
 }
 
 impl Client {
-    /// A client of the node at an address: `http://HOST:PORT`, or `HOST:PORT` alone.
+    /// A client of the node at an address: `http://HOST:PORT`, `https://…`, or `HOST:PORT` alone.
     ///
     /// # Errors
     /// It is none that can be spoken to.
-    pub fn new(url: &str) -> Result<Self, Failure> {
-        let address = url.strip_prefix("http://").unwrap_or(url).trim_end_matches('/');
+    pub fn new(url: &str, credentials: Credentials) -> Result<Self, Failure> {
+        let (scheme, address) = match url.strip_prefix("https://") {
+            Some(address) => ("https", address),
+            None => ("http", url.strip_prefix("http://").unwrap_or(url)),
+        };
+        let address = address.trim_end_matches('/');
         if address.is_empty() || address.contains(['/', '?', '#', '@', ' ']) {
             let why = format_args!("{url:?} is no http://HOST:PORT");
             return Err(Failure::usage("the node's address can't be understood", why)
@@ -64,10 +80,16 @@ impl Client {
             .http_status_as_error(false)
             .timeout_connect(Some(CONNECT))
             .max_redirects(0)
+            .tls_config(TlsConfig::builder().root_certs(roots(&credentials)?).build())
             // A node is near; a proxy for the web would not find it.
             .proxy(None)
             .build();
-        Ok(Self { agent: config.into(), base: format!("http://{address}") })
+        let authorization = credentials.token.map(|token| format!("Bearer {token}"));
+        Ok(Self {
+            agent: config.into(),
+            base: format!("{scheme}://{address}"),
+            authorization: authorization.unwrap_or_default(),
+        })
     }
 
     /// Asks for a value.
@@ -80,7 +102,7 @@ impl Client {
         parameters: &Parameters,
     ) -> Result<T, Failure> {
         let request = self.agent.get(self.base.clone() + path).query_pairs(pairs(parameters));
-        let request = request.config().timeout_global(Some(ANSWER)).build();
+        let request = self.named(request.config().timeout_global(Some(ANSWER)).build());
         let response = request.header("accept", "application/json").call();
         self.value(response.map_err(|error| self.unreachable(error))?)
     }
@@ -105,7 +127,7 @@ impl Client {
             request = request.header("idempotency-key", key);
         }
         let patience = Some(ANSWER.saturating_add(patience));
-        let request = request.config().timeout_global(patience).build();
+        let request = self.named(request.config().timeout_global(patience).build());
         let response = request.send(content.body);
         self.value(response.map_err(|error| self.unreachable(error))?)
     }
@@ -120,13 +142,21 @@ impl Client {
         parameters: &Parameters,
     ) -> Result<BufReader<impl std::io::Read + use<>>, Failure> {
         let request = self.agent.get(self.base.clone() + path).query_pairs(pairs(parameters));
-        let request = request.config().timeout_per_read(Some(SILENCE)).build();
+        let request = self.named(request.config().timeout_per_read(Some(SILENCE)).build());
         let response = request.header("accept", "text/event-stream").call();
         let mut response = response.map_err(|error| self.unreachable(error))?;
         if !response.status().is_success() {
             return Err(self.refusal(&mut response));
         }
         Ok(BufReader::new(response.into_body().into_with_config().limit(u64::MAX).reader()))
+    }
+
+    /// The request, with the token.
+    fn named<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
+        match self.authorization.as_str() {
+            "" => request,
+            authorization => request.header("authorization", authorization),
+        }
     }
 
     /// Says that the node doesn't answer, or not as a node does.
@@ -165,6 +195,24 @@ impl Client {
             _ => self.lost(error),
         }
     }
+}
+
+fn roots(credentials: &Credentials) -> Result<RootCerts, Failure> {
+    let Some(pem) = &credentials.authorities else {
+        return Ok(RootCerts::WebPki);
+    };
+    let mut certificates = Vec::new();
+    for item in parse_pem(pem) {
+        match item {
+            Ok(PemItem::Certificate(certificate)) => certificates.push(certificate),
+            Ok(_) => {}
+            Err(error) => return Err(Failure::usage("--ca-file can't be understood", error)),
+        }
+    }
+    if certificates.is_empty() {
+        return Err(Failure::usage("--ca-file can't be understood", "it holds no certificate"));
+    }
+    Ok(RootCerts::new_with_certs(&certificates))
 }
 
 fn pairs(parameters: &Parameters) -> impl Iterator<Item = (&'static str, &str)> {

@@ -16,6 +16,7 @@ use super::Outcome;
 use super::client::Content;
 use super::failure::{Failure, Stop};
 use super::input::{LineError, Lines};
+use crate::words::cloudevents::CloudEvent;
 use crate::words::json::{DraftJson, DraftJsonError};
 use crate::words::{Code, DraftError};
 
@@ -44,8 +45,8 @@ pub struct Drafts {
     #[arg(long = "attr", value_name = "KEY=VALUE", value_parser = attribute)]
     attributes: Vec<(String, String)>,
     /// What the text or a line is: text, kept as it is, or a JSON object
-    /// {"topic","kind","data"} in which the flags fill what is missing
-    #[arg(long, value_enum, default_value = "text", value_name = "text|ndjson")]
+    /// {"topic","kind","data"} in which the flags fill what is missing, or a CloudEvent
+    #[arg(long, value_enum, default_value = "text", value_name = "text|ndjson|cloudevents")]
     #[arg(hide_possible_values = true)]
     format: DraftFormat,
 }
@@ -54,6 +55,7 @@ pub struct Drafts {
 enum DraftFormat {
     Text,
     Ndjson,
+    Cloudevents,
 }
 
 /// A draft in which names may be left out.
@@ -166,7 +168,7 @@ impl Drafts {
     ) -> Outcome {
         let longest = match self.format {
             DraftFormat::Text => most,
-            DraftFormat::Ndjson => DRAFT_LINE_BYTES,
+            DraftFormat::Ndjson | DraftFormat::Cloudevents => DRAFT_LINE_BYTES,
         };
         let mut lines = Lines::new(input, longest);
         let (mut batch, mut sent) = (Batch::default(), 0);
@@ -209,7 +211,7 @@ impl Drafts {
                 LineError::Io(_) => Failure::new(Code::Io, "stdin can't be read", error),
             })?;
             let Some(line) = line else { return Ok(None) };
-            if self.format == DraftFormat::Ndjson && line.trim_ascii().is_empty() {
+            if self.format != DraftFormat::Text && line.trim_ascii().is_empty() {
                 continue;
             }
             let place = format!("line {}", lines.number());
@@ -228,6 +230,11 @@ impl Drafts {
                 let wrong = |error| Failure::new(Code::Malformed, &what, in_line(&error));
                 let partial = partial.map_err(wrong)?;
                 Ok(self.complete(partial))
+            }
+            DraftFormat::Cloudevents => {
+                let event = CloudEvent::read(bytes);
+                let event = event.map_err(|error| Failure::new(Code::Malformed, &what, error))?;
+                Ok(self.of_event(event))
             }
         };
         let checked = draft.and_then(|draft| Ok((draft.clone().into_draft()?.data.len(), draft)));
@@ -255,6 +262,16 @@ impl Drafts {
         draft.tenant = self.tenant.clone();
         draft.attributes = self.attributes.iter().cloned().collect();
         Ok(draft)
+    }
+
+    /// An event as a draft. The flags go before what it says.
+    fn of_event(&self, event: CloudEvent) -> DraftJson {
+        let mut draft = event.into_draft();
+        draft.tenant = self.tenant.clone().or(draft.tenant);
+        draft.topic = self.topic.clone().unwrap_or(draft.topic);
+        draft.kind = self.kind.clone().unwrap_or(draft.kind);
+        draft.attributes.extend(self.attributes.iter().cloned());
+        draft
     }
 
     /// Fills what a draft leaves out.

@@ -21,12 +21,12 @@ Examples:
   towline export --topic story/42 > story.ndjson",
     after_help = "\
 As automerge it is one document whose list `entries` holds every entry as
-deterministic CBOR; any Automerge program opens it. As ndjson it is what `query
--o ndjson` prints."
+deterministic CBOR; any Automerge program opens it. As ndjson or cloudevents it
+is what `query -o` prints."
 )]
 pub struct Export {
     /// What is written
-    #[arg(long, value_enum, default_value = "ndjson", value_name = "automerge|ndjson")]
+    #[arg(long, value_enum, default_value = "ndjson", value_name = "automerge|ndjson|cloudevents")]
     #[arg(hide_possible_values = true)]
     format: ExportFormat,
     /// Write to this file instead of stdout
@@ -40,13 +40,14 @@ pub struct Export {
 enum ExportFormat {
     Automerge,
     Ndjson,
+    Cloudevents,
 }
 
 impl Export {
     pub(super) fn run(self, global: &Global) -> Outcome {
         match self.format {
             ExportFormat::Automerge => self.document(global),
-            ExportFormat::Ndjson => {
+            ExportFormat::Ndjson | ExportFormat::Cloudevents => {
                 let place = global.place()?;
                 let mut output = self.output()?;
                 let listing = Listing::new(&mut output, "entries");
@@ -80,9 +81,13 @@ impl Export {
     }
 
     fn output(&self) -> Result<Output, Failure> {
+        let format = match self.format {
+            ExportFormat::Cloudevents => Format::Cloudevents,
+            ExportFormat::Automerge | ExportFormat::Ndjson => Format::Ndjson,
+        };
         match &self.output {
-            Some(path) => Output::to_file(path, Format::Ndjson),
-            None => Ok(Output::new(Format::Ndjson)),
+            Some(path) => Output::to_file(path, format),
+            None => Ok(Output::new(format)),
         }
     }
 }

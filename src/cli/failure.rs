@@ -257,6 +257,9 @@ fn usual_hint(code: Code) -> &'static str {
         Code::NotFound => "look at --data and at the id, and whether it has arrived: towline nodes",
         Code::KeyReused => "use a new key for new entries",
         Code::Host => "use localhost or a loopback address in --node",
+        Code::Token => "--token-file FILE, with a token that `towline token add` has printed",
+        Code::Rights => "a token with more rights: towline token add",
+        Code::Unprotected => "towline token add, and --tls-cert FILE --tls-key FILE; or --insecure",
         Code::Locked => "speak to the node that runs there: the same --data does; or stop it first",
         Code::Key => "restore the file 'key' from a backup, or use another --data directory",
         Code::Store => "towline verify, which names the first bad place",
@@ -276,7 +279,9 @@ fn usual_hint(code: Code) -> &'static str {
         Code::Verification => {
             "towline explain E0301, which says how to get the log back from peers"
         }
-        Code::Method | Code::MediaType => "use a towline of the same version as the node",
+        Code::Method | Code::MediaType | Code::NotAcceptable => {
+            "use a towline of the same version as the node"
+        }
         Code::Io => "look at the path, its permissions and the room on its disk",
     }
 }

@@ -64,7 +64,7 @@ impl Forks {
         }
         let answer: Answer = serde_json::from_str(json.get()).map_err(not_an_entry)?;
         for fork in &answer.forks {
-            if output.format == Format::Ndjson {
+            if output.format != Format::Text {
                 output.line(fork)?;
                 continue;
             }

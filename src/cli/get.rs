@@ -19,7 +19,8 @@ use crate::words::{Code, EntryId};
 #[command(before_help = "\
 Examples:
   towline get ID
-  towline get ID -o json | jq .data")]
+  towline get ID -o json | jq .data
+  towline get ID -o cloudevents")]
 pub struct Get {
     /// AUTHOR:SEQ as `append` printed it, or AUTHOR:SEQ@SEGMENT
     id: EntryId,
@@ -42,6 +43,8 @@ impl Get {
             if output.format == Format::Text {
                 let entry = serde_json::from_str(entry.get()).map_err(not_an_entry)?;
                 show(&mut output, &entry)?;
+            } else if output.format == Format::Cloudevents {
+                output.cloud_event(entry)?;
             } else {
                 output.line(entry)?;
             }

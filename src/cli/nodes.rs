@@ -55,7 +55,7 @@ impl Nodes {
             return output.flush();
         }
         let answer: Answer = serde_json::from_str(json.get()).map_err(not_an_entry)?;
-        if output.format == Format::Ndjson {
+        if output.format != Format::Text {
             for node in answer.nodes {
                 output.line(node)?;
             }

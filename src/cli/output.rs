@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 use super::failure::{Failure, Stop};
 use super::line;
 use crate::words::Code;
+use crate::words::cloudevents::CloudEvent;
 use crate::words::json::EntryJson;
 
 /// The form of the data on stdout.
@@ -24,6 +25,8 @@ pub enum Format {
     Json,
     /// One JSON object a line.
     Ndjson,
+    /// One CloudEvent a line, of what are entries; all else as ndjson.
+    Cloudevents,
 }
 
 /// Whether text is coloured.
@@ -85,6 +88,15 @@ impl Output {
         self.line("")
     }
 
+    /// Writes an entry, given as a node's JSON, as a CloudEvent on one line.
+    ///
+    /// # Errors
+    /// As [`Output::line`], or the JSON is no entry.
+    pub fn cloud_event(&mut self, entry: &RawValue) -> Result<(), Stop> {
+        let entry: EntryJson = serde_json::from_str(entry.get()).map_err(not_an_entry)?;
+        self.json(&CloudEvent::of(&entry))
+    }
+
     /// Writes bytes as they are.
     ///
     /// # Errors
@@ -130,6 +142,9 @@ impl<'o> Listing<'o> {
     }
 
     fn object(&mut self, object: &RawValue) -> Result<(), Stop> {
+        if self.output.format == Format::Cloudevents {
+            return self.output.cloud_event(object);
+        }
         if self.output.format == Format::Json {
             self.separate()?;
             self.output.bytes(object.get().as_bytes())

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args};
 use tracing_subscriber::EnvFilter;
 
-use super::client::Client;
+use super::client::{Client, Credentials};
 use super::failure::{Failure, Stop};
 use super::output::{Format, Output};
 use crate::node::{OfflineLog, directory};
@@ -22,6 +22,24 @@ pub struct Global {
     /// Speak to the node at this address instead of the one of --data
     #[arg(long, global = true, value_name = "URL", env = "TOWLINE_NODE", hide_env_values = true)]
     node: Option<String>,
+    /// Bear the token in this file, to the node of --node
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "TOWLINE_TOKEN_FILE",
+        hide_env_values = true
+    )]
+    token_file: Option<PathBuf>,
+    /// Trust these certificates (PEM) for https://, instead of the web's
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "TOWLINE_CA_FILE",
+        hide_env_values = true
+    )]
+    ca_file: Option<PathBuf>,
     /// The form of what is printed on stdout
     #[arg(
         short = 'o',
@@ -29,7 +47,7 @@ pub struct Global {
         value_enum,
         default_value = "text",
         hide_possible_values = true,
-        value_name = "text|json|ndjson",
+        value_name = "text|json|ndjson|cloudevents",
         env = "TOWLINE_OUTPUT",
         hide_env_values = true
     )]
@@ -47,7 +65,7 @@ pub enum Place {
     /// A running node.
     Node(Client),
     /// A data directory on which no node answers.
-    Directory(OfflineLog),
+    Directory(Box<OfflineLog>),
 }
 
 impl Global {
@@ -118,17 +136,35 @@ impl Global {
     pub fn place(&self) -> Result<Place, Failure> {
         match self.client()? {
             Some(client) => Ok(Place::Node(client)),
-            None => Ok(Place::Directory(self.offline()?)),
+            None => Ok(Place::Directory(Box::new(self.offline()?))),
         }
     }
 
     /// The node that is named, or the one that runs on the data directory.
     fn client(&self) -> Result<Option<Client>, Failure> {
         if let Some(url) = &self.node {
-            return Client::new(url).map(Some);
+            return Client::new(url, self.credentials()?).map(Some);
         }
-        let running = directory::running(&self.data()?);
-        running.map(|node| Client::new(&node.http)).transpose()
+        let data = self.data()?;
+        let Some(running) = directory::running(&data) else {
+            return Ok(None);
+        };
+        let mut credentials = self.credentials()?;
+        // Who may not read it asks without, and the node says so if that isn't enough.
+        let local = || std::fs::read_to_string(directory::local_token(&data)).ok();
+        credentials.token = credentials.token.or_else(|| Some(local()?.trim().to_owned()));
+        Client::new(&running.http, credentials).map(Some)
+    }
+
+    /// What --token-file and --ca-file say.
+    fn credentials(&self) -> Result<Credentials, Failure> {
+        let read = |path: &PathBuf| {
+            let read = std::fs::read(path);
+            read.map_err(|error| Failure::file("the request can't be sent", path, &error))
+        };
+        let token = self.token_file.as_ref().map(read).transpose()?;
+        let token = token.map(|text| String::from_utf8_lossy(&text).trim().to_owned());
+        Ok(Credentials { token, authorities: self.ca_file.as_ref().map(read).transpose()? })
     }
 
     /// The log of the data directory, read without its node.

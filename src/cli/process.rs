@@ -1,5 +1,6 @@
 //! The process itself: its threads, and the signals that end it.
 
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -22,6 +23,23 @@ pub fn runtime() -> Result<Runtime, Failure> {
 
 /// The exit code of a command that a signal ended.
 const INTERRUPTED: u8 = 130;
+
+/// How many files a node may have open, if the system lets it: a connection is one.
+const FILES: u64 = 16_384;
+
+/// Takes as many open files as the system allows, up to [`FILES`]: shells allow fewer than that at
+/// first, for the sake of programs of another time.
+pub fn raise_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    let wanted = limit.maximum.map_or(FILES, |most| most.min(FILES));
+    if limit.current.is_none_or(|current| current >= wanted) {
+        return;
+    }
+    limit.current = Some(wanted);
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the node may open few files");
+    }
+}
 
 /// The signals by which a process is told to end: SIGTERM and SIGINT.
 pub struct Told {

@@ -5,14 +5,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use tokio::task::JoinHandle;
 
 use super::Outcome;
 use super::failure::{Failure, Stop};
 use super::place::Global;
 use super::process::{self, Told};
+use super::serving::{Plan, Servers};
 use super::settings::Settings;
-use crate::http;
 use crate::node::{Addresses, Config, Node, PeerAddress};
 use crate::words::{ClusterId, Code};
 
@@ -30,6 +29,7 @@ const ENDING: Duration = Duration::from_millis(4_500);
 Examples:
   towline run                                  a node alone, on loopback
   towline run --listen 10.0.0.1:7117 --peer ID@10.0.0.2:7117
+  towline run --http 0.0.0.0:7118 --tls-cert cert.pem --tls-key key.pem
   towline run --http 127.0.0.1:0 --ports-file ports.json",
     after_help = "\
 SIGTERM and SIGINT end it: what was acknowledged is on disk, what was emitted is
@@ -43,6 +43,18 @@ pub struct Run {
     /// Where to answer HTTP; port 0 picks one [default: 127.0.0.1:7118]
     #[arg(long, value_name = "ADDR", env = "TOWLINE_HTTP", hide_env_values = true)]
     http: Option<String>,
+    /// Speak TLS to HTTP's clients: the certificate with its chain (PEM)
+    #[arg(long, value_name = "FILE", env = "TOWLINE_TLS_CERT", hide_env_values = true)]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's key (PEM)
+    #[arg(long, value_name = "FILE", env = "TOWLINE_TLS_KEY", hide_env_values = true)]
+    tls_key: Option<PathBuf>,
+    /// Ask for a token on loopback, too
+    #[arg(long)]
+    require_token: bool,
+    /// Answer others without a token or without TLS, whichever is missing
+    #[arg(long)]
+    insecure: bool,
     /// A node to connect with and to admit; may be given more than once
     #[arg(
         long = "peer",
@@ -75,11 +87,13 @@ impl Run {
         let (ports_file, cluster) = (self.ports_file.clone(), self.cluster);
         let settings = self.settings(&data)?;
         let http = address("http", settings.http.as_deref().unwrap_or(HTTP))?;
+        let plan = Plan::of(&settings, http, &data)?;
         let mut config = configure(&data, &settings)?;
         config.cluster = cluster;
+        process::raise_files();
         let runtime = process::runtime()?;
         let outcome = runtime.block_on(async {
-            let running = Running::start(config, http, &data).await?;
+            let running = Running::start(config, plan, &data).await?;
             running.announce(ports_file.as_deref(), global).await?;
             running.until_told().await
         });
@@ -93,6 +107,10 @@ impl Run {
             name: self.name,
             listen: self.listen,
             http: self.http,
+            tls_cert: self.tls_cert,
+            tls_key: self.tls_key,
+            require_token: self.require_token.then_some(true),
+            insecure: self.insecure.then_some(true),
             peers: self.peers,
             emit_ring: self.emit_ring,
             ..Settings::default()
@@ -129,44 +147,45 @@ fn address(flag: &str, text: &str) -> Result<SocketAddr, Failure> {
     })
 }
 
-/// A node with its HTTP server.
+/// A node with its HTTP servers.
 struct Running {
     node: Node,
-    server: JoinHandle<std::io::Result<()>>,
-    http: SocketAddr,
+    servers: Servers,
     told: Told,
 }
 
 impl Running {
     /// The node comes first: whoever has its data directory is the one to serve it.
-    async fn start(config: Config, http: SocketAddr, data: &Path) -> Result<Self, Stop> {
+    async fn start(config: Config, plan: Plan, data: &Path) -> Result<Self, Stop> {
         let told = Told::listen()?;
         let node = Node::open(config)
             .await
             .map_err(|error| Failure::start(&error).salvageable(&error, data))?;
-        let bound = match http::bind(http).await {
-            Ok(listener) => listener.local_addr().map(|address| (listener, address)),
+        match Servers::start(&node, plan).await {
+            Ok(servers) => Ok(Self { node, servers, told }),
             Err(error) => {
                 end(&node).await?;
-                let what = "the node can't answer HTTP";
-                return Err(Failure::new(Code::Address, what, error).into());
+                Err(error.into())
             }
-        };
-        let (listener, http) =
-            bound.map_err(|error| Failure::new(Code::Address, "the node has no address", error))?;
-        let server = tokio::spawn(http::serve(node.clone(), listener));
-        Ok(Self { node, server, http, told })
+        }
     }
 
     /// Says where the node can be reached, to other commands, to programs and to people.
     async fn announce(&self, ports_file: Option<&Path>, global: &Global) -> Result<(), Stop> {
         let node = self.node.id();
         let quic = self.node.address().map(|address| address.to_string());
-        let addresses =
-            Addresses { quic: quic.unwrap_or_default(), http: self.http.to_string(), node };
-        let directory = self.node.directory().map(|directory| directory.announce(&addresses));
+        let Servers { address, local, local_token, .. } = &self.servers;
+        let at = |http: &SocketAddr| Addresses {
+            quic: quic.clone().unwrap_or_default(),
+            http: http.to_string(),
+            node,
+        };
+        let addresses = at(address);
+        let directory = self.node.directory();
+        let token = directory.map(|directory| directory.announce_token(local_token.as_deref()));
+        let directory = directory.map(|directory| directory.announce(&at(local)));
         let file = ports_file.map(|path| addresses.write(path));
-        for written in [directory, file].into_iter().flatten() {
+        for written in [token, directory, file].into_iter().flatten() {
             if let Err(error) = written {
                 if error.is_full() {
                     // Who reads and who replicates needs the node all the more.
@@ -190,13 +209,13 @@ impl Running {
     async fn until_told(mut self) -> Outcome {
         let served = tokio::select! {
             () = self.told.wait() => None,
-            served = &mut self.server => Some(served),
+            served = &mut self.servers.serving => Some(served),
         };
         let ending = async {
             end(&self.node).await?;
             match served {
                 Some(served) => Ok(served),
-                None => Ok::<_, Failure>(self.server.await),
+                None => Ok::<_, Failure>(self.servers.serving.await),
             }
         };
         let late = |_| {

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
 use super::failure::Failure;
+use super::serving::beside;
 use crate::node::Delivery;
 use crate::words::Kind;
 
@@ -23,6 +24,14 @@ pub struct Settings {
     pub listen: Option<String>,
     /// Where to answer HTTP.
     pub http: Option<String>,
+    /// The certificate for HTTP, with its chain.
+    pub tls_cert: Option<PathBuf>,
+    /// Its key.
+    pub tls_key: Option<PathBuf>,
+    /// Whether HTTP asks for a token on loopback, too.
+    pub require_token: Option<bool>,
+    /// Whether HTTP may be open to strangers.
+    pub insecure: Option<bool>,
     /// Whom to connect with, as `ID@ADDRESS:PORT`.
     pub peers: Option<Vec<String>>,
     /// How many emitted events the ring holds.
@@ -60,13 +69,25 @@ impl Settings {
     /// # Errors
     /// It says something that is no setting.
     pub fn parse(text: &str, path: &Path) -> Result<Self, Failure> {
-        toml::from_str(text).map_err(|error: toml::de::Error| {
-            let start = error.span().map_or(0, |span| span.start);
-            let line = text.bytes().take(start).filter(|byte| *byte == b'\n').count() + 1;
-            let why = format_args!("{}, line {line}: {}", path.display(), error.message());
-            Failure::usage("the settings can't be understood", why)
-                .hint("the settings are name, listen, http, peers, emit_ring and deliveries")
-        })
+        toml::from_str(text)
+            .map_err(|error: toml::de::Error| {
+                let start = error.span().map_or(0, |span| span.start);
+                let line = text.bytes().take(start).filter(|byte| *byte == b'\n').count() + 1;
+                let why = format_args!("{}, line {line}: {}", path.display(), error.message());
+                Failure::usage("the settings can't be understood", why)
+                .hint(
+                "the settings are name, listen, http, tls_cert, tls_key, require_token, insecure, \
+                 peers, emit_ring and deliveries",
+            )
+            })
+            .map(|settings: Self| settings.beside(path))
+    }
+
+    fn beside(mut self, file: &Path) -> Self {
+        for path in [&mut self.tls_cert, &mut self.tls_key] {
+            *path = path.take().map(|path| beside(path, file));
+        }
+        self
     }
 
     /// Reads the settings of a data directory; without a file all are left out.
@@ -87,6 +108,10 @@ impl Settings {
             name: self.name.or(other.name),
             listen: self.listen.or(other.listen),
             http: self.http.or(other.http),
+            tls_cert: self.tls_cert.or(other.tls_cert),
+            tls_key: self.tls_key.or(other.tls_key),
+            require_token: self.require_token.or(other.require_token),
+            insecure: self.insecure.or(other.insecure),
             peers: self.peers.or(other.peers),
             emit_ring: self.emit_ring.or(other.emit_ring),
             deliveries: self.deliveries.or(other.deliveries),

@@ -160,7 +160,7 @@ impl From<Format> for Form {
         match format {
             Format::Text => Self::Text,
             Format::Json => Self::Json,
-            Format::Ndjson => Self::Ndjson,
+            Format::Ndjson | Format::Cloudevents => Self::Ndjson,
         }
     }
 }

@@ -41,6 +41,9 @@ pub struct Tail {
     /// Begin with the first entry unless told otherwise, and end with the newest
     #[arg(long)]
     until_caught_up: bool,
+    /// Give cursors that any node of the cluster accepts, not only this one
+    #[arg(long)]
+    portable: bool,
     #[command(flatten)]
     filters: Filters,
 }
@@ -77,6 +80,9 @@ impl Tail {
             (None, None, true) => None,
         };
         parameters.extend(from);
+        if self.portable {
+            parameters.push(("cursors", "frontier".to_owned()));
+        }
         if !self.follow {
             parameters.push(("until_caught_up", "true".to_owned()));
         }

@@ -139,7 +139,7 @@ pub fn reach_of_unknown(extents: &[Extent], head: &Head) -> Option<Reach> {
 }
 
 /// How far each strand is covered by what is reached and all that it descends from.
-pub(super) fn covered(extents: &[Extent], reached: &[Reach]) -> HashMap<Strand, Seq> {
+pub fn covered(extents: &[Extent], reached: &[Reach]) -> HashMap<Strand, Seq> {
     let by_strand: HashMap<Strand, &Extent> = extents.iter().map(|e| (e.strand, e)).collect();
     let by_end: HashMap<Parent, &Extent> =
         extents.iter().map(|e| (Parent { next_seq: e.next_seq, hash: e.hash }, e)).collect();

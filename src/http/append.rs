@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -11,7 +10,8 @@ use serde::Serialize;
 use super::drafts::Drafts;
 use super::parameters::Parameters;
 use super::problem::Problem;
-use crate::node::{Node, Receipt};
+use super::scope::Writes;
+use crate::node::Receipt;
 use crate::words::limits::IDEMPOTENCY_KEY_BYTES;
 use crate::words::time::parse_duration;
 use crate::words::{ChangeHash, Code, Offset, Seq};
@@ -37,21 +37,19 @@ impl From<&Receipt> for ReceiptJson {
 
 /// `POST /v1/entries`: appends all drafts of the body in one commit, or none.
 pub async fn append(
-    State(node): State<Node>,
+    log: Writes,
     headers: HeaderMap,
     parameters: Parameters,
     Drafts { drafts, room: _room }: Drafts,
 ) -> Result<Response, Problem> {
     parameters.allow(&["ack", "timeout"])?;
     let ack = Ack::asked(&parameters)?;
-    let receipts = match idempotency_key(&headers)? {
-        Some(key) => node.append_once(key, drafts).await?,
-        None => node.append_all(drafts).await?,
-    };
+    let key = idempotency_key(&headers)?;
+    let receipts = log.append(log.admit(drafts)?, key).await?;
     let json: Vec<ReceiptJson> = receipts.iter().map(ReceiptJson::from).collect();
     let next_seq = receipts.iter().map(|receipt| receipt.id.seq.plus(1)).max();
     let next_seq = next_seq.unwrap_or_default();
-    match ack.wait(&node, next_seq).await {
+    match ack.wait(&log, next_seq).await {
         Ok(()) => Ok((StatusCode::CREATED, Json(json)).into_response()),
         Err(problem) => Err(problem.with("receipts", json)),
     }
@@ -86,8 +84,8 @@ impl Ack {
         Ok(Self { peers: peers.unwrap_or(0), patience: patience.unwrap_or(ACK_PATIENCE) })
     }
 
-    async fn wait(&self, node: &Node, next_seq: Seq) -> Result<(), Problem> {
-        let waited = node.wait_replicated(next_seq, self.peers, self.patience);
+    async fn wait(&self, log: &Writes, next_seq: Seq) -> Result<(), Problem> {
+        let waited = log.wait_replicated(next_seq, self.peers, self.patience);
         Ok(waited.await?)
     }
 }

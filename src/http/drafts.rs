@@ -1,4 +1,4 @@
-//! The drafts that a request's body holds: one, an array, or one a line.
+//! The drafts that a request's body holds: one, an array, or one a line; or CloudEvents.
 
 use std::time::Duration;
 
@@ -9,8 +9,9 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::media;
 use super::problem::Problem;
+use super::scope::{Grant, Tenancy};
+use super::{cloudevents, media};
 use crate::words::json::DraftJson;
 use crate::words::{Code, Draft};
 
@@ -36,14 +37,16 @@ impl<S: Sync> FromRequest<S> for Drafts {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         let form = Form::of(request.headers())?;
+        let granted = request.extensions().get::<Grant>();
+        let tenancy = granted.map_or(Tenancy::All, |grant| grant.tenancy().clone());
         let awaits_leave = request.headers().contains_key(header::EXPECT);
-        let body = request.into_body();
+        let (parts, body) = request.into_parts();
         if body.size_hint().lower() > BODY_BYTES as u64 && awaits_leave {
             return Err(too_large());
         }
         let room = find_room(body.size_hint().upper()).await;
         let body = read_within(body, BODY_PATIENCE).await?;
-        let drafts = form.drafts(&body)?;
+        let drafts = form.drafts(&parts.headers, &body, &tenancy)?;
         if drafts.is_empty() {
             return Err(Problem::new(Code::Nothing, "the body holds no draft"));
         }
@@ -108,6 +111,12 @@ enum Form {
     Json,
     /// One object a line.
     Lines,
+    /// A CloudEvent whose attributes are headers.
+    Binary,
+    /// One CloudEvent.
+    Structured,
+    /// An array of CloudEvents.
+    Batch,
 }
 
 impl Form {
@@ -118,7 +127,12 @@ impl Form {
         if let Some(encoding) = headers.get(header::CONTENT_ENCODING) {
             return refused(format!("the content encoding {encoding:?} is not understood"));
         }
+        if headers.contains_key(cloudevents::SPECVERSION) {
+            return Ok(Self::Binary);
+        }
         match media::content_type(headers).as_deref() {
+            Some(media::CLOUD_EVENT) => Ok(Self::Structured),
+            Some(media::CLOUD_EVENTS) => Ok(Self::Batch),
             Some(media::JSON) => Ok(Self::Json),
             Some(media::NDJSON) => Ok(Self::Lines),
             Some(other) => refused(format!("the content type {other:?} is not understood")),
@@ -126,17 +140,22 @@ impl Form {
         }
     }
 
-    fn drafts(self, body: &[u8]) -> Result<Vec<Draft>, Problem> {
+    fn drafts(
+        self,
+        headers: &HeaderMap,
+        body: &[u8],
+        tenancy: &Tenancy,
+    ) -> Result<Vec<Draft>, Problem> {
+        let draft = |json| draft(json, tenancy);
         let malformed = |error: serde_json::Error| Problem::new(Code::Malformed, error);
         match self {
             Self::Json if body.trim_ascii().is_empty() => Ok(Vec::new()),
             Self::Json if body.trim_ascii_start().starts_with(b"[") => {
-                let all: Vec<DraftJson> = serde_json::from_slice(body).map_err(malformed)?;
-                let numbered = all.into_iter().enumerate();
-                numbered
-                    .map(|(at, json)| draft(json).map_err(|problem| problem.at(Place("draft", at))))
-                    .collect()
+                numbered(serde_json::from_slice(body).map_err(malformed)?, draft)
             }
+            Self::Binary => Ok(vec![draft(cloudevents::binary(headers, body)?)?]),
+            Self::Structured => Ok(vec![draft(cloudevents::structured(body)?)?]),
+            Self::Batch => numbered(cloudevents::batch(body)?, draft),
             Self::Json => Ok(vec![draft(serde_json::from_slice(body).map_err(malformed)?)?]),
             Self::Lines => {
                 let lines = body.split(|byte| *byte == b'\n').enumerate();
@@ -152,7 +171,16 @@ impl Form {
     }
 }
 
-fn draft(json: DraftJson) -> Result<Draft, Problem> {
+fn numbered(
+    all: Vec<DraftJson>,
+    draft: impl Fn(DraftJson) -> Result<Draft, Problem>,
+) -> Result<Vec<Draft>, Problem> {
+    let all = all.into_iter().enumerate();
+    all.map(|(at, json)| draft(json).map_err(|problem| problem.at(Place("draft", at)))).collect()
+}
+
+fn draft(mut json: DraftJson, tenancy: &Tenancy) -> Result<Draft, Problem> {
+    tenancy.complete(&mut json);
     Ok(json.into_draft()?)
 }
 

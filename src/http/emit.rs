@@ -1,7 +1,6 @@
 //! Emitting events: the lossy path.
 
 use axum::Json;
-use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -9,7 +8,8 @@ use serde::Serialize;
 use super::drafts::Drafts;
 use super::parameters::Parameters;
 use super::problem::Problem;
-use crate::node::{EmitError, Node};
+use super::scope::Writes;
+use crate::node::EmitError;
 use crate::words::{Code, EmitNumber};
 
 /// What a request emitted.
@@ -29,12 +29,12 @@ struct Numbers {
 /// `POST /v1/emit`: emits all events of the body, with consecutive numbers, or none. They are not
 /// in the log yet; what will not get there is stated by a gap.
 pub async fn emit(
-    State(node): State<Node>,
+    log: Writes,
     parameters: Parameters,
     Drafts { drafts, room: _room }: Drafts,
 ) -> Result<Response, Problem> {
     parameters.allow(&[])?;
-    let (from, count) = node.emit_all(drafts).map_err(|error| match node.poison() {
+    let (from, count) = log.emit(log.admit(drafts)?).map_err(|error| match log.poison() {
         Some(why) if matches!(error, EmitError::Closed(_)) => Problem::new(Code::Poisoned, why),
         _ => error.into(),
     })?;

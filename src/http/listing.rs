@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use crate::words::Entry;
+use crate::words::cloudevents::CloudEvent;
 use crate::words::json::{EntryJson, Lateness};
 
 /// About how long a piece is.
@@ -18,6 +19,10 @@ pub enum Form {
     Document(&'static str),
     /// One entry a line.
     Lines,
+    /// A JSON array of CloudEvents.
+    CloudEvents,
+    /// One CloudEvent, and nothing around it.
+    CloudEvent,
 }
 
 /// What is left of a listing.
@@ -57,7 +62,11 @@ impl Listing {
                 return self.write_end(piece);
             };
             self.write_before(piece);
-            write_json(piece, &EntryJson::new(&entry, Lateness::InOrder));
+            let entry = EntryJson::new(&entry, Lateness::InOrder);
+            match self.form {
+                Form::Document(_) | Form::Lines => write_json(piece, &entry),
+                Form::CloudEvents | Form::CloudEvent => write_json(piece, &CloudEvent::of(&entry)),
+            }
             if self.form == Form::Lines {
                 piece.push(b'\n');
             }
@@ -70,17 +79,21 @@ impl Listing {
             (Form::Document(name), Place::Start) => {
                 piece.extend_from_slice(format!("{{\"{name}\":[").as_bytes());
             }
-            (Form::Document(_), _) => piece.push(b','),
-            (Form::Lines, _) => {}
+            (Form::CloudEvents, Place::Start) => piece.push(b'['),
+            (Form::Document(_) | Form::CloudEvents, _) => piece.push(b','),
+            (Form::Lines | Form::CloudEvent, _) => {}
         }
         self.at = Place::Inside;
     }
 
     fn write_end(&mut self, piece: &mut Vec<u8>) {
+        if self.at == Place::Start {
+            self.write_before(piece);
+        }
+        if self.form == Form::CloudEvents {
+            piece.push(b']');
+        }
         if let Form::Document(_) = self.form {
-            if self.at == Place::Start {
-                self.write_before(piece);
-            }
             piece.extend_from_slice(b"],\"next\":");
             write_json(piece, &self.next);
             piece.push(b'}');
@@ -143,6 +156,15 @@ mod tests {
             let document: serde_json::Value = serde_json::from_str(&text).unwrap();
             assert_eq!(document["gaps"].as_array().unwrap().len(), count as usize);
             assert_eq!(document["next"], "o:\"1");
+        }
+    }
+
+    #[test]
+    fn the_pieces_are_a_batch() {
+        for count in [0, 1, 3] {
+            let listing = Listing::new(entries(count, 10), None, Form::CloudEvents);
+            let batch: serde_json::Value = serde_json::from_str(&joined(listing).1).unwrap();
+            assert_eq!(batch.as_array().unwrap().len(), count as usize);
         }
     }
 

@@ -6,19 +6,22 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::media;
+use super::problem::Problem;
+use super::scope::Whole;
 use crate::node::Node;
 use crate::node::metrics::Answered;
 
 /// `GET /metrics`: OpenMetrics when that is asked for, else the classic text format.
-pub async fn metrics(State(node): State<Node>, headers: HeaderMap) -> Response {
+pub async fn metrics(Whole(node): Whole, headers: HeaderMap) -> Result<Response, Problem> {
     let metrics = node.metrics();
-    let (content_type, text) = if media::accepts(&headers, media::OPEN_METRICS) {
+    let chosen = media::choose(&headers, &[media::PLAIN, media::OPEN_METRICS])?;
+    let (content_type, text) = if chosen == media::OPEN_METRICS {
         let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
         (content_type, metrics.open_metrics())
     } else {
         ("text/plain; version=0.0.4; charset=utf-8", metrics.classic())
     };
-    ([(header::CONTENT_TYPE, content_type)], text).into_response()
+    Ok(([(header::CONTENT_TYPE, content_type)], text).into_response())
 }
 
 /// Counts the answers by their status.

@@ -2,10 +2,11 @@
 
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use rust_embed::RustEmbed;
 
+use super::etag::tagged;
 use super::problem::Problem;
 use crate::words::Code;
 
@@ -33,18 +34,11 @@ fn answer(name: &str, headers: &HeaderMap) -> Result<Response, Problem> {
         let detail = format!("the page has no file {name:?}");
         return Err(Problem::new(Code::NotFound, detail));
     };
-    let tag = format!("\"{}\"", hex::encode(file.metadata.sha256_hash()));
-    let known = headers.get_all(header::IF_NONE_MATCH).iter();
-    let is_known = known
-        .filter_map(|tags| tags.to_str().ok())
-        .flat_map(|tags| tags.split(','))
-        .any(|known| known.trim().trim_start_matches("W/") == tag);
-    let caching = [(header::ETAG, tag.as_str()), (header::CACHE_CONTROL, "no-cache")];
-    if is_known {
-        return Ok((StatusCode::NOT_MODIFIED, caching).into_response());
-    }
-    let content_type = [(header::CONTENT_TYPE, content_type(name))];
-    Ok((caching, content_type, file.data.into_owned()).into_response())
+    let tag = hex::encode(file.metadata.sha256_hash());
+    Ok(tagged(&tag, headers, || {
+        let content_type = [(header::CONTENT_TYPE, content_type(name))];
+        (content_type, file.data.into_owned()).into_response()
+    }))
 }
 
 /// The content type by the end of the name; nosniff forbids browsers to guess.

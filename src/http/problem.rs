@@ -1,8 +1,8 @@
 //! Every error, as an RFC 9457 problem document with our code.
 
-use axum::Json;
 use axum::http::{Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -51,16 +51,30 @@ impl Problem {
 }
 
 /// The members of RFC 9457, our code, and what a problem adds.
-#[derive(Serialize)]
-struct Document {
+#[derive(Clone, Serialize)]
+pub struct Document {
     r#type: String,
     title: &'static str,
     status: u16,
     detail: String,
     code: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance: Option<String>,
     #[serde(flatten)]
     members: Map<String, Value>,
 }
+
+impl Document {
+    /// The text of the document for the request of this name.
+    pub fn named(mut self, request: &str) -> String {
+        self.instance = Some(format!("urn:towline:request:{request}"));
+        serde_json::to_string(&self).expect("every key is a text, so it is always JSON")
+    }
+}
+
+/// What lies beside a problem's answer, so that it can be said again with the request's name.
+#[derive(Clone)]
+pub struct Said(pub Document);
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
@@ -71,10 +85,14 @@ impl IntoResponse for Problem {
             status: self.status.as_u16(),
             detail: self.detail,
             code,
+            instance: None,
             members: self.members,
         };
+        let said = Extension(Said(document.clone()));
         let content_type = [(header::CONTENT_TYPE, "application/problem+json")];
-        (self.status, content_type, Json(document)).into_response()
+        let challenge = (self.code == Code::Token)
+            .then_some([(header::WWW_AUTHENTICATE, "Bearer realm=\"towline\"")]);
+        (self.status, said, challenge, content_type, Json(document)).into_response()
     }
 }
 

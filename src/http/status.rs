@@ -1,17 +1,19 @@
 //! What the node says of itself and of the others.
 
 use axum::Json;
-use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::etag::tagged;
 use super::problem::Problem;
-use crate::node::{ForkReport, FrontierReport, Node, NodeReport, State as NodeState, Status};
+use super::scope::{Probed, Whole};
+use crate::node::{ForkReport, NodeReport, State as NodeState, Status};
 use crate::words::Code;
 
 /// `GET /v1/status`: the node itself.
-pub async fn status(State(node): State<Node>) -> Result<Json<Status>, Problem> {
+pub async fn status(Whole(node): Whole) -> Result<Json<Status>, Problem> {
     Ok(Json(node.status().await?))
 }
 
@@ -22,7 +24,7 @@ pub struct Nodes {
 }
 
 /// `GET /v1/nodes`: the node itself, its peers, and authors known by their entries only.
-pub async fn nodes(State(node): State<Node>) -> Result<Json<Nodes>, Problem> {
+pub async fn nodes(Whole(node): Whole) -> Result<Json<Nodes>, Problem> {
     let nodes = node.nodes().await?;
     Ok(Json(Nodes { nodes }))
 }
@@ -34,14 +36,16 @@ pub struct Forks {
 }
 
 /// `GET /v1/forks`: where authors have signed two histories.
-pub async fn forks(State(node): State<Node>) -> Result<Json<Forks>, Problem> {
+pub async fn forks(Whole(node): Whole) -> Result<Json<Forks>, Problem> {
     let forks = node.forks().await?;
     Ok(Json(Forks { forks }))
 }
 
 /// `GET /v1/frontier`: what is held here, in the same bytes on every node that holds the same.
-pub async fn frontier(State(node): State<Node>) -> Result<Json<FrontierReport>, Problem> {
-    Ok(Json(node.frontier().await?))
+pub async fn frontier(Whole(node): Whole, headers: HeaderMap) -> Result<Response, Problem> {
+    let frontier = node.frontier().await?;
+    let tag = frontier.digest.clone();
+    Ok(tagged(&tag, &headers, || Json(frontier).into_response()))
 }
 
 /// `GET /livez`: the process lives.
@@ -50,7 +54,7 @@ pub async fn alive() -> Json<Value> {
 }
 
 /// `GET /readyz`: whether the node can persist. One that is cut off from its peers can.
-pub async fn ready(State(node): State<Node>) -> Result<Json<Value>, Problem> {
+pub async fn ready(Probed(node): Probed) -> Result<Json<Value>, Problem> {
     let Status { state, trouble, .. } = node.status().await?;
     let code = match state {
         NodeState::Ok | NodeState::Degraded => {

@@ -2,76 +2,146 @@
 //!
 //! As server-sent events each entry is an event `entry`, or `gap`, whose data is the entry's JSON
 //! and whose `id` is the cursor after it; `caught-up` comes once, where the snapshot ends; `reset`
-//! is kept for cursors below the watermark. Silence is broken by a comment.
+//! says that the place where a client wants to go on is lost, and that the log follows from its
+//! start. Silence is broken by a comment.
 //!
 //! As NDJSON each line is an entry, with the same cursor as its member `cursor`; gaps are known by
 //! their kind. Silence is broken by an empty line, which jq and most readers pass over.
 //!
+//! As a WebSocket each message is `{"event","cursor","data"}`, with the events of the first form.
+//!
 //! There is no queue here: the next entry is read when the client has taken the last one, so a slow
-//! client costs its own lag and loses nothing.
+//! client costs its own lag and loses nothing. Thousands may wait: what a stream may hold beyond a few
+//! KiB takes room that all share, and a client that holds it and takes nothing is cut off.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use axum::{BoxError, Extension};
 use bytes::Bytes;
 use futures_util::stream::try_unfold;
-use serde::Serialize;
-use serde_json::json;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio_util::task::AbortOnDropHandle;
 
-use super::media;
+use super::connection::Connection;
 use super::parameters::{FILTERS, Parameters};
 use super::problem::Problem;
-use crate::node::{Cursor, Follow, Followed, From, Gaps, Node};
-use crate::words::Code;
-use crate::words::gap::GAP_KIND;
+use super::scope::{Closing, Counted, Reads};
+use crate::node::{
+    Cursor, CursorError, Follow, Followed, From, FrontierCursor, Gaps, frontier_cursor,
+};
 use crate::words::json::{EntryJson, Lateness};
+use crate::words::{ClusterId, Code};
+use form::Form;
 
-/// How many streams are served at once; an entry of each may be in memory.
-const STREAMS: usize = 64; // full: a further one is refused
+mod form;
+mod socket;
+
+/// How many streams are served at once, beside the connections of other requests.
+pub const STREAMS: usize = 8_192; // full: a further one is refused
 /// A stream is silent for so long at most.
 const HEARTBEAT: Duration = Duration::from_secs(10);
+/// Events up to here take no room that counts, in bytes.
+const SMALL_BYTES: usize = 8 << 10;
+/// How many KiB of larger events the streams of this process hold at once.
+static EVENTS_KIB: Semaphore = Semaphore::const_new(64 << 10); // full: a stream waits
+/// How long a client may take for an event that takes room.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The places of the streams that are served. Cloning it shares it.
 #[derive(Clone)]
 pub struct Places(Arc<Semaphore>);
 
-impl Default for Places {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(STREAMS)))
+impl Places {
+    /// So many places.
+    pub fn new(count: usize) -> Self {
+        Self(Arc::new(Semaphore::new(count)))
     }
 }
 
 /// `GET /v1/stream`: opens a stream. Its beginning is fixed before the answer begins.
 pub async fn open(
-    State(node): State<Node>,
+    log: Reads,
     Extension(places): Extension<Places>,
+    Extension(connection): Extension<Connection>,
     headers: HeaderMap,
     parameters: Parameters,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
-    let known = ["from", "after", "last", "until_caught_up"];
+    let known = ["from", "after", "last", "until_caught_up", "format", "cursors"];
     parameters.allow(&[&known[..], &FILTERS].concat())?;
     let filter = parameters.filter(Gaps::Always)?;
     if filter.gaps == Gaps::AsEntries {
         let detail = "gaps: a stream tells of every gap; it is always, or only";
         return Err(Problem::new(Code::Usage, detail));
     }
+    let upgrade = match upgrade {
+        Err(error) if headers.contains_key(header::SEC_WEBSOCKET_KEY) => {
+            return Err(Problem::new(Code::Usage, error));
+        }
+        upgrade => upgrade.ok(),
+    };
+    if upgrade.is_some() {
+        socket::check_origin(&headers)?;
+    }
+    let form = Form::asked(&headers, &parameters, upgrade.is_some())?;
     let from = beginning(&headers, &parameters)?;
-    let until_caught_up = parameters.parse("until_caught_up")?.unwrap_or(false);
-    let form = Form::asked(&headers);
-    let place = places.0.try_acquire_owned().map_err(|_| {
-        Problem::new(Code::Busy, format_args!("{STREAMS} streams are served, and no more"))
+    let portable = parameters.read("cursors", Code::Usage, |text| match text {
+        "offset" => Ok(false),
+        "frontier" => Ok(true),
+        _ => Err("it is offset or frontier"),
     })?;
-    let follow = node.follow(filter, from).await?;
-    let events = Events { follow, form, until_caught_up, is_over: false, _place: place };
+    // Whoever came with a place that any node understands goes on with such.
+    let portable = portable.unwrap_or(matches!(from, From::Frontier(_)));
+    let until_caught_up = parameters.parse("until_caught_up")?.unwrap_or(false);
+    let place = places
+        .0
+        .try_acquire_owned()
+        .map_err(|_| Problem::new(Code::Busy, "as many streams are served as there may be"))?;
+    let (follow, reset) = match log.follow(filter.clone(), from).await? {
+        Ok(follow) => (follow, None),
+        // A client that reconnects by itself can do nothing about a place that is lost.
+        Err(lost @ (CursorError::OtherStore | CursorError::BeyondEnd))
+            if headers.contains_key("last-event-id") =>
+        {
+            let follow = log.follow(filter, From::Start).await?;
+            (follow.map_err(|error| Problem::new(Code::Cursor, error))?, Some(lost))
+        }
+        Err(lost) => return Err(Problem::new(Code::Cursor, lost)),
+    };
+    let mut follow = follow;
+    if portable {
+        follow.keep_frontier().await?;
+    }
+    connection.give_place_back();
+    let events = Events {
+        follow,
+        form,
+        reset,
+        until_caught_up,
+        is_over: false,
+        cluster: portable.then(|| log.cluster()),
+        room: None,
+        connection: connection.clone(),
+        closing: log.closing(),
+        _counted: log.count_stream(),
+        _place: place,
+    };
+    if let Some(upgrade) = upgrade {
+        return Ok(socket::open(upgrade, events, &connection));
+    }
     let body = Body::from_stream(try_unfold(events, next_event));
-    let headers =
-        [(header::CONTENT_TYPE, form.content_type()), (header::CACHE_CONTROL, "no-store")];
+    let headers = [
+        (header::CONTENT_TYPE, form.content_type()),
+        (header::CACHE_CONTROL, "no-store"),
+        // The connection has no place among others any more.
+        (header::CONNECTION, "close"),
+    ];
     Ok((headers, body).into_response())
 }
 
@@ -81,7 +151,10 @@ pub async fn open(
 /// # Errors
 /// A parameter that can't be understood, or two that contradict each other.
 pub fn beginning(headers: &HeaderMap, parameters: &Parameters) -> Result<From, Problem> {
-    let cursor = |text: &str| text.parse::<Cursor>().map(From::Cursor);
+    let cursor = |text: &str| match text.starts_with("f:") {
+        true => text.parse::<FrontierCursor>().map(From::Frontier),
+        false => text.parse::<Cursor>().map(From::Cursor),
+    };
     let seen = headers.get("last-event-id").filter(|id| !id.is_empty());
     if let Some(seen) = seen {
         let text = String::from_utf8_lossy(seen.as_bytes());
@@ -112,8 +185,17 @@ pub fn beginning(headers: &HeaderMap, parameters: &Parameters) -> Result<From, P
 struct Events {
     follow: Follow,
     form: Form,
+    /// Why the stream doesn't begin where it was asked to, until that is said.
+    reset: Option<CursorError>,
     until_caught_up: bool,
     is_over: bool,
+    /// The cluster, where the cursors are ones that any node of it accepts.
+    cluster: Option<ClusterId>,
+    /// The room of the event that the client takes, and the end of the patience with it.
+    room: Option<(SemaphorePermit<'static>, AbortOnDropHandle<()>)>,
+    connection: Connection,
+    closing: Closing,
+    _counted: Counted,
     _place: OwnedSemaphorePermit,
 }
 
@@ -127,22 +209,50 @@ async fn next_event(mut events: Events) -> Result<Option<(Bytes, Events)>, BoxEr
 }
 
 impl Events {
+    /// The next event, once the client has taken the last one; none at the end.
+    ///
+    /// # Cancel safety
+    /// A call that is dropped loses nothing.
     async fn next(&mut self) -> Result<Option<Bytes>, BoxError> {
+        self.room = None;
+        let mut room: Option<SemaphorePermit<'static>> = None;
+        if let Some(lost) = self.reset.take()
+            && let Some(event) = self.form.reset(&lost.to_string())?
+        {
+            return Ok(Some(event));
+        }
         while !self.is_over {
             let Ok(followed) = tokio::time::timeout(HEARTBEAT, self.follow.next()).await else {
                 return Ok(Some(self.form.heartbeat()));
             };
-            let cursor = self.follow.cursor();
             match followed? {
                 None => self.is_over = true,
                 Some(Followed::Entry { entry, late }) => {
                     let lateness = if late { Lateness::Late } else { Lateness::InOrder };
-                    let entry = EntryJson::new(&entry, lateness);
-                    return Ok(Some(self.form.entry(&entry, &cursor)?));
+                    let cursor = self.cursor()?;
+                    let said = self.form.entry(&EntryJson::new(&entry, lateness), &cursor)?;
+                    let kib = (said.len() >> 10) as u32;
+                    let found = room.take().filter(|room| room.num_permits() >= kib as usize);
+                    match found.or_else(|| EVENTS_KIB.try_acquire_many(kib).ok()) {
+                        _ if said.len() <= SMALL_BYTES => return Ok(Some(said)),
+                        Some(permit) => {
+                            self.room = Some((permit, self.connection.cut_after(PATIENCE)));
+                            return Ok(Some(said));
+                        }
+                        // Nothing is held while there is no room for it: it is read again.
+                        None => self.follow.put_back(&entry),
+                    }
+                    drop((entry, said));
+                    let found = tokio::time::timeout(HEARTBEAT, EVENTS_KIB.acquire_many(kib)).await;
+                    let Ok(found) = found else {
+                        return Ok(Some(self.form.heartbeat()));
+                    };
+                    room = found.ok();
                 }
                 Some(Followed::CaughtUp) => {
                     self.is_over = self.until_caught_up;
-                    if let Some(event) = self.form.caught_up(&cursor) {
+                    let cursor = self.cursor()?;
+                    if let Some(event) = self.form.caught_up(&cursor)? {
                         return Ok(Some(event));
                     }
                 }
@@ -150,64 +260,22 @@ impl Events {
         }
         Ok(None)
     }
-}
 
-/// How a stream says its events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
-    ServerSentEvents,
-    Lines,
-}
-
-/// An entry on a line of its own.
-#[derive(Serialize)]
-struct Line<'e> {
-    #[serde(flatten)]
-    entry: &'e EntryJson,
-    cursor: String,
-}
-
-impl Form {
-    fn asked(headers: &HeaderMap) -> Self {
-        if media::accepts(headers, media::NDJSON) { Self::Lines } else { Self::ServerSentEvents }
+    /// The place after what was read last.
+    ///
+    /// # Errors
+    /// It doesn't fit into a request any more: the cluster has too many authors.
+    fn cursor(&mut self) -> Result<String, BoxError> {
+        let Some(cluster) = self.cluster else {
+            return Ok(self.follow.cursor().to_string());
+        };
+        let frontier = self.follow.frontier().unwrap_or_default();
+        let cursor = FrontierCursor::new(cluster, frontier).to_string();
+        let fits = cursor.len() <= frontier_cursor::TEXT_BYTES;
+        fits.then_some(cursor).ok_or_else(|| "the place has too many authors for a cursor".into())
     }
 
-    fn content_type(self) -> &'static str {
-        match self {
-            Self::ServerSentEvents => media::EVENTS,
-            Self::Lines => media::NDJSON,
-        }
+    fn closing(&self) -> Closing {
+        self.closing.clone()
     }
-
-    fn heartbeat(self) -> Bytes {
-        Bytes::from_static(match self {
-            Self::ServerSentEvents => b": heartbeat\n\n",
-            Self::Lines => b"\n",
-        })
-    }
-
-    fn entry(self, entry: &EntryJson, cursor: &Cursor) -> Result<Bytes, serde_json::Error> {
-        match self {
-            Self::ServerSentEvents => {
-                let name = if entry.kind == GAP_KIND { "gap" } else { "entry" };
-                Ok(event(name, cursor, &serde_json::to_string(entry)?))
-            }
-            Self::Lines => {
-                let cursor = cursor.to_string();
-                let line = serde_json::to_string(&Line { entry, cursor })?;
-                Ok(Bytes::from(line + "\n"))
-            }
-        }
-    }
-
-    /// Lines hold entries only, so NDJSON has no word for it.
-    fn caught_up(self, cursor: &Cursor) -> Option<Bytes> {
-        let data = json!({ "cursor": cursor.to_string() }).to_string();
-        (self == Self::ServerSentEvents).then(|| event("caught-up", cursor, &data))
-    }
-}
-
-/// One server-sent event. The data is JSON on one line, so nothing in it can end the event.
-fn event(name: &str, cursor: &Cursor, data: &str) -> Bytes {
-    format!("id: {cursor}\nevent: {name}\ndata: {data}\n\n").into()
 }

@@ -62,6 +62,9 @@ pub enum CursorError {
     /// It is a place in another store.
     #[error("the cursor belongs to another node or an earlier store: it means nothing here")]
     OtherStore,
+    /// It is a place in another cluster's log.
+    #[error("the cursor belongs to another cluster: it means nothing here")]
+    OtherCluster,
     /// It belongs to a listing in another order.
     #[error("the cursor belongs to a listing in another order")]
     OtherOrder,

@@ -6,6 +6,8 @@
 //! cluster.key  the cluster's secret, on the node that made the cluster
 //! lock         locked while a process has the directory
 //! node.json    where the running node listens
+//! local.token  the running node's token for commands on this machine, where tokens are required
+//! tokens.json  the tokens for HTTP, without their secrets; tokens.lock, while they are changed
 //! log.sqlite   the store
 //! emitted      the emit counter, as the running process last left it
 //! tip          what the store held when it last committed
@@ -89,7 +91,7 @@ pub enum DirectoryError {
     },
 }
 
-fn failed(act: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DirectoryError {
+pub(super) fn failed(act: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DirectoryError {
     let path = path.to_owned();
     move |error| DirectoryError::Io { act, path, error }
 }
@@ -188,6 +190,11 @@ impl DataDirectory {
         Ok(Claimed { path: path.to_owned(), _lock: lock, cluster, secrets })
     }
 
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The node that the directory belongs to.
     pub fn identity(&self) -> &Identity {
         &self.identity
@@ -225,13 +232,26 @@ impl DataDirectory {
         addresses.write(&self.path.join("node.json"))
     }
 
+    /// Says by which token commands on this machine reach the running node; with none, that they
+    /// need none.
+    ///
+    /// # Errors
+    /// The file can't be written.
+    pub fn announce_token(&self, token: Option<&str>) -> Result<(), DirectoryError> {
+        let path = local_token(&self.path);
+        match token {
+            Some(token) => replace(&path, format!("{token}\n").as_bytes(), 0o600),
+            None => remove(&path).map_err(failed("remove", &path)),
+        }
+    }
+
     /// Takes back [`DataDirectory::announce`] and lets another process have the directory. Nothing
     /// may be written in it afterwards.
     pub fn release(&self) {
-        if let Err(error) = fs::remove_file(self.path.join("node.json"))
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            tracing::warn!(%error, "the address file stays behind");
+        for path in [self.path.join("node.json"), local_token(&self.path)] {
+            if let Err(error) = remove(&path) {
+                tracing::warn!(%error, path = %path.display(), "a file stays behind");
+            }
         }
         if let Err(error) = self.lock.unlock() {
             tracing::warn!(%error, "the data directory stays locked until the process ends");
@@ -290,6 +310,19 @@ pub fn store_path(directory: &Path) -> PathBuf {
 /// The file in a data directory that remembers what the store held.
 pub fn tip_path(directory: &Path) -> PathBuf {
     directory.join("tip")
+}
+
+/// Where the running node puts the token for commands on this machine, if they need one.
+pub fn local_token(directory: &Path) -> PathBuf {
+    directory.join("local.token")
+}
+
+/// Removes a file, if it is there.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Where the node of a data directory says that it runs; none when none does.
@@ -402,7 +435,7 @@ fn random<const N: usize>(path: &Path) -> Result<[u8; N], DirectoryError> {
 }
 
 /// Writes a file so that after a power cut it is there as a whole, or not at all.
-fn replace(path: &Path, content: &[u8], mode: u32) -> Result<(), DirectoryError> {
+pub(super) fn replace(path: &Path, content: &[u8], mode: u32) -> Result<(), DirectoryError> {
     let temporary = path.with_extension("new");
     let write = || {
         let mut options = OpenOptions::new();

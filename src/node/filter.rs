@@ -81,6 +81,21 @@ impl Filter {
             && self.grep.as_ref().is_none_or(grep)
     }
 
+    /// Whether an entry passes.
+    pub fn passes(&self, entry: &Entry) -> bool {
+        let body = &entry.body;
+        let view = View {
+            time: entry.time,
+            tenant: body.tenant.as_str(),
+            topic: body.topic.as_str(),
+            kind: body.kind.as_str(),
+            attributes: Vec::new(), // no condition looks at them
+            content_type: &body.content_type,
+            data: &body.data,
+        };
+        self.admits_author(entry.author) && self.admits(&view)
+    }
+
     /// The entries of a change that pass, with seqs in `from..to`.
     ///
     /// # Errors

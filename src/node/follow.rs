@@ -1,26 +1,37 @@
 //! Following: a snapshot of the log and then what comes, each entry once.
 //!
 //! A follower is a cursor over the store. The doorbell only tells it to look again, so it holds no
-//! lock and no queue: a slow one costs its own lag, and loses nothing.
+//! lock and no queue: a slow one costs its own lag, and loses nothing. Those that keep up share what
+//! they read, see [`super::tail`]; one that reads the past for itself keeps little of it while many do.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
-use super::cursor::{Cursor, Order};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::cursor::{Cursor, CursorError, Order};
 use super::filter::Filter;
 use super::forked;
+use super::frontier_cursor::FrontierCursor;
 use super::query::{QueryError, check_cursor, offset_of_last};
 use super::reading::Reading;
-use super::sync::watch;
+use super::seen::{Passing, Seen};
+use super::sync::{Mutex, watch};
+use crate::core::frontier::Frontier;
+use crate::core::log::Arrival;
 use crate::core::merge::Direction;
 use crate::store::StoreId;
 use crate::words::{ChangeHash, Entry, NodeId, Offset, SegmentId, Seq, Time};
 
 /// How many bytes of changes a follower reads at once.
 const READ_BYTES: usize = 256 << 10;
+/// What a follower may keep in any case, in bytes; one entry at least.
+const KEPT_BYTES: usize = 8 << 10;
+/// How many KiB of entries the followers of this process keep beyond that, whatever node they are of.
+static KEPT_KIB: Semaphore = Semaphore::const_new(64 << 10); // full: the rest is read again
 
 /// Where a follower begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum From {
     /// With the first entry of the log.
     Start,
@@ -30,6 +41,8 @@ pub enum From {
     Last(usize),
     /// Where a cursor of this store says.
     Cursor(Cursor),
+    /// Where a cursor of any node of the cluster says.
+    Frontier(FrontierCursor),
 }
 
 /// What a follower sees.
@@ -38,7 +51,7 @@ pub enum Followed {
     /// An entry, in order of arrival.
     Entry {
         /// The entry.
-        entry: Box<Entry>,
+        entry: Arc<Entry>,
         /// Whether it sorts before one that this follower has seen: merged order has changed in
         /// the past.
         late: bool,
@@ -61,7 +74,13 @@ pub struct Follow {
     /// The end of the snapshot, until it was reached.
     snapshot: Option<Offset>,
     newest: Option<(Time, NodeId, Seq, SegmentId, ChangeHash)>,
-    buffer: VecDeque<Entry>,
+    buffer: VecDeque<Arc<Entry>>,
+    /// The room that the buffer takes, if it is more than little.
+    room: Option<SemaphorePermit<'static>>,
+    /// What was read of every branch, for a follower whose place other nodes understand.
+    seen: Option<Arc<Mutex<Seen>>>,
+    /// The changes of the buffer and those passed over, until the place has moved over them.
+    passing: VecDeque<Passing>,
 }
 
 impl Follow {
@@ -74,19 +93,26 @@ impl Follow {
     ) -> Result<Self, QueryError> {
         let filter = Arc::new(filter);
         let wanted = filter.clone();
-        let (store, at, end) = reading
+        let (store, (at, seen), end) = reading
             .run(move |reader| {
                 let end = reader.watermark()?;
-                let at = match from {
-                    From::Start => Offset(0),
-                    From::End => end,
-                    From::Last(count) => offset_of_last(reader, &wanted, count)?,
+                let begin = match from {
+                    From::Start => (Offset(0), None),
+                    From::End => (end, None),
+                    From::Last(count) => (offset_of_last(reader, &wanted, count)?, None),
                     From::Cursor(cursor) => {
                         check_cursor(&cursor, reader, end, Order::Arrival)?;
-                        cursor.offset
+                        (cursor.offset, None)
+                    }
+                    From::Frontier(place) => {
+                        if !place.is_of(reader.owner().cluster) {
+                            return Err(CursorError::OtherCluster.into());
+                        }
+                        let (seen, at) = Seen::resume(reader, &place.frontier, end)?;
+                        (at, Some(seen))
                     }
                 };
-                Ok::<_, QueryError>((reader.id(), at, end))
+                Ok::<_, QueryError>((reader.id(), begin, end))
             })
             .await?;
         Ok(Self {
@@ -100,6 +126,9 @@ impl Follow {
             snapshot: Some(end),
             newest: None,
             buffer: VecDeque::new(),
+            room: None,
+            seen: seen.map(|seen| Arc::new(Mutex::new(seen))),
+            passing: VecDeque::new(),
         })
     }
 
@@ -107,6 +136,36 @@ impl Follow {
     /// nothing.
     pub fn cursor(&self) -> Cursor {
         Cursor { store: self.store, offset: self.given, last: None }
+    }
+
+    /// From now on, keeps the place that other nodes understand, too. It costs a look at every
+    /// change that arrived before the follower's place.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    pub async fn keep_frontier(&mut self) -> Result<(), QueryError> {
+        if self.seen.is_none() {
+            let at = self.given;
+            let seen = self.reading.run(move |reader| Seen::before(reader, at)).await?;
+            self.seen = Some(Arc::new(Mutex::new(seen)));
+            self.rewind(at);
+        }
+        Ok(())
+    }
+
+    /// The place after what was given out last, as any node of the cluster understands it; none
+    /// unless it is kept.
+    pub fn frontier(&mut self) -> Option<Frontier> {
+        let seen = self.seen.as_ref()?;
+        let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(passing) = self.passing.front() {
+            seen.pass(passing, self.given);
+            if passing.end() > self.given {
+                break;
+            }
+            self.passing.pop_front();
+        }
+        Some(seen.frontier())
     }
 
     /// What comes next; none when the node shuts down.
@@ -129,15 +188,16 @@ impl Follow {
                 self.given = entry.offset.plus(1);
                 let late = self.newest.is_some_and(|newest| entry.merged_key() < newest);
                 self.newest = self.newest.max(Some(entry.merged_key()));
-                return Ok(Some(Followed::Entry { entry: Box::new(entry), late }));
+                return Ok(Some(Followed::Entry { entry, late }));
             }
             self.given = self.at;
+            self.room = None;
             if *self.closing.borrow() {
                 return Ok(None);
             }
             let end = *self.watermark.borrow_and_update();
             if self.at < end {
-                self.read().await?;
+                self.read(end).await?;
                 continue;
             }
             tokio::select! {
@@ -147,13 +207,36 @@ impl Follow {
         }
     }
 
-    async fn read(&mut self) -> Result<(), QueryError> {
+    /// Lets go what was read and not given out, and gives the last entry out again.
+    pub fn put_back(&mut self, entry: &Entry) {
+        self.rewind(entry.offset);
+    }
+
+    fn rewind(&mut self, to: Offset) {
+        (self.at, self.given) = (to, to);
+        // What is read again passes again.
+        self.passing.retain(|passing| passing.end() <= to);
+        self.keep(VecDeque::new());
+    }
+
+    async fn read(&mut self, end: Offset) -> Result<(), QueryError> {
+        if let Some(seen) = self.seen.clone() {
+            return self.read_unseen(seen).await;
+        }
+        if let Some((entries, next)) = self.reading.tail().from(self.at, end, &self.reading).await?
+        {
+            let passing = entries.into_iter().filter(|entry| self.filter.passes(entry));
+            // What lies in the tail is there once, however many followers hold it.
+            self.buffer = passing.collect();
+            self.at = next;
+            return Ok(());
+        }
         let (at, filter) = (self.at, self.filter.clone());
         let (entries, next) = self
             .reading
             .run(move |reader| {
                 let arrivals = reader.arrivals(at, Direction::Forward, READ_BYTES)?;
-                let mut entries = VecDeque::new();
+                let mut entries = Vec::new();
                 let mut next = at;
                 for arrival in &arrivals {
                     let passing = filter.all_entries(arrival)?;
@@ -164,8 +247,62 @@ impl Follow {
                 Ok::<_, QueryError>((entries, next))
             })
             .await?;
-        self.buffer = entries;
         self.at = next;
+        self.keep(entries.into_iter().map(Arc::new).collect());
         Ok(())
+    }
+
+    /// Reads on past what was read elsewhere.
+    async fn read_unseen(&mut self, seen: Arc<Mutex<Seen>>) -> Result<(), QueryError> {
+        let (at, filter) = (self.at, self.filter.clone());
+        let (entries, passing, next) = self
+            .reading
+            .run(move |reader| {
+                let arrivals = reader.arrivals(at, Direction::Forward, READ_BYTES)?;
+                let mut entries = Vec::new();
+                for arrival in &arrivals {
+                    // What is noted here holds even if nobody waits for the entries any more.
+                    let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+                    seen.meet(reader, arrival)?;
+                    let (author, strand) = (arrival.change.author, arrival.strand());
+                    let passing = filter.all_entries(arrival)?.into_iter();
+                    entries.extend(passing.filter(|entry| {
+                        entry.offset >= at && seen.admits(author, strand, entry.seq)
+                    }));
+                }
+                forked::mark(reader, &mut entries)?;
+                let passing: Vec<Passing> = arrivals.iter().map(Passing::of).collect();
+                let next = arrivals.last().map_or(at, Arrival::end);
+                Ok::<_, QueryError>((entries, passing, next))
+            })
+            .await?;
+        self.at = next;
+        self.keep(entries.into_iter().map(Arc::new).collect());
+        let end = self.at;
+        self.passing.extend(passing.into_iter().filter(|passing| passing.starts_before(end)));
+        Ok(())
+    }
+
+    /// Keeps what was read, or as much of it as there is room for.
+    fn keep(&mut self, mut entries: VecDeque<Arc<Entry>>) {
+        self.room = None;
+        let bytes: usize = entries.iter().map(|entry| entry.body.size()).sum();
+        if bytes > KEPT_BYTES {
+            self.room = KEPT_KIB.try_acquire_many(bytes.div_ceil(1 << 10) as u32).ok();
+            if self.room.is_none() {
+                let mut kept = 0;
+                let fits = entries.iter().take_while(|entry| {
+                    kept += entry.body.size();
+                    kept <= KEPT_BYTES
+                });
+                let fits = fits.count().max(1);
+                if let Some(next) = entries.get(fits) {
+                    self.at = next.offset;
+                }
+                entries.truncate(fits);
+                entries.shrink_to_fit();
+            }
+        }
+        self.buffer = entries;
     }
 }

@@ -66,6 +66,10 @@ pub struct Metrics {
     pub http_connections: Gauge,
     /// HTTP requests that were answered, by the status of the answer.
     pub http_answers: Family<Answered, Counter>,
+    /// HTTP requests that bore no token that is known.
+    pub http_refused_tokens: Counter,
+    /// Streams that are served.
+    pub http_streams: Gauge,
     /// 1 once a commit has failed: the node writes no more until it is restarted.
     pub poisoned: Gauge,
     /// 1 while the disk is full: the node only reads and sends.
@@ -114,6 +118,8 @@ impl Metrics {
             counter("crowded_handshakes", "Handshakes refused because too many were half done");
         let sent_bytes = counter("sent_bytes", "Bytes of frames sent to peers");
         let received_bytes = counter("received_bytes", "Bytes of frames received from peers");
+        let http_refused_tokens =
+            counter("http_refused_tokens", "HTTP requests without a token that is known");
         let mut gauge = |name: &str, help: &str| {
             let gauge = Gauge::<i64>::default();
             registry.register(name, help, gauge.clone());
@@ -124,6 +130,7 @@ impl Metrics {
         let banned = gauge("peers_banned", "Peers that are banned for violations");
         let handshakes = gauge("handshakes", "Handshakes that others began and that are not done");
         let http_connections = gauge("http_connections", "HTTP connections that are open");
+        let http_streams = gauge("http_streams", "Streams that are served");
         let poisoned = gauge("poisoned", "1 once a commit has failed");
         let disk_full = gauge("disk_full", "1 while the disk is full");
         let entries = gauge("entries", "Entries in the log");
@@ -158,6 +165,8 @@ impl Metrics {
             received_bytes,
             http_connections,
             http_answers,
+            http_refused_tokens,
+            http_streams,
             poisoned,
             disk_full,
             entries,

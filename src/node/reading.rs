@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use super::sync::spawn_blocking;
+use super::tail::Tail;
 use crate::store::pool::Pool;
 use crate::store::{Reader, StoreError};
 
@@ -16,12 +17,22 @@ const READINGS: usize = 16; // full: a reader waits
 pub struct Reading {
     pool: Arc<Pool>,
     places: Arc<Semaphore>,
+    tail: Arc<Tail>,
 }
 
 impl Reading {
     /// A handle to this pool.
     pub fn new(pool: Pool) -> Self {
-        Self { pool: Arc::new(pool), places: Arc::new(Semaphore::new(READINGS)) }
+        Self {
+            pool: Arc::new(pool),
+            places: Arc::new(Semaphore::new(READINGS)),
+            tail: Arc::default(),
+        }
+    }
+
+    /// The newest entries, which readers that keep up share.
+    pub fn tail(&self) -> &Tail {
+        &self.tail
     }
 
     /// Closes the readers that nobody uses.

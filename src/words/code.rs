@@ -25,6 +25,12 @@ pub enum Code {
     MediaType,
     /// The request is addressed to another host.
     Host,
+    /// The request bears no token that is known here.
+    Token,
+    /// The token's rights, or its tenant, don't reach that far.
+    Rights,
+    /// None of the media types that are asked for can be had.
+    NotAcceptable,
     /// Another process has the data directory.
     Locked,
     /// The key file can't be trusted or read.
@@ -39,6 +45,8 @@ pub enum Code {
     Peer,
     /// Something is there already that would be written over.
     Occupied,
+    /// HTTP would be open to strangers.
+    Unprotected,
     /// No node answers.
     Unreachable,
     /// The node can't write any more.
@@ -70,7 +78,7 @@ struct Facts {
 
 impl Code {
     /// All codes, in order.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 31] = [
         Self::Usage,
         Self::Name,
         Self::TooLarge,
@@ -82,6 +90,9 @@ impl Code {
         Self::Method,
         Self::MediaType,
         Self::Host,
+        Self::Token,
+        Self::Rights,
+        Self::NotAcceptable,
         Self::Locked,
         Self::Key,
         Self::Store,
@@ -89,6 +100,7 @@ impl Code {
         Self::Address,
         Self::Peer,
         Self::Occupied,
+        Self::Unprotected,
         Self::Unreachable,
         Self::Poisoned,
         Self::Closing,
@@ -218,8 +230,8 @@ impl Code {
                 "the content type is not understood",
                 415,
                 1,
-                "Entries are application/json (one draft or an array) or application/x-ndjson (one \
-                 draft a line).",
+                "Entries are application/json (one draft or an array), application/x-ndjson (one draft \
+                 a line), or CloudEvents in binary, structured or batched mode.",
             ),
             Self::Host => facts(
                 "E0011",
@@ -228,6 +240,32 @@ impl Code {
                 1,
                 "A node that listens on loopback answers requests for localhost and loopback \
                  addresses only, so that no web site can reach it through a name of its own.",
+            ),
+            Self::Token => facts(
+                "E0012",
+                "the token is missing or not valid",
+                401,
+                7,
+                "The node answers only those who bear a token that it knows: `towline token add` \
+                 makes one on its machine, and --token-file names the file that holds it. Commands \
+                 that reach a node through its own data directory need none.",
+            ),
+            Self::Rights => facts(
+                "E0013",
+                "the token doesn't reach that far",
+                403,
+                7,
+                "A token has rights (read, append) and may be bound to one tenant. The node's own \
+                 state, and entries of other tenants, are out of the reach of one that is bound. A \
+                 WebSocket that another web site opens is refused as well. Nothing was done.",
+            ),
+            Self::NotAcceptable => facts(
+                "E0014",
+                "the media type can't be had",
+                406,
+                1,
+                "The Accept header names only media types that the route doesn't have. The message \
+                 lists those that it has.",
             ),
             Self::Locked => facts(
                 "E0101",
@@ -289,6 +327,15 @@ impl Code {
                  `restore --force` moves the store that is there into a directory beside it. Nothing \
                  was changed.",
             ),
+            Self::Unprotected => facts(
+                "E0108",
+                "HTTP would be open to strangers",
+                503,
+                2,
+                "On an address that others can reach, HTTP needs a token (`towline token add`) and TLS \
+                 (--tls-cert, --tls-key). --insecure starts the node without what is missing: behind a \
+                 proxy that sees to both, say.",
+            ),
             Self::Unreachable => facts(
                 "E0201",
                 "no node answers",
@@ -345,7 +392,7 @@ impl Code {
                 "the node serves as many streams as it can",
                 503,
                 7,
-                "A node serves 64 streams at once. Nothing was read. Try again when another reader has \
+                "A node serves 8,192 streams at once. Nothing was read. Try again when another reader has \
                  gone, ask for pages, or read from another node.",
             ),
             Self::Verification => facts(

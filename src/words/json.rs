@@ -133,7 +133,7 @@ impl EntryJson {
     }
 }
 
-fn is_json(content_type: &str) -> bool {
+pub(super) fn is_json(content_type: &str) -> bool {
     let essence = content_type.split(';').next().unwrap_or_default().trim();
     essence == JSON || essence.ends_with("+json")
 }

@@ -10,4 +10,5 @@ mod pipes;
 mod program;
 mod running;
 mod salvage;
+mod serving;
 mod sql;

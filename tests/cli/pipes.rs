@@ -195,3 +195,25 @@ fn nothing_in_an_entry_commands_the_terminal() {
     let line = home.ok(&["tail"]);
     assert!(line.ends_with("a\\u{202e}b  line  \\u{1b}[31m\\n\\u{7}\n"), "{line}");
 }
+
+#[test]
+fn a_foreign_event_leaves_as_it_came() {
+    let home = Home::new();
+    let _node = home.start(&[]);
+    let event = r#"{"specversion":"1.0","id":"7","source":"/shop","type":"sold","data":{"n":1}}"#;
+    let appended = home.piped(&["append", "--format", "cloudevents"], event.as_bytes());
+    assert!(appended.status.success(), "{appended:?}");
+    for arguments in [
+        &["query", "-o", "cloudevents"][..],
+        &["tail", "-o", "cloudevents"],
+        &["export", "--format", "cloudevents"],
+    ] {
+        let shown: serde_json::Value = serde_json::from_str(&home.ok(arguments)).unwrap();
+        let came: serde_json::Value = serde_json::from_str(event).unwrap();
+        for (name, value) in came.as_object().unwrap() {
+            assert_eq!(&shown[name], value, "{arguments:?} {name}");
+        }
+    }
+    let refused = home.piped(&["append", "--format", "cloudevents"], b"{\"specversion\":\"1.0\"}");
+    assert!(crate::program::Failed::of(refused).is("E0004", 2));
+}

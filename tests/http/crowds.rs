@@ -4,12 +4,14 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use towline::Config;
+use towline::http::Serving;
+
 use crate::server::{PATIENCE, Server};
 
 const GET: &[u8] = b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n";
 const STREAM: &[u8] = b"GET /v1/stream HTTP/1.1\r\nhost: localhost\r\n\r\n";
 const CONNECTIONS: usize = 256;
-const STREAMS: usize = 64;
 
 fn connect(server: &Server) -> TcpStream {
     let connection = TcpStream::connect(server.address).unwrap();
@@ -53,7 +55,19 @@ fn the_connection_after_the_last_place_waits_for_one() {
 #[test]
 fn streams_leave_places_for_other_requests() {
     let server = Server::start();
-    let mut streams: Vec<TcpStream> = (0..STREAMS).map(|_| connect(&server)).collect();
+    let mut streams: Vec<TcpStream> = (0..CONNECTIONS + 10).map(|_| connect(&server)).collect();
+    for stream in &mut streams {
+        assert_eq!(ask(stream, STREAM), "HTTP/1.1 200");
+    }
+    assert_eq!(server.get("/v1/status").status, 200);
+    assert_eq!(server.node.metrics().http_streams.get(), streams.len() as i64);
+}
+
+#[test]
+fn the_stream_after_the_last_place_is_refused() {
+    let serving = Serving { streams: 2, ..Serving::open() };
+    let server = Server::serving(Config::in_memory(), serving);
+    let mut streams = [(); 2].map(|()| connect(&server));
     for stream in &mut streams {
         assert_eq!(ask(stream, STREAM), "HTTP/1.1 200");
     }

@@ -1,18 +1,24 @@
 //! The HTTP face, asked over TCP as any client asks it: one node in memory, or two that replicate.
 
 mod append;
+mod cloudevents;
 mod crowds;
 mod disk;
 mod emit;
 mod entries;
 mod floods;
+mod followers;
 mod injection;
+mod negotiation;
 mod node;
+mod openapi;
 mod page;
 mod payloads;
 mod problems;
 mod server;
 mod smuggling;
+mod sockets;
 mod stream;
 #[path = "../support/mod.rs"]
 mod support;
+mod tokens;

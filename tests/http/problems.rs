@@ -87,6 +87,9 @@ fn cursors_of_elsewhere_are_refused() {
     for cursor in ["x", "o:1", "f:ab", listed, &beyond] {
         server.get(&format!("/v1/entries?order=time&after={cursor}")).is_problem(400, "E0006");
         server.get(&format!("/v1/stream?after={cursor}")).is_problem(400, "E0006");
+        if cursor == beyond {
+            continue; // a client that reconnects by itself is told to begin again
+        }
         let headers = [("last-event-id", cursor)];
         server.call("GET", "/v1/stream", &headers, "").is_problem(400, "E0006");
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
-use towline::node::{PeerAddress, Storage};
+use towline::node::{PeerAddress, Receipt, Storage};
 use towline::store::memory::MemoryStore;
 use towline::store::{Owner, StoreId};
 use towline::words::{ClusterId, Identity};
@@ -42,6 +42,10 @@ impl Server {
     }
 
     pub fn with(config: Config) -> Self {
+        Self::serving(config, http::Serving::open())
+    }
+
+    pub fn serving(config: Config, serving: http::Serving) -> Self {
         let runtime = Runtime::new().unwrap();
         let (node, listener) = runtime.block_on(async {
             let node = Node::open(config).await.unwrap();
@@ -49,7 +53,7 @@ impl Server {
             (node, listener)
         });
         let address = listener.local_addr().unwrap();
-        let served = Some(runtime.spawn(http::serve(node.clone(), listener)));
+        let served = Some(runtime.spawn(http::serve(node.clone(), listener, serving)));
         let config =
             Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE));
         Self { node, address, runtime, served, agent: config.build().into() }
@@ -75,8 +79,11 @@ impl Server {
     }
 
     pub fn append(&self, topic: &str, value: impl serde::Serialize) {
-        let draft = Draft::json(topic, "k", &value).unwrap();
-        self.runtime.block_on(self.node.append(draft)).unwrap();
+        self.append_draft(Draft::json(topic, "k", &value).unwrap());
+    }
+
+    pub fn append_draft(&self, draft: Draft) -> Receipt {
+        self.runtime.block_on(self.node.append(draft)).unwrap()
     }
 
     pub fn call(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {

@@ -128,3 +128,39 @@ fn a_client_that_does_not_read_holds_up_no_shutdown() {
     server.shut_down();
     assert!(started.elapsed() < Duration::from_secs(5));
 }
+
+#[test]
+fn a_client_that_reconnects_to_another_store_is_told_and_gets_the_log() {
+    let (old, server) = (Server::start(), Server::start());
+    (0..2).for_each(|n| old.append("t", n));
+    server.append("t", "new");
+    let id = old.stream("until_caught_up=true", &[]).events().remove(0).id;
+    let headers = [("last-event-id", id.as_str())];
+    let events = server.stream("until_caught_up=true", &headers).events();
+    let names: Vec<&str> = events.iter().map(|event| event.name.as_str()).collect();
+    assert_eq!(names, ["reset", "entry", "caught-up"]);
+    assert!(events[0].data["reason"].as_str().unwrap().contains("another node"), "{events:?}");
+    assert!(events[0].id.is_empty());
+    server.get(&format!("/v1/stream?after={id}")).is_problem(400, "E0006");
+}
+
+#[test]
+fn a_stream_with_portable_cursors_goes_on_at_another_node() {
+    let (first, second) = Server::pair();
+    (0..4).for_each(|n| first.append("t", n));
+    let events = first.stream("until_caught_up=true&cursors=frontier", &[]).events();
+    let id = &events[1].id;
+    assert!(id.starts_with("f:"), "{id}");
+    let mut rest = second.stream("", &[("last-event-id", id.as_str())]);
+    let mut seen = Vec::new();
+    while seen.len() < 2 {
+        let event = rest.event().unwrap();
+        assert!(event.id.starts_with("f:"), "whoever came with such a cursor gets such cursors");
+        seen.extend(event.data["data"].as_u64());
+    }
+    assert_eq!(seen, [2, 3]);
+    let listed = format!("/v1/entries?after={id}");
+    first.get(&listed).is_problem(400, "E0006");
+    first.get("/v1/stream?cursors=x").is_problem(400, "E0001");
+    Server::start().get(&format!("/v1/stream?after={id}")).is_problem(400, "E0006");
+}

@@ -87,9 +87,18 @@ impl Process {
 
     /// The most memory that it ever had, in KiB.
     pub fn peak_memory(&self) -> u64 {
+        self.memory_of("VmHWM:")
+    }
+
+    /// The memory that it has, in KiB.
+    pub fn memory(&self) -> u64 {
+        self.memory_of("VmRSS:")
+    }
+
+    fn memory_of(&self, name: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-        peak.trim().trim_end_matches(" kB").parse().unwrap()
+        let found = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        found.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
     /// What it has said so far.

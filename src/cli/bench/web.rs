@@ -98,7 +98,7 @@ impl Server {
         let node = Node::open(Config::new(data).cluster(cluster())).await?;
         let listener = http::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
         let address = listener.local_addr()?;
-        let task = tokio::spawn(http::serve(node.clone(), listener));
+        let task = tokio::spawn(http::serve(node.clone(), listener, http::Serving::open()));
         Ok(Self { node, address, task })
     }
 

@@ -188,7 +188,7 @@ async fn open(
     if let Some(announced) = node.directory().map(|directory| directory.announce(&addresses)) {
         announced.map_err(|e| Failure::directory("the demo can't say where it is", &e))?;
     }
-    let server = tokio::spawn(http::serve(node.clone(), listener));
+    let server = tokio::spawn(http::serve(node.clone(), listener, http::Serving::open()));
     Ok((node, http, server))
 }
 

@@ -39,7 +39,7 @@ async fn follow(parts: &Parts, from: From, rest: usize) -> Seen {
         match follow.next().await.expect("a memory store reads").expect("nobody closes") {
             Followed::CaughtUp => seen.caught_up.push(seen.entries.len()),
             Followed::Entry { entry, .. } => {
-                seen.entries.push(*entry);
+                seen.entries.push(Entry::clone(&entry));
                 until_rest -= 1;
             }
         }
@@ -158,7 +158,7 @@ fn a_follower_ends_with_the_node_wherever_it_waits() {
                     let mut seen = Vec::new();
                     while let Some(followed) = follow.next().await.expect("it reads") {
                         if let Followed::Entry { entry, .. } = followed {
-                            seen.push(*entry);
+                            seen.push(Entry::clone(&entry));
                         }
                     }
                     seen

@@ -28,7 +28,7 @@ fn a_shutdown_ends_all_and_keeps_what_was_promised() {
                     let mut seen = Vec::new();
                     while let Some(followed) = follow.next().await.expect("it reads") {
                         if let Followed::Entry { entry, .. } = followed {
-                            seen.push(*entry);
+                            seen.push((*entry).clone());
                         }
                     }
                     seen

@@ -1,0 +1,322 @@
+//! What a request reaches: the node through the eyes of its bearer.
+//!
+//! Handlers never see the node itself. They get [`Reads`] or [`Writes`], which are bound to the
+//! bearer's tenant, or [`Whole`], which bearers that are bound to a tenant don't get. So a handler
+//! can't forget to look whose entries it touches.
+
+use std::time::Duration;
+
+use axum::extract::FromRequestParts;
+use axum::http::Method;
+use axum::http::request::Parts;
+use prometheus_client::metrics::gauge::Gauge;
+
+use super::problem::Problem;
+use crate::node::{
+    AppendError, CursorError, EmitError, Filter, Follow, From, Node, Page, Query, QueryError,
+    Receipt, ReplicationError, Right, Token,
+};
+use crate::words::gap::GAP_KIND;
+use crate::words::json::DraftJson;
+use crate::words::{ClusterId, Code, Draft, EmitNumber, Entry, EntryId, NameError, Seq, Tenant};
+
+/// The node that is served, which only this file takes out of it.
+#[derive(Clone)]
+pub struct Served(Node);
+
+impl Served {
+    /// A node to be served.
+    pub fn new(node: Node) -> Self {
+        Self(node)
+    }
+}
+
+/// Whose entries a bearer may name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tenancy {
+    /// Everybody's, and the node's own state.
+    All,
+    /// One tenant's.
+    Of(Tenant),
+}
+
+impl Tenancy {
+    /// Gives a draft that names no tenant the bearer's.
+    pub fn complete(&self, draft: &mut DraftJson) {
+        if let Self::Of(tenant) = self {
+            draft.tenant.get_or_insert_with(|| tenant.to_string());
+        }
+    }
+
+    fn admits(&self, named: &Tenant) -> Result<(), Problem> {
+        match self {
+            Self::Of(own) if own != named => {
+                let detail = format!("the token is for the tenant {own}, not for {named}");
+                Err(Problem::new(Code::Rights, detail))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A filter that lets nothing pass that is another tenant's. Gaps pass: what was dropped may
+    /// have been the bearer's.
+    fn narrow(&self, mut filter: Filter) -> Result<Filter, Problem> {
+        if let Self::Of(own) = self {
+            let named = filter.tenant.get_or_insert_with(|| own.clone());
+            self.admits(named)?;
+        }
+        Ok(filter)
+    }
+
+    fn shows(&self, entry: &Entry) -> bool {
+        match self {
+            Self::All => true,
+            Self::Of(own) => entry.body.tenant == *own || entry.body.kind.as_str() == GAP_KIND,
+        }
+    }
+}
+
+/// What a bearer may do, and with whose entries.
+#[derive(Clone, Debug)]
+pub struct Grant {
+    tenancy: Tenancy,
+    rights: Vec<Right>,
+}
+
+impl Grant {
+    /// Everything.
+    pub fn everything() -> Self {
+        Self { tenancy: Tenancy::All, rights: vec![Right::Read, Right::Append] }
+    }
+
+    /// What a token grants.
+    ///
+    /// # Errors
+    /// It names a tenant that is none.
+    pub fn of(token: &Token) -> Result<Self, NameError> {
+        let tenancy = token.tenant()?.map_or(Tenancy::All, Tenancy::Of);
+        Ok(Self { tenancy, rights: token.rights.clone() })
+    }
+
+    /// Whose entries may be named.
+    pub fn tenancy(&self) -> &Tenancy {
+        &self.tenancy
+    }
+
+    fn require(&self, right: Right) -> Result<(), Problem> {
+        if self.rights.contains(&right) {
+            return Ok(());
+        }
+        let right = match right {
+            Right::Read => "read",
+            Right::Append => "append",
+        };
+        Err(Problem::new(Code::Rights, format!("the token doesn't have the right to {right}")))
+    }
+}
+
+/// The grant of a request. A route that nobody guards grants nothing.
+fn grant(parts: &Parts) -> Result<Grant, Problem> {
+    let granted = parts.extensions.get::<Grant>().cloned();
+    granted.ok_or_else(|| Problem::new(Code::Token, "the route asks for no token"))
+}
+
+/// The log as the bearer may read it.
+pub struct Reads {
+    node: Node,
+    tenancy: Tenancy,
+}
+
+impl FromRequestParts<Served> for Reads {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, served: &Served) -> Result<Self, Problem> {
+        let grant = grant(parts)?;
+        grant.require(Right::Read)?;
+        Ok(Self { node: served.0.clone(), tenancy: grant.tenancy })
+    }
+}
+
+impl Reads {
+    /// A page of what the bearer may see.
+    ///
+    /// # Errors
+    /// The query names another tenant, or has no answer.
+    pub async fn query(&self, mut query: Query) -> Result<Page, Problem> {
+        query.filter = self.tenancy.narrow(query.filter)?;
+        Ok(self.node.query(query).await?)
+    }
+
+    /// One entry, or all that share the seq; none that the bearer may not see.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    pub async fn get(&self, id: EntryId) -> Result<Vec<Entry>, QueryError> {
+        let mut entries = self.node.get(id).await?;
+        entries.retain(|entry| self.tenancy.shows(entry));
+        Ok(entries)
+    }
+
+    /// Follows what the bearer may see; or says why the cursor is none of this node.
+    ///
+    /// # Errors
+    /// The filter names another tenant, or the store can't be read.
+    pub async fn follow(
+        &self,
+        filter: Filter,
+        from: From,
+    ) -> Result<Result<Follow, CursorError>, Problem> {
+        let filter = self.tenancy.narrow(filter)?;
+        match self.node.follow(filter, from).await {
+            Ok(follow) => Ok(Ok(follow)),
+            Err(QueryError::Cursor(error)) => Ok(Err(error)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Counts a stream until the value is dropped.
+    pub fn count_stream(&self) -> Counted {
+        let streams = self.node.metrics().http_streams.clone();
+        streams.inc();
+        Counted(streams)
+    }
+
+    /// The cluster of the log.
+    pub fn cluster(&self) -> ClusterId {
+        self.node.cluster()
+    }
+
+    /// The end of the node, to be waited for.
+    pub fn closing(&self) -> Closing {
+        Closing(self.node.clone())
+    }
+}
+
+/// Something that a gauge counts as long as it lives.
+pub struct Counted(Gauge);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// The end of the node.
+#[derive(Clone)]
+pub struct Closing(Node);
+
+impl Closing {
+    /// Resolves so long after the node began to shut down.
+    pub async fn ended(&self, grace: Duration) {
+        self.0.closing().await;
+        tokio::time::sleep(grace).await;
+    }
+}
+
+/// The log as the bearer may write it.
+pub struct Writes {
+    node: Node,
+    tenancy: Tenancy,
+}
+
+impl FromRequestParts<Served> for Writes {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, served: &Served) -> Result<Self, Problem> {
+        let grant = grant(parts)?;
+        grant.require(Right::Append)?;
+        Ok(Self { node: served.0.clone(), tenancy: grant.tenancy })
+    }
+}
+
+/// Drafts that the bearer may append.
+pub struct Own(Vec<Draft>);
+
+impl Writes {
+    /// Takes drafts that the bearer may append.
+    ///
+    /// # Errors
+    /// One of them is another tenant's.
+    pub fn admit(&self, drafts: Vec<Draft>) -> Result<Own, Problem> {
+        drafts.iter().try_for_each(|draft| self.tenancy.admits(&draft.tenant))?;
+        Ok(Own(drafts))
+    }
+
+    /// Appends drafts in one commit, or none of them; with a key, once. Keys of different tenants
+    /// are different keys.
+    ///
+    /// # Errors
+    /// See [`AppendError`].
+    pub async fn append(
+        &self,
+        Own(drafts): Own,
+        key: Option<&str>,
+    ) -> Result<Vec<Receipt>, AppendError> {
+        match (key, &self.tenancy) {
+            (None, _) => self.node.append_all(drafts).await,
+            (Some(key), Tenancy::All) => self.node.append_once(key, drafts).await,
+            (Some(key), Tenancy::Of(tenant)) => {
+                // No key of a client holds a control character.
+                self.node.append_once(&format!("{tenant}\n{key}"), drafts).await
+            }
+        }
+    }
+
+    /// Emits events, all or none.
+    ///
+    /// # Errors
+    /// See [`EmitError`].
+    pub fn emit(&self, Own(events): Own) -> Result<(EmitNumber, u64), EmitError> {
+        self.node.emit_all(events)
+    }
+
+    /// Waits until so many peers have this node's entries below `next_seq`.
+    ///
+    /// # Errors
+    /// They haven't in time.
+    pub async fn wait_replicated(
+        &self,
+        next_seq: Seq,
+        peers: usize,
+        patience: Duration,
+    ) -> Result<(), ReplicationError> {
+        self.node.wait_replicated(next_seq, peers, patience).await
+    }
+
+    /// Why the node writes no more, if a commit failed.
+    pub fn poison(&self) -> Option<&str> {
+        self.node.poison()
+    }
+}
+
+/// The whole node, for bearers that are bound to no tenant and have the right to read, or, where the
+/// request changes something, to append.
+pub struct Whole(pub Node);
+
+impl FromRequestParts<Served> for Whole {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, served: &Served) -> Result<Self, Problem> {
+        let grant = grant(parts)?;
+        let reads = matches!(parts.method, Method::GET | Method::HEAD);
+        grant.require(if reads { Right::Read } else { Right::Append })?;
+        match grant.tenancy {
+            Tenancy::All => Ok(Self(served.0.clone())),
+            Tenancy::Of(tenant) => {
+                let detail = format!("the token is for the tenant {tenant}, not for the node");
+                Err(Problem::new(Code::Rights, detail))
+            }
+        }
+    }
+}
+
+/// The node as everybody may see it who reaches it: whether it can persist.
+pub struct Probed(pub Node);
+
+impl FromRequestParts<Served> for Probed {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(_: &mut Parts, served: &Served) -> Result<Self, Self::Rejection> {
+        Ok(Self(served.0.clone()))
+    }
+}
