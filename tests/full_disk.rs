@@ -291,3 +291,20 @@ async fn check_again(path: &Path, entries: u64) {
     assert_eq!(verified(&node).await, entries);
     node.shutdown().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_cant_be_written_is_refused_untouched() {
+    let name = "a_directory_that_cant_be_written_is_refused_untouched";
+    let Some(disk) = support::tmpfs::of_size(name, "8m") else { return };
+    let home = disk.join("home");
+    let node = Node::open(Config::new(&home)).await.unwrap();
+    node.append(note("t", "x")).await.unwrap();
+    node.shutdown().await.unwrap();
+    drop(node);
+    let before = std::fs::read(home.join("log.sqlite")).unwrap();
+    let mut remount = std::process::Command::new("mount");
+    assert!(remount.args(["-o", "remount,ro"]).arg(&disk).status().unwrap().success());
+    let refused = Node::open(Config::new(&home)).await.err().unwrap().to_string();
+    assert!(refused.contains("Read-only file system"), "{refused}");
+    assert_eq!(std::fs::read(home.join("log.sqlite")).unwrap(), before);
+}

@@ -78,3 +78,30 @@ impl Told {
         Stop::Told(INTERRUPTED)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    /// Tells the child of the test below that it is the child.
+    const CHILD: &str = "TOWLINE_TEST_PANICS";
+    const NAME: &str = "cli::process::tests::a_panic_in_a_task_ends_the_process";
+
+    #[test]
+    fn a_panic_in_a_task_ends_the_process() {
+        if std::env::var_os(CHILD).is_some() {
+            let runtime = runtime().unwrap();
+            runtime.block_on(async {
+                tokio::spawn(async { panic!("on purpose") });
+                std::future::pending::<()>().await;
+            });
+        }
+        let mut child = Command::new(std::env::current_exe().unwrap());
+        child.args(["--exact", NAME, "--nocapture"]).env(CHILD, "1");
+        let ended = child.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+        assert_eq!(ended.signal(), Some(6), "aborted, {ended:?}");
+    }
+}

@@ -10,6 +10,8 @@ pub enum Bug {
     AckBeforeCommit,
     /// A commit returns, and peers and readers hear of it, before it is synced.
     NoSync,
+    /// Peers and readers are told of a commit before it is made.
+    GossipBeforePersist,
     /// A restarted node writes its seqs from 0 on.
     SeqReused,
     /// What the recorder missed is not stated.
@@ -32,6 +34,7 @@ impl Bug {
         match self {
             Self::AckBeforeCommit => "ack-before-commit",
             Self::NoSync => "no-sync",
+            Self::GossipBeforePersist => "gossip-before-persist",
             Self::SeqReused => "seq-reused",
             Self::GapDropped => "gap-dropped",
             Self::FirstSeenWins => "first-seen-wins",

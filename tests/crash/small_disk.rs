@@ -154,7 +154,6 @@ fn a_node_that_is_restarted_after_its_disk_was_full_appends_again() {
 }
 
 #[test]
-#[ignore = "a node does not yet find room again without a restart"]
 fn a_node_appends_again_as_soon_as_there_is_room() {
     let Some((disk, process, mut told)) = filled() else {
         return;

@@ -120,3 +120,23 @@ fn a_node_without_files_left_sheds_connections_and_goes_on() {
     assert_eq!(&status, b"HTTP/1.1 200");
     process.assert_sound();
 }
+
+#[test]
+fn a_million_events_are_all_recorded_or_stated_as_dropped() {
+    let mut process = Process::run(&[]);
+    let line = r#"{"topic":"t","kind":"k","data":"one of very many"}"#.to_owned() + "\n";
+    let lines = line.repeat(10_000);
+    (0..100).for_each(|_| process.emit(&lines));
+    let accounted = |process: &Process| {
+        process.metric("recorded_events_total") + process.metric("dropped_events_total")
+    };
+    let began = std::time::Instant::now();
+    while accounted(&process) < 1_000_000 {
+        assert!(began.elapsed() < crate::server::PATIENCE, "{}", accounted(&process));
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    assert_eq!(accounted(&process), 1_000_000);
+    let (dropped, gaps) = (process.metric("dropped_events_total"), process.metric("gaps_total"));
+    assert!(dropped > 0 && gaps > 0, "{dropped} dropped in {gaps} gaps: the ring holds 4,096");
+    process.assert_sound();
+}

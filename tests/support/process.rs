@@ -78,6 +78,13 @@ impl Process {
         assert_eq!(request.send(draft).unwrap().status().as_u16(), 201);
     }
 
+    /// Emits events, one a line.
+    pub fn emit(&self, lines: &str) {
+        let url = format!("http://{}/v1/emit", self.http);
+        let request = self.agent.post(url).header("content-type", "application/x-ndjson");
+        assert_eq!(request.send(lines).unwrap().status().as_u16(), 202);
+    }
+
     pub fn metric(&self, name: &str) -> u64 {
         let url = format!("http://{}/metrics", self.http);
         let text = self.agent.get(url).call().unwrap().body_mut().read_to_string().unwrap();
