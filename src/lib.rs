@@ -48,7 +48,7 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`cli`], [`http`] | faces: one file for each command or resource; they know only nodes and words |
+//! | [`cli`], [`http`] | faces: one file for each command or resource; they know nodes and words, and the TLS of HTTP |
 //! | [`node`] | threads and tasks: the writer, the recorder, followers, exchanges with peers |
 //! | [`store`], [`net`] | edges: SQLite and memory; QUIC and TLS |
 //! | [`core`] | what the log is and how nodes agree on it: pure, without IO, clock or randomness |
