@@ -86,7 +86,7 @@ fn an_address_at_which_nothing_answers_is_unreachable() {
 #[test]
 fn an_address_that_is_none_is_refused() {
     let home = Home::new();
-    for url in ["https://127.0.0.1:1", "", "http://127.0.0.1/path"] {
+    for url in ["ftp://127.0.0.1:1", "", "http://127.0.0.1/path"] {
         assert!(home.fails(&["--node", url, "status"]).is("E0001", 2), "{url}");
     }
 }

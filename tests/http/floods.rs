@@ -62,7 +62,7 @@ fn streams_that_nobody_reads_fit_into_memory() {
         client.read_exact(&mut status).unwrap();
         served += usize::from(&status == b"HTTP/1.1 200");
     }
-    assert_eq!(served, 64);
+    assert_eq!(served, CLIENTS);
     process.assert_sound();
 }
 

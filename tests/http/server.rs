@@ -18,7 +18,7 @@ use ureq::{Agent, Body};
 pub const JSON: &str = "application/json";
 pub const NDJSON: &str = "application/x-ndjson";
 /// Longer than anything takes that goes well.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A node and its HTTP face, on a runtime of their own.
 pub struct Server {

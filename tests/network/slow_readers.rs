@@ -19,7 +19,7 @@ const ENTRY_BYTES: usize = 64 << 10;
 const ENTRIES: usize = 80;
 /// So many requests are more than any buffer between a node and a client holds, and more than a
 /// write-ahead log may be long.
-const REQUESTS: usize = 14;
+const REQUESTS: usize = 20;
 /// A write-ahead log starts anew from 8 MiB on, as soon as no reader needs it, which is soon.
 const WAL_BYTES: u64 = 32 << 20;
 /// A write-ahead log that had to grow is cut to this length once it can start anew.
