@@ -48,6 +48,7 @@ pub mod roster;
 #[cfg(test)]
 mod schedules;
 pub mod scrub;
+pub mod series;
 pub mod status;
 mod sync;
 pub mod verify;

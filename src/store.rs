@@ -20,9 +20,11 @@ pub mod memory;
 pub mod mending;
 pub mod pool;
 pub mod ranges;
+pub mod series;
 pub mod sqlite;
 
 use damage::{Damages, Lost};
+use series::SeriesReader;
 
 #[cfg(test)]
 mod tests;
@@ -258,7 +260,7 @@ pub type Opener = Box<dyn Fn() -> Result<Box<dyn Reader>, StoreError> + Send + S
 ///
 /// Every change that is handed out has been checked against its hash. A reader also answers what the
 /// log asks of its past.
-pub trait Reader: Past<Error = StoreError> + Send {
+pub trait Reader: Past<Error = StoreError> + SeriesReader + Send {
     /// The store's name.
     fn id(&self) -> StoreId;
 

@@ -24,6 +24,7 @@ mod openings;
 mod order;
 mod reader;
 mod schema;
+mod series;
 mod structure;
 mod tips;
 
@@ -99,6 +100,7 @@ pub struct SqliteStore {
 struct KnownRows {
     authors: HashMap<NodeId, i64>,
     strands: HashMap<Strand, OpenStrand>,
+    series: series::KnownRows,
 }
 
 /// A strand that is written.
@@ -240,7 +242,7 @@ fn write_change(
             strand.bytes as i64,
             &change.bytes[..],
         ])?;
-    Ok(())
+    series::index(connection, &mut known.series, *offset, change)
 }
 
 /// Writes a change over a damaged one, at the offset that it has.

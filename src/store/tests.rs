@@ -10,6 +10,8 @@ use crate::core::log::{Log, Sides};
 use crate::core::segment::Parent;
 use crate::words::{ChangeHash, Draft, Identity, SegmentId};
 
+mod series;
+
 const CLUSTER: ClusterId = ClusterId([9; 32]);
 
 fn identity(n: u8) -> Identity {

@@ -28,12 +28,12 @@ pub(super) const CHANGE: &str =
 
 /// Reads a store, its own or one that no node runs on.
 pub struct SqliteReader {
-    connection: Connection,
+    pub(super) connection: Connection,
     path: PathBuf,
     owner: Owner,
     id: StoreId,
-    damages: Damages,
-    openings: Openings,
+    pub(super) damages: Damages,
+    pub(super) openings: Openings,
 }
 
 impl SqliteReader {
@@ -92,9 +92,7 @@ impl SqliteReader {
         while bytes < max_bytes
             && let Some(row) = rows.next()?
         {
-            let arrival = arrival(row)?;
-            whole(&arrival, &self.damages)?;
-            self.openings.check(&self.connection, row.get(14)?, &arrival.change)?;
+            let arrival = whole_arrival(row, &self.connection, &self.damages, &mut self.openings)?;
             order.check(changes.last(), &arrival)?;
             bytes += arrival.change.bytes.len();
             changes.push(arrival);
@@ -119,6 +117,19 @@ fn open_read_only(path: &Path) -> Result<Connection, StoreError> {
     connection.pragma_update(None, "query_only", true)?;
     connection.set_prepared_statement_cache_capacity(32);
     Ok(connection)
+}
+
+/// The change of a row of [`CHANGE`], checked.
+pub(super) fn whole_arrival(
+    row: &Row<'_>,
+    connection: &Connection,
+    damages: &Damages,
+    openings: &mut Openings,
+) -> Result<Arrival, StoreError> {
+    let arrival = arrival(row)?;
+    whole(&arrival, damages)?;
+    openings.check(connection, row.get(14)?, &arrival.change)?;
+    Ok(arrival)
 }
 
 pub(super) fn arrival(row: &Row<'_>) -> rusqlite::Result<Arrival> {
@@ -147,7 +158,7 @@ fn offset(value: i64) -> Offset {
 }
 
 /// The largest number below 2^63, so that a number of a caller fits a column.
-fn column(value: u64) -> i64 {
+pub(super) fn column(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 

@@ -5,17 +5,20 @@ use std::path::Path;
 use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 
 use super::super::{OpenError, Owner, StoreError, StoreId};
+use super::series;
 use crate::words::planted::{Bug, planted};
 use crate::words::{ClusterId, NodeId};
 
 /// The version of the tables that this code writes, kept in `user_version`.
-pub const VERSION: i64 = 2;
+pub const VERSION: i64 = 3;
 /// «twln» in ASCII, kept in `application_id`: `file` and we know whose database it is.
 const APPLICATION_ID: i64 = 0x7477_6c6e;
 
 /// What each version adds to the one before it. A step, once shipped, is never edited.
 const STEPS: [&str; VERSION as usize] =
-    [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
+    [include_str!("schema/1.sql"), include_str!("schema/2.sql"), include_str!("schema/3.sql")];
+/// The version from which on series are indexed.
+const WITH_SERIES: i64 = 3;
 
 /// Takes back what a crash left half done while the file was made: SQLite rolls back at the first
 /// reading. A store that is made has a write-ahead log, and never a rollback journal again.
@@ -134,6 +137,9 @@ pub(super) fn migrate(
     let transaction = connection.unchecked_transaction()?;
     for step in STEPS.iter().skip(found as usize) {
         transaction.execute_batch(step)?;
+    }
+    if (1..WITH_SERIES).contains(&found) {
+        series::index_all(&transaction)?;
     }
     if found == 0 {
         transaction.execute(
