@@ -1,5 +1,6 @@
 //! Filters: which entries a reader wants.
 
+use super::persona::Persona;
 use crate::core::log::Arrival;
 use crate::store::StoreError;
 use crate::words::entry::View;
@@ -36,6 +37,8 @@ pub struct Filter {
     pub until: Option<Time>,
     /// With this text in the payload.
     pub grep: Option<String>,
+    /// Of interest to this persona.
+    pub persona: Option<Persona>,
     /// How gaps are treated.
     pub gaps: Gaps,
 }
@@ -79,6 +82,7 @@ impl Filter {
             && self.topic.as_ref().is_none_or(|topic| topic.as_str() == view.topic)
             && self.kind.as_ref().is_none_or(|kind| kind.as_str() == view.kind)
             && self.grep.as_ref().is_none_or(grep)
+            && self.persona.as_ref().is_none_or(|persona| persona.admits(view))
     }
 
     /// The entries of a change that pass, with seqs in `from..to`.

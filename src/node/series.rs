@@ -68,7 +68,8 @@ pub fn after(
     let mut bytes = 0;
     'reading: while read.through < standing.entries {
         let from = read.through + 1;
-        let stretches = reader.of_series(series, from, Direction::Forward, READ_BYTES)?;
+        let at_once = READ_BYTES.min(most.bytes);
+        let stretches = reader.of_series(series, from, Direction::Forward, at_once)?;
         if stretches.is_empty() {
             break;
         }
