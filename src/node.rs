@@ -21,10 +21,11 @@ use crate::store::pool::Pool;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Owner, Reader, Resume, Store, StoreId};
 use crate::words::{
-    ClusterId, Draft, EmitNumber, Entry, EntryId, GapReason, Identity, NodeId, Seq,
+    ClusterId, Draft, EmitNumber, Entry, EntryId, GapReason, Identity, Kind, NodeId, Offset, Seq,
 };
 
 pub mod bans;
+pub mod bell;
 pub mod config;
 pub mod cursor;
 pub mod directory;
@@ -40,6 +41,7 @@ pub mod measure;
 pub mod metrics;
 pub mod network;
 pub mod offline;
+pub mod persona;
 pub mod query;
 pub mod ration;
 pub mod reading;
@@ -54,6 +56,7 @@ mod sync;
 pub mod verify;
 pub mod writer;
 
+pub use bell::Bell;
 pub use config::{Config, Delivery, PeerAddress, Storage};
 pub use cursor::{Cursor, CursorError, Order};
 pub use directory::{Addresses, DataDirectory, DirectoryError};
@@ -62,8 +65,10 @@ pub use filter::{Filter, Gaps};
 pub use follow::{Follow, Followed, From};
 pub use forks::ForkReport;
 pub use offline::OfflineLog;
+pub use persona::Persona;
 pub use query::{Page, Query, QueryError};
 pub use recorder::{EmitError, Heard, Listener};
+pub use series::Numbered;
 pub use status::{FrontierReport, NodeReport, State, Status};
 pub use verify::VerifyError;
 pub use writer::{AppendError, Receipt};
@@ -155,6 +160,8 @@ struct Inner {
     directory: Option<DataDirectory>,
     started: crate::words::Time,
     named_peers: usize,
+    /// The offset at which this lifetime of the process began.
+    booted: Offset,
 }
 
 /// What a shutdown waits for.
@@ -298,6 +305,7 @@ impl Node {
             directory: opened.directory,
             started: crate::words::Time::from_millis(wall_millis()),
             named_peers: config.peers.len(),
+            booted: resume.next_offset,
         };
         let node = Self { inner: Arc::new(inner) };
         if node.inner.directory.is_some() {
@@ -363,6 +371,21 @@ impl Node {
     /// The cluster that the node belongs to.
     pub fn cluster(&self) -> ClusterId {
         self.inner.cluster
+    }
+
+    /// The offset at which this lifetime of the process began: what is below was there before.
+    pub fn booted_at(&self) -> Offset {
+        self.inner.booted
+    }
+
+    /// What rings when something has arrived, and when the node shuts down.
+    pub fn bell(&self) -> Bell {
+        Bell::new(self.inner.writer.watermark(), self.inner.closing.subscribe())
+    }
+
+    /// What becomes of emitted events of a kind.
+    pub fn delivery(&self, kind: &Kind) -> Delivery {
+        self.inner.emitter.delivery(kind)
     }
 
     /// Where the node listens for peers, if it does.

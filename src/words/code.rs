@@ -25,6 +25,20 @@ pub enum Code {
     MediaType,
     /// The request is addressed to another host.
     Host,
+    /// Nothing of a thread has arrived.
+    UnknownThread,
+    /// A cursor lies past the end of its thread or feed.
+    CursorBeyondEnd,
+    /// A watermark lies beyond the end of its thread.
+    WatermarkBeyondEnd,
+    /// An event belongs to another tenant or topic.
+    Foreign,
+    /// A transcript can't be understood at a place.
+    Corrupt,
+    /// The transcript is there already.
+    Exists,
+    /// A transcript is shorter than was said.
+    TooShort,
     /// Another process has the data directory.
     Locked,
     /// The key file can't be trusted or read.
@@ -68,7 +82,7 @@ struct Facts {
 
 impl Code {
     /// All codes, in order.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 33] = [
         Self::Usage,
         Self::Name,
         Self::TooLarge,
@@ -80,6 +94,13 @@ impl Code {
         Self::Method,
         Self::MediaType,
         Self::Host,
+        Self::UnknownThread,
+        Self::CursorBeyondEnd,
+        Self::WatermarkBeyondEnd,
+        Self::Foreign,
+        Self::Corrupt,
+        Self::Exists,
+        Self::TooShort,
         Self::Locked,
         Self::Key,
         Self::Store,
@@ -225,6 +246,65 @@ impl Code {
                 1,
                 "A node that listens on loopback answers requests for localhost and loopback \
                  addresses only, so that no web site can reach it through a name of its own.",
+            ),
+            Self::UnknownThread => facts(
+                "E0020",
+                "the thread is not known here",
+                404,
+                1,
+                "Nothing of this tenant and topic has arrived on this node. The name may be another \
+                 one, or the entries are still on their way: towline nodes says who lags.",
+            ),
+            Self::CursorBeyondEnd => facts(
+                "E0021",
+                "the cursor lies past the end",
+                400,
+                2,
+                "The cursor of a thread or a feed is an ordinal of this very node. It is above the \
+                 newest entry here: it comes from another node, or from before this node's disk was \
+                 lost. Begin at 0, or at the end.",
+            ),
+            Self::WatermarkBeyondEnd => facts(
+                "E0022",
+                "the watermark lies beyond the end",
+                400,
+                2,
+                "Entries that are not here yet can't be archived. Nothing was written.",
+            ),
+            Self::Foreign => facts(
+                "E0023",
+                "the event belongs to another tenant or topic",
+                403,
+                7,
+                "What is appended to a thread belongs to the tenant and the topic that the thread \
+                 has. Leave them out of the event, or use the thread that it belongs to. Nothing was \
+                 written.",
+            ),
+            Self::Corrupt => facts(
+                "E0024",
+                "the transcript is corrupt",
+                500,
+                3,
+                "An entry at the place that is named can't be understood, or its bytes were damaged on \
+                 this node's disk. In the first case something else wrote to the topic \
+                 'transcript/NAME'; it can be read as a thread. In the second a peer that has the entry \
+                 mends it, and another node reads it meanwhile.",
+            ),
+            Self::Exists => facts(
+                "E0025",
+                "the transcript is there already",
+                409,
+                7,
+                "A transcript has one beginning. Extend it, or begin another one under a new name. \
+                 Nothing was written.",
+            ),
+            Self::TooShort => facts(
+                "E0026",
+                "the transcript is shorter than that",
+                400,
+                2,
+                "A transcript can be cut to as many entries as it has, or fewer, and forked at one of \
+                 them. Nothing was written.",
             ),
             Self::Locked => facts(
                 "E0101",
