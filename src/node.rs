@@ -50,6 +50,7 @@ pub mod roster;
 #[cfg(test)]
 mod schedules;
 pub mod scrub;
+pub mod sealing;
 pub mod series;
 pub mod status;
 mod sync;
@@ -82,6 +83,7 @@ use metrics::Metrics;
 use reading::Reading;
 use recorder::{Emitter, Recorder};
 use roster::Roster;
+use sealing::{SealError, Sealing};
 use sync::watch;
 use writer::{IdempotencyKey, Reserved, Writer};
 
@@ -311,6 +313,7 @@ impl Node {
         if node.inner.directory.is_some() {
             let (reading, closing) = (node.inner.reading.clone(), node.inner.closing.subscribe());
             node.inner.tasks.spawn(scrub::run(reading, closing));
+            node.inner.tasks.spawn(node.sealing().run(node.inner.closing.subscribe()));
         }
         node.start_network(endpoint.as_ref(), &config.peers, config.interval, joined)?;
         let closing = node.inner.closing.subscribe();
@@ -321,6 +324,20 @@ impl Node {
         ending.recorder = Some(tokio::spawn(record(recorder, before, node.inner.joined.clone())));
         drop(ending);
         Ok(node)
+    }
+
+    fn sealing(&self) -> Sealing {
+        let Inner { reading, writer, metrics, .. } = &*self.inner;
+        Sealing::new(reading.clone(), writer.clone(), metrics.clone())
+    }
+
+    /// Packs all that is in the store, however little it is, as the background work does in time.
+    ///
+    /// # Errors
+    /// The store can't be read, or the writer takes nothing. What is packed already stays so.
+    pub async fn seal(&self) -> Result<(), SealError> {
+        let end = *self.inner.writer.watermark().borrow();
+        self.sealing().seal_below(end).await.map(drop)
     }
 
     fn start_network(

@@ -4,7 +4,6 @@
 //! written by one thread through [`Store`] and read by any number of [`Reader`]s. Invariant: this
 //! layer is synchronous and never sees tokio; it decides nothing about the log.
 
-use crate::core::change::Change;
 use crate::core::frontier::{Extent, Frontier, Head};
 use crate::core::log::{Arrival, Past, Tip};
 use crate::core::merge::Direction;
@@ -12,9 +11,10 @@ use crate::core::recording::Recording;
 use crate::core::segment::Strand;
 use crate::core::session::Passed;
 use crate::words::planted::{Bug, planted};
-use crate::words::{ClusterId, EmitNumber, NodeId, Offset, Seq, Time};
+use crate::words::{ChangeHash, ClusterId, EmitNumber, NodeId, Offset, Seq, Time};
 
 pub mod baseline;
+pub mod block;
 pub mod damage;
 pub mod memory;
 pub mod mending;
@@ -24,6 +24,7 @@ pub mod series;
 pub mod sqlite;
 
 use damage::{Damages, Lost};
+use mending::Mended;
 use series::SeriesReader;
 
 #[cfg(test)]
@@ -102,7 +103,24 @@ pub struct Batch {
     /// Idempotency keys that were used.
     pub keys: Vec<KeyRecord>,
     /// Damaged changes as they were, each for the place where it belongs.
-    pub mended: Vec<(Lost, Change)>,
+    pub mended: Vec<Mended>,
+    /// Changes that stand in rows of their own, and as one block from now on.
+    pub sealed: Vec<Sealed>,
+}
+
+/// Changes that were packed into a block. See [`block`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sealed {
+    /// The strand.
+    pub strand: Strand,
+    /// The seq of the first entry.
+    pub first_seq: Seq,
+    /// The seq after the last entry.
+    pub next_seq: Seq,
+    /// The hash of the last change, which is signed.
+    pub hash: ChangeHash,
+    /// The block's record.
+    pub record: Vec<u8>,
 }
 
 impl Batch {
@@ -112,6 +130,7 @@ impl Batch {
             && self.emits.is_none()
             && self.keys.is_empty()
             && self.mended.is_empty()
+            && self.sealed.is_empty()
     }
 }
 
@@ -334,6 +353,13 @@ pub trait Reader: Past<Error = StoreError> + SeriesReader + Send {
 
     /// What an idempotency key stands for.
     fn key(&mut self, key: &str) -> Result<Option<KeyRecord>, StoreError>;
+
+    /// Changes that should be packed into blocks, one list for each block, as many as a step takes:
+    /// consecutive ones of one strand that ends in a signed one. What arrived below `old` is packed
+    /// however little it is. None where the store has no blocks.
+    fn sealable(&mut self, _old: Offset) -> Result<Vec<Vec<Arrival>>, StoreError> {
+        Ok(Vec::new())
+    }
 
     /// Bytes on disk, everything counted; 0 in memory.
     fn bytes(&mut self) -> Result<u64, StoreError>;

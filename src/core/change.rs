@@ -12,8 +12,8 @@
 use std::num::NonZeroU64;
 use std::sync::LazyLock;
 
-use automerge::legacy::{ElementId, Key, ObjectId, Op, OpId, OpType};
-use automerge::{ActorId, ExpandedChange, ObjType, ScalarValue};
+use automerge::legacy::{Key, ObjectId, Op, OpType};
+use automerge::{ActorId, ExpandedChange, ObjType};
 use bytes::Bytes;
 
 use super::segment::Opening;
@@ -22,6 +22,7 @@ use crate::words::limits::{CHANGE_BYTES, CHANGE_ENTRIES, SEGMENT_ENTRIES};
 use crate::words::{ChangeHash, ClusterId, NodeId, SegmentId, Seq, Signature, Time};
 
 mod chunk;
+mod columns;
 
 pub use chunk::{Chunk, Damaged};
 
@@ -209,37 +210,35 @@ pub enum EncodeError {
 ///
 /// # Errors
 /// Entries or a place that break the rules of the format; they are the same on every node.
-pub fn encode(place: &Place, entries: &[Bytes]) -> Result<Change, EncodeError> {
-    let (first_time, last_time) = check_entries(entries)?;
+pub fn encode<E: AsRef<[u8]>>(place: &Place, entries: &[E]) -> Result<Change, EncodeError> {
+    let times = check_entries(entries)?;
+    rebuild(place, entries, times)
+}
+
+/// Builds the change of entries that are known to be well-formed, and to rise from the first of
+/// these times to the last: they were encoded here, or admitted before and found whole.
+///
+/// # Errors
+/// A place that breaks the rules of the format.
+pub(crate) fn rebuild<E: AsRef<[u8]>>(
+    place: &Place,
+    entries: &[E],
+    (first_time, last_time): (Time, Time),
+) -> Result<Change, EncodeError> {
     let start = check_place(place, entries.len())?;
-    let segment = ActorId::from(place.segment.0);
-    let list = ObjectId::Id(OpId(LIST_OP, ActorId::from(GENESIS_ACTOR)));
-    let operation = |(index, entry): (usize, &Bytes)| Op {
-        action: OpType::Put(ScalarValue::Bytes(entry.to_vec())),
-        obj: list.clone(),
-        key: Key::Seq(match start + index as u64 {
-            0 => ElementId::Head,
-            after => ElementId::Id(OpId(FIRST_OP + after - 1, segment.clone())),
-        }),
-        pred: Vec::new().into(),
-        insert: true,
-    };
     let (dependency, message) = match &place.link {
-        Link::Opening(opening) => (genesis().hash(), Some(opening.text())),
-        Link::Previous(hash) => (automerge::ChangeHash(hash.0), None),
+        Link::Opening(opening) => (ChangeHash(genesis().hash().0), opening.text()),
+        Link::Previous(hash) => (*hash, String::new()),
     };
-    let change = automerge::Change::from(ExpandedChange {
-        operations: entries.iter().enumerate().map(operation).collect(),
-        actor_id: segment.clone(),
-        author: None,
-        hash: None,
-        seq: u64::from(place.index) + 1,
-        start_op: NonZeroU64::MIN.saturating_add(FIRST_OP - 1 + start),
-        time: (last_time.millis() / 1_000) as i64,
-        message,
-        deps: vec![dependency],
-        extra_bytes: Vec::new(),
-    });
+    let head = columns::Head {
+        dependency,
+        actor: place.segment,
+        index: place.index,
+        start,
+        time: last_time.millis() / 1_000,
+        message: &message,
+    };
+    let (bytes, hash) = columns::write(&head, entries);
     Ok(Change {
         author: place.author,
         segment: place.segment,
@@ -249,23 +248,24 @@ pub fn encode(place: &Place, entries: &[Bytes]) -> Result<Change, EncodeError> {
         count: entries.len() as u32,
         first_time,
         last_time,
-        hash: ChangeHash(change.hash().0),
+        hash,
         signature: None,
-        bytes: Bytes::copy_from_slice(change.raw_bytes()),
+        bytes,
     })
 }
 
-fn check_entries(entries: &[Bytes]) -> Result<(Time, Time), EncodeError> {
+fn check_entries<E: AsRef<[u8]>>(entries: &[E]) -> Result<(Time, Time), EncodeError> {
     if entries.is_empty() || entries.len() > CHANGE_ENTRIES {
         return Err(EncodeError::Count(entries.len()));
     }
-    let bytes = entries.iter().map(Bytes::len).sum();
+    let bytes = entries.iter().map(|entry| entry.as_ref().len()).sum();
     if bytes > CHANGE_BYTES {
         return Err(EncodeError::Bytes(bytes));
     }
     let mut times: Option<(Time, Time)> = None;
     for (index, entry) in entries.iter().enumerate() {
-        let entry = View::check(entry).map_err(|error| EncodeError::Entry { index, error })?;
+        let entry =
+            View::check(entry.as_ref()).map_err(|error| EncodeError::Entry { index, error })?;
         times = match times {
             None => Some((entry.time, entry.time)),
             Some((first, last)) if entry.time > last => Some((first, entry.time)),

@@ -76,6 +76,8 @@ pub struct Metrics {
     pub damaged: Gauge,
     /// Damaged changes that were written again as a peer sent them.
     pub mended: Counter,
+    /// Blocks that small changes were packed into.
+    pub sealed: Counter,
 }
 
 impl Default for Metrics {
@@ -100,6 +102,7 @@ impl Metrics {
         let dropped = counter("dropped_events", "Emitted events that were dropped, by the gaps");
         let gaps = counter("gaps", "Gaps that were written");
         let refused = counter("refused_changes", "Changes that were refused");
+        let sealed = counter("sealed_blocks", "Blocks that small changes were packed into");
         let mended = counter("mended_changes", "Damaged changes that a peer has sent again");
         let forks = counter("forks", "Sides of forked segments that were seen");
         let duplicates = counter("duplicate_changes", "Changes that were in the log already");
@@ -157,6 +160,7 @@ impl Metrics {
             entries,
             damaged,
             mended,
+            sealed,
         }
     }
 

@@ -18,7 +18,8 @@ use tokio::sync::{Semaphore, oneshot};
 use crate::core::change::Change;
 use crate::core::log::{Applied, Log};
 use crate::core::recording::Recording;
-use crate::store::{Batch, EmitMark, Resume, Store, StoreError};
+use crate::store::mending::Mender;
+use crate::store::{Batch, EmitMark, Resume, Sealed, Store, StoreError};
 use crate::words::{ChangeHash, Draft, DraftError, EmitNumber, EntryId, Offset};
 
 use super::metrics::Metrics;
@@ -194,6 +195,7 @@ impl Writer {
             store,
             past,
             damages,
+            mender: Mender::default(),
             log,
             emits,
             reserved,
@@ -282,6 +284,15 @@ impl Writer {
         self.check()?;
         let bytes = changes.iter().map(|change| change.bytes.len()).sum();
         self.queue(bytes, |reply| Command::Apply { changes, reply }).await
+    }
+
+    /// Puts a block in the place of the changes that it was packed of.
+    ///
+    /// # Errors
+    /// The writer is poisoned or closed, or the disk is full: the changes stay as they are.
+    pub async fn seal(&self, sealed: Sealed) -> Result<(), AppendError> {
+        self.check()?;
+        self.send(sealed.record.len(), |reply| Command::Seal { sealed, reply }).await
     }
 
     /// Writes that no emit number from `end` on was given out, and ends the writer.

@@ -243,10 +243,14 @@ impl Store for MemoryStore {
             contents.emits = emits;
         }
         batch.keys.iter().for_each(|record| contents.remember(record));
-        for (lost, change) in &batch.mended {
-            if let Some(arrival) = contents.arrivals.get_mut(&lost.offset) {
-                let signature = change.signature.or(arrival.change.signature);
-                arrival.change = Change { signature, ..change.clone() };
+        for (lost, changes) in &batch.mended {
+            let mut offset = lost.offset;
+            for change in changes {
+                if let Some(arrival) = contents.arrivals.get_mut(&offset) {
+                    let signature = change.signature.or(arrival.change.signature);
+                    arrival.change = Change { signature, ..change.clone() };
+                }
+                offset = offset.plus(u64::from(change.count));
             }
             self.damages.mended(lost.offset);
         }

@@ -1,33 +1,99 @@
 //! Mending: changes that a disk damaged, written again as a peer sends them.
 
+use std::collections::BTreeMap;
+
 use super::damage::{Damages, Lost};
 use super::{Reader, StoreError};
 use crate::core::change::{Change, Link};
 use crate::core::frontier::Head;
 use crate::core::merge::Direction;
+use crate::words::{Offset, Seq};
 
-/// Takes out of verified changes what mends a damaged one, with the place where it belongs.
-///
-/// # Errors
-/// The store can't be read.
-pub fn mending(
-    reader: &mut dyn Reader,
-    damages: &Damages,
-    changes: &mut Vec<Change>,
-) -> Result<Vec<(Lost, Change)>, StoreError> {
-    let mut mended = Vec::new();
-    for lost in damages.all() {
-        let at_place = |change: &Change| {
-            change.author == lost.author
-                && change.segment == lost.strand.segment
-                && change.first_seq == lost.first_seq
-        };
-        let Some(at) = changes.iter().position(at_place) else { continue };
-        if belongs(reader, &lost, &changes[at])? {
-            mended.push((lost, changes.remove(at)));
+/// For how many damaged places of several changes it is remembered what has come of them.
+const GATHERED: usize = 16; // full: what was gathered first is forgotten, and comes again
+
+/// Damaged changes as they were, and the place where they belong.
+pub type Mended = (Lost, Vec<Change>);
+
+/// Takes out of verified changes what mends damaged ones. A block is mended as a whole, and what it
+/// held may come in several runs, so that they are gathered.
+#[derive(Debug, Default)]
+pub struct Mender {
+    gathered: BTreeMap<Offset, Vec<Change>>,
+}
+
+impl Mender {
+    /// Takes what mends something, with the place where it belongs.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    pub fn mend(
+        &mut self,
+        reader: &mut dyn Reader,
+        damages: &Damages,
+        changes: &mut Vec<Change>,
+    ) -> Result<Vec<Mended>, StoreError> {
+        let mut mended = Vec::new();
+        for lost in damages.all() {
+            let inside = |change: &Change| {
+                change.author == lost.author
+                    && change.segment == lost.strand.segment
+                    && lost.first_seq <= change.first_seq
+                    && change.first_seq < lost.next_seq
+            };
+            if !changes.iter().any(inside) {
+                continue;
+            }
+            let alone = |change: &Change| change.first_seq == lost.first_seq;
+            if let Some(at) = changes.iter().position(|change| inside(change) && alone(change))
+                && !ends_inside(&lost, &changes[at])
+                && belongs(reader, &lost, &changes[at])?
+            {
+                mended.push((lost, vec![changes.remove(at)]));
+                continue;
+            }
+            mended.extend(self.gather(reader, lost, changes.extract_if(.., |c| inside(c)))?);
         }
+        Ok(mended)
     }
-    Ok(mended)
+
+    /// Adds changes to what has come of a damaged block, and returns it once it is whole: each change
+    /// on the one before, and the last one the one whose hash the store kept.
+    fn gather(
+        &mut self,
+        reader: &mut dyn Reader,
+        lost: Lost,
+        changes: impl Iterator<Item = Change>,
+    ) -> Result<Option<Mended>, StoreError> {
+        if self.gathered.len() >= GATHERED && !self.gathered.contains_key(&lost.offset) {
+            self.gathered.pop_first();
+        }
+        let gathered = self.gathered.entry(lost.offset).or_default();
+        for change in changes {
+            if change.first_seq == lost.first_seq {
+                gathered.clear();
+            }
+            let next = gathered.last().map_or(lost.first_seq, Change::next_seq);
+            let linked =
+                gathered.last().is_none_or(|last| change.link() == Ok(Link::Previous(last.hash)));
+            if change.first_seq == next && linked {
+                gathered.push(change);
+            }
+        }
+        let Some(last) = gathered.last().filter(|last| last.next_seq() == lost.next_seq) else {
+            return Ok(None);
+        };
+        let head = Head { segment: last.segment, next_seq: last.next_seq(), hash: last.hash };
+        if reader.locate(&head)? != Some(lost.strand) {
+            return Ok(None);
+        }
+        Ok(self.gathered.remove(&lost.offset).map(|changes| (lost, changes)))
+    }
+}
+
+/// Whether more changes belong into the place.
+fn ends_inside(lost: &Lost, change: &Change) -> bool {
+    change.next_seq() < Seq(lost.next_seq.0)
 }
 
 /// Whether a change is the one that stood at a place: the stored hash says so or, if that is
@@ -35,6 +101,10 @@ pub fn mending(
 fn belongs(reader: &mut dyn Reader, lost: &Lost, change: &Change) -> Result<bool, StoreError> {
     let Lost { author, strand, first_seq, .. } = *lost;
     if reader.begins(strand.segment, first_seq, change.hash)? {
+        return Ok(true);
+    }
+    let end = Head { segment: strand.segment, next_seq: change.next_seq(), hash: change.hash };
+    if reader.locate(&end)? == Some(strand) {
         return Ok(true);
     }
     let sides = reader.sides(author, strand.segment)?;
@@ -47,7 +117,10 @@ fn belongs(reader: &mut dyn Reader, lost: &Lost, change: &Change) -> Result<bool
         Err(_) => false,
     };
     let next = change.next_seq();
-    let after = reader.of_strand(strand, next, Direction::Forward, 1)?;
+    let after = match reader.of_strand(strand, next, Direction::Forward, 1) {
+        Err(StoreError::Lost(_)) => return Ok(false), // what follows can't vouch for anything
+        after => after?,
+    };
     let led_to = after.first().is_none_or(|after| {
         after.change.first_seq == next && after.change.link() == Ok(Link::Previous(change.hash))
     });

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 
-use super::damage::{Damages, Lost};
+use super::block::Sealer;
+use super::damage::Damages;
 use super::{
     Batch, EmitMark, IDEMPOTENCY_KEYS, KeyRecord, OpenError, Opener, Owner, Resume, Store,
     StoreError, StoreId,
@@ -20,13 +21,18 @@ use crate::core::log::{Arrival, Tip};
 use crate::core::segment::{Opening, Strand};
 use crate::words::{ChangeHash, EmitNumber, NodeId, SegmentId, Seq, Time};
 
+mod blocks;
 mod openings;
-mod order;
+mod past;
 mod reader;
+mod reading;
 mod schema;
+mod sealing;
 mod series;
 mod structure;
 mod tips;
+
+use blocks::{BlockCache, Blocks};
 
 pub use reader::SqliteReader;
 pub use schema::VERSION;
@@ -93,6 +99,11 @@ pub struct SqliteStore {
     id: StoreId,
     known: KnownRows,
     damages: Damages,
+    sealer: Sealer,
+    /// What this connection opens, which may be in a transaction that is rolled back.
+    blocks: Blocks,
+    /// What readers have opened.
+    cache: BlockCache,
 }
 
 /// Rows that an append needs again and again, so that it looks up none.
@@ -135,10 +146,20 @@ impl SqliteStore {
         let connection = Connection::open(path).map_err(StoreError::from)?;
         schema::configure(&connection)?;
         schema::settle(&connection)?;
-        schema::migrate(&connection, owner, StoreId(fresh_id))?;
+        schema::migrate(&connection, path, owner, StoreId(fresh_id))?;
         let (_, id) = schema::owner(&connection)?;
-        let (path, known) = (path.to_owned(), KnownRows::default());
-        Ok(Self { connection, path, owner, id, known, damages: Damages::default() })
+        let damages = Damages::default();
+        Ok(Self {
+            connection,
+            path: path.to_owned(),
+            owner,
+            id,
+            known: KnownRows::default(),
+            sealer: Sealer::new().map_err(|e| StoreError::Failed(e.to_string()))?,
+            blocks: Blocks::new(blocks::cache(), damages.clone())?,
+            cache: blocks::cache(),
+            damages,
+        })
     }
 }
 
@@ -158,7 +179,7 @@ impl Store for SqliteStore {
     fn resume(&mut self) -> Result<Resume, StoreError> {
         let mut query = self.connection.prepare(&format!("{TIP} WHERE s.tip = 1"))?;
         let tips: Vec<(NodeId, Tip)> = query.query_map([], tip)?.collect::<Result<_, _>>()?;
-        tips::check(&self.connection, self.owner.node, &tips)?;
+        tips::check(&self.connection, &mut self.blocks, self.owner, &tips)?;
         Ok(Resume {
             tips,
             next_offset: reader::watermark(&self.connection)?,
@@ -168,13 +189,18 @@ impl Store for SqliteStore {
     }
 
     fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
-        let written = write_batch(&mut self.connection, &mut self.known, batch);
+        let written = self.write_batch(batch);
         if written.is_err() {
-            self.known = KnownRows::default(); // rows that were rolled back
-        } else {
-            batch.mended.iter().for_each(|(lost, _)| self.damages.mended(lost.offset));
+            // Rows and blocks that were rolled back are forgotten.
+            self.known = KnownRows::default();
+            self.blocks = Blocks::new(blocks::cache(), self.damages.clone())?;
         }
-        written
+        let mended = written?;
+        for (block, (lost, _)) in mended.iter().zip(&batch.mended) {
+            block.inspect(|block| drop(self.cache.remove(block)));
+            self.damages.mended(lost.offset);
+        }
+        Ok(())
     }
 
     fn free(&self) -> Option<u64> {
@@ -183,8 +209,11 @@ impl Store for SqliteStore {
 
     fn opener(&self) -> Opener {
         let (path, owner, id) = (self.path.clone(), self.owner, self.id);
-        let damages = self.damages.clone();
-        Box::new(move || Ok(Box::new(SqliteReader::new(&path, owner, id, damages.clone())?)))
+        let (damages, cache) = (self.damages.clone(), self.cache.clone());
+        Box::new(move || {
+            let (damages, cache) = (damages.clone(), cache.clone());
+            Ok(Box::new(SqliteReader::new(&path, owner, id, damages, cache)?))
+        })
     }
 
     fn damages(&self) -> Damages {
@@ -192,36 +221,51 @@ impl Store for SqliteStore {
     }
 }
 
-fn write_batch(
-    connection: &mut Connection,
-    known: &mut KnownRows,
-    batch: &Batch,
-) -> Result<(), StoreError> {
-    let transaction = connection.transaction()?;
-    for arrival in &batch.arrivals {
-        write_change(&transaction, known, arrival)?;
+impl SqliteStore {
+    /// Writes a batch, and says for each that was mended which block it is.
+    fn write_batch(&mut self, batch: &Batch) -> Result<Vec<Option<i64>>, StoreError> {
+        let transaction = self.connection.transaction()?;
+        let mut rest = &batch.arrivals[..];
+        while let [first, ..] = rest {
+            let length = sealing::direct(rest).unwrap_or(1);
+            let (together, later) = rest.split_at(length);
+            let strand = write_strand(&transaction, &mut self.known, &mut self.blocks, together)?;
+            match length {
+                1 if sealing::direct(together).is_none() => {
+                    write_change(&transaction, &strand, first)?;
+                }
+                _ => sealing::write(&transaction, &mut self.sealer, &strand, together)?,
+            }
+            let author = author_row(&transaction, &mut self.known.authors, first.change.author)?;
+            for arrival in together {
+                series::index(&transaction, &mut self.known.series, author, arrival)?;
+            }
+            rest = later;
+        }
+        let mut mended = Vec::with_capacity(batch.mended.len());
+        for (lost, changes) in &batch.mended {
+            mended.push(sealing::mend(&transaction, &mut self.sealer, lost, changes)?);
+        }
+        for sealed in &batch.sealed {
+            sealing::replace(&transaction, sealed)?;
+        }
+        if let Some(mark) = &batch.emits {
+            write_emits(&transaction, mark)?;
+        }
+        for record in &batch.keys {
+            write_key(&transaction, record)?;
+        }
+        transaction.commit()?;
+        Ok(mended)
     }
-    for (lost, change) in &batch.mended {
-        mend_change(&transaction, lost, change)?;
-    }
-    if let Some(mark) = &batch.emits {
-        write_emits(&transaction, mark)?;
-    }
-    for record in &batch.keys {
-        write_key(&transaction, record)?;
-    }
-    transaction.commit()?;
-    Ok(())
 }
 
 fn write_change(
     connection: &Connection,
-    known: &mut KnownRows,
+    strand: &OpenStrand,
     arrival: &Arrival,
 ) -> Result<(), StoreError> {
     let Arrival { offset, skew, change, .. } = arrival;
-    let author = author_row(connection, &mut known.authors, change.author)?;
-    let strand = write_strand(connection, &mut known.strands, author, arrival)?;
     connection
         .prepare_cached(
             "INSERT INTO changes (offset, segment, first_seq, position, count, first_time,
@@ -240,28 +284,6 @@ fn write_change(
             change.hash.0,
             change.signature.map(|signature| signature.0),
             strand.bytes as i64,
-            &change.bytes[..],
-        ])?;
-    series::index(connection, &mut known.series, *offset, change)
-}
-
-/// Writes a change over a damaged one, at the offset that it has.
-fn mend_change(connection: &Connection, lost: &Lost, change: &Change) -> Result<(), StoreError> {
-    connection
-        .prepare_cached(
-            "UPDATE changes SET first_seq = ?2, position = ?3, count = ?4, first_time = ?5,
-                last_time = ?6, hash = ?7, signature = coalesce(?8, signature), bytes = ?9
-             WHERE offset = ?1",
-        )?
-        .execute(params![
-            lost.offset.0 as i64,
-            change.first_seq.0 as i64,
-            change.index,
-            change.count,
-            change.first_time.bits() as i64,
-            change.last_time.bits() as i64,
-            change.hash.0,
-            change.signature.map(|signature| signature.0),
             &change.bytes[..],
         ])?;
     Ok(())
@@ -285,32 +307,37 @@ fn author_row(
     Ok(row)
 }
 
-/// Opens a strand or goes on in it, and returns its row with the bytes it then has.
+/// Opens a strand or goes on in it with consecutive changes, and returns its row with the bytes it
+/// then has.
 fn write_strand(
     connection: &Connection,
-    open: &mut HashMap<Strand, OpenStrand>,
-    author: i64,
-    arrival: &Arrival,
+    known: &mut KnownRows,
+    blocks: &mut Blocks,
+    arrivals: &[Arrival],
 ) -> Result<OpenStrand, StoreError> {
-    let change = &arrival.change;
-    let before = match open.get(&arrival.strand()) {
+    let first = &arrivals[0];
+    let author = author_row(connection, &mut known.authors, first.change.author)?;
+    let open = &mut known.strands;
+    let before = match open.get(&first.strand()) {
         Some(strand) => *strand,
-        None => match reopen_strand(connection, author, arrival.strand())? {
+        None => match reopen_strand(connection, author, first.strand())? {
             Some(strand) => strand,
-            None => open_strand(connection, open, author, arrival)?,
+            None => open_strand(connection, open, blocks, author, first)?,
         },
     };
-    let strand = OpenStrand { bytes: before.bytes + change.bytes.len() as u64, ..before };
+    let more: usize = arrivals.iter().map(|arrival| arrival.change.bytes.len()).sum();
+    let strand = OpenStrand { bytes: before.bytes + more as u64, ..before };
     if open.len() >= OPEN_STRANDS {
         open.clear();
     }
-    open.insert(arrival.strand(), strand);
+    open.insert(first.strand(), strand);
     Ok(strand)
 }
 
 fn open_strand(
     connection: &Connection,
     open: &mut HashMap<Strand, OpenStrand>,
+    blocks: &mut Blocks,
     author: i64,
     arrival: &Arrival,
 ) -> Result<OpenStrand, StoreError> {
@@ -321,7 +348,7 @@ fn open_strand(
             join_tips(connection, open, author, &opening)?;
             (opening.text(), None)
         }
-        Link::Previous(hash) => fork_of(connection, change, hash)?,
+        Link::Previous(hash) => fork_of(connection, blocks, change, hash)?,
     };
     note_branch(connection, author)?;
     connection
@@ -370,18 +397,35 @@ fn join_tips(
 /// segment has up to there.
 fn fork_of(
     connection: &Connection,
+    blocks: &mut Blocks,
     change: &Change,
     previous: ChangeHash,
 ) -> Result<(String, Option<(u32, u64)>), StoreError> {
-    let found = connection
+    let in_row = connection
         .prepare_cached(
             "SELECT s.opening, s.side, c.so_far FROM segments s JOIN changes c ON c.segment = s.id
              WHERE s.name = ?1 AND c.hash = ?2 AND c.first_seq < ?3",
         )?
         .query_row(params![change.segment.0, previous.0, change.first_seq.0 as i64], |row| {
             Ok((row.get(0)?, Some((row.get(1)?, row.get::<_, i64>(2)? as u64))))
-        })?;
-    Ok(found)
+        })
+        .optional()?;
+    if let Some(found) = in_row {
+        return Ok(found);
+    }
+    let mut sides = connection
+        .prepare_cached("SELECT id, opening, side FROM segments WHERE name = ?1 ORDER BY side")?;
+    let mut sides = sides.query([change.segment.0])?;
+    let last = Seq(change.first_seq.0.saturating_sub(1));
+    while let Some(row) = sides.next()? {
+        let Some(block) = blocks::at_seq(connection, row.get(0)?, last)? else { continue };
+        let opened = blocks.open(connection, block)?;
+        let at = opened.at_seq(last);
+        if opened.arrivals.get(at).is_some_and(|arrival| arrival.change.hash == previous) {
+            return Ok((row.get(1)?, Some((row.get(2)?, opened.so_far(at)))));
+        }
+    }
+    Err(StoreError::Damaged(format!("nothing is found that a change forks: {previous}")))
 }
 
 /// Looks up a strand that goes on; it is the end of a branch from now on, if it wasn't before.

@@ -28,15 +28,60 @@ struct Stored {
     _directory: tempfile::TempDir,
 }
 
-fn both() -> [Stored; 2] {
+/// SQLite, in which all changes are packed into blocks at every second commit.
+struct Packed(SqliteStore, u64);
+
+impl Store for Packed {
+    fn resume(&mut self) -> Result<Resume, StoreError> {
+        self.0.resume()
+    }
+
+    fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        self.0.commit(batch)?;
+        self.1 += 1;
+        if self.1 % 2 == 1 {
+            return Ok(());
+        }
+        let mut reader = self.0.reader()?;
+        for arrivals in reader.sealable(Offset(u64::MAX))? {
+            let sealed = vec![block::pack(&arrivals).unwrap()];
+            self.0.commit(&Batch { sealed, ..Batch::default() })?;
+        }
+        Ok(())
+    }
+
+    fn opener(&self) -> Opener {
+        self.0.opener()
+    }
+
+    fn damages(&self) -> Damages {
+        self.0.damages()
+    }
+}
+
+/// All kinds of stores: in memory, SQLite with rows, and SQLite with blocks.
+fn stores() -> [Stored; 3] {
     let directory = || tempfile::tempdir().unwrap();
-    let (one, two) = (directory(), directory());
-    let sqlite = SqliteStore::open(&one.path().join("log.sqlite"), owner(), [1; 8]).unwrap();
+    let [one, two, three] = [directory(), directory(), directory()];
+    let sqlite = |directory: &tempfile::TempDir| {
+        SqliteStore::open(&directory.path().join("log.sqlite"), owner(), [1; 8]).unwrap()
+    };
+    let (rows, packed) = (sqlite(&one), Packed(sqlite(&two), 0));
     let memory = MemoryStore::new(StoreId([1; 8]), owner());
     [
-        Stored { store: Box::new(sqlite), _directory: one },
-        Stored { store: Box::new(memory), _directory: two },
+        Stored { store: Box::new(memory), _directory: three },
+        Stored { store: Box::new(rows), _directory: one },
+        Stored { store: Box::new(packed), _directory: two },
     ]
+}
+
+/// What a store keeps of changes for good: a block drops all signatures but its last.
+fn bare(arrivals: impl IntoIterator<Item = Arrival>) -> Vec<Arrival> {
+    let bare = |mut arrival: Arrival| {
+        arrival.change.signature = None;
+        arrival
+    };
+    arrivals.into_iter().map(bare).collect()
 }
 
 /// Authors whose changes are committed in one store.
@@ -102,20 +147,21 @@ fn offsets(arrivals: &[Arrival]) -> Vec<u64> {
 
 #[test]
 fn what_is_committed_reads_back_as_it_was() {
-    for mut stored in both() {
+    for mut stored in stores() {
         let (_, all) = World::filled(&mut *stored.store);
         let mut reader = stored.store.reader().unwrap();
-        assert_eq!(reader.arrivals(Offset(0), Direction::Forward, usize::MAX), Ok(all.clone()));
+        let read = reader.arrivals(Offset(0), Direction::Forward, usize::MAX).unwrap();
+        assert_eq!(bare(read), bare(all.clone()));
         assert_eq!(reader.watermark(), Ok(Offset(18)));
         let mut back = reader.arrivals(Offset(18), Direction::Backward, usize::MAX).unwrap();
         back.reverse();
-        assert_eq!(back, all);
+        assert_eq!(bare(back), bare(all));
     }
 }
 
 #[test]
 fn a_read_begins_with_the_change_that_holds_the_offset() {
-    for mut stored in both() {
+    for mut stored in stores() {
         World::filled(&mut *stored.store);
         let mut reader = stored.store.reader().unwrap();
         let mut from = |at, direction| offsets(&reader.arrivals(Offset(at), direction, 1).unwrap());
@@ -132,7 +178,7 @@ fn a_read_begins_with_the_change_that_holds_the_offset() {
 
 #[test]
 fn a_read_takes_no_more_than_it_is_told() {
-    for mut stored in both() {
+    for mut stored in stores() {
         let (_, all) = World::filled(&mut *stored.store);
         let mut reader = stored.store.reader().unwrap();
         let two = all[0].change.bytes.len() + 1;
@@ -145,7 +191,7 @@ fn a_read_takes_no_more_than_it_is_told() {
 
 #[test]
 fn a_scan_names_what_the_changes_are() {
-    for mut stored in both() {
+    for mut stored in stores() {
         let (_, all) = World::filled(&mut *stored.store);
         let mut reader = stored.store.reader().unwrap();
         let (passed, next) = reader.scan(Offset(0), 100).unwrap();
@@ -161,7 +207,7 @@ fn a_scan_names_what_the_changes_are() {
 
 #[test]
 fn a_writer_resumes_where_it_was() {
-    for mut stored in both() {
+    for mut stored in stores() {
         let (world, _) = World::filled(&mut *stored.store);
         let resume = stored.store.resume().unwrap();
         assert_eq!(resume.next_offset, Offset(18));
@@ -173,7 +219,7 @@ fn a_writer_resumes_where_it_was() {
 
 #[test]
 fn a_segment_reads_from_any_entry_in_both_directions() {
-    for mut stored in both() {
+    for mut stored in stores() {
         let (_, all) = World::filled(&mut *stored.store);
         let strand = all[0].strand(); // the first author's: 2, 1, 2, 1 entries
         let mut reader = stored.store.reader().unwrap();
@@ -194,7 +240,7 @@ fn a_segment_reads_from_any_entry_in_both_directions() {
 
 #[test]
 fn a_time_is_found_in_a_segment() {
-    for mut stored in both() {
+    for mut stored in stores() {
         let (_, all) = World::filled(&mut *stored.store);
         let strand = all[0].strand(); // written at 1,000, 1,002, 1,004 and 1,006 ms
         let mut reader = stored.store.reader().unwrap();
@@ -206,7 +252,7 @@ fn a_time_is_found_in_a_segment() {
 
 #[test]
 fn an_entry_is_found_by_author_and_seq() {
-    for mut stored in both() {
+    for mut stored in stores() {
         let (_, all) = World::filled(&mut *stored.store);
         let author = all[1].change.author;
         let mut reader = stored.store.reader().unwrap();
@@ -221,7 +267,7 @@ fn an_entry_is_found_by_author_and_seq() {
 
 #[test]
 fn the_past_answers_by_place_end_and_parent() {
-    for mut stored in both() {
+    for mut stored in stores() {
         let (_, all) = World::filled(&mut *stored.store);
         let change = &all[3].change;
         let mut reader = stored.store.reader().unwrap();
@@ -245,7 +291,7 @@ fn the_past_answers_by_place_end_and_parent() {
 
 #[test]
 fn both_sides_of_a_forked_segment_are_kept() {
-    for mut stored in both() {
+    for mut stored in stores() {
         let store = &mut *stored.store;
         let mut world = World::new(1);
         let first = world.write(0, 2, 1_000, store).remove(0).change;
@@ -276,7 +322,7 @@ fn both_sides_of_a_forked_segment_are_kept() {
 
 #[test]
 fn the_recorders_mark_and_the_keys_are_part_of_the_commit() {
-    for mut stored in both() {
+    for mut stored in stores() {
         let mark = EmitMark {
             next: EmitNumber(5),
             reserved: EmitNumber(9),
@@ -298,7 +344,7 @@ fn the_recorders_mark_and_the_keys_are_part_of_the_commit() {
 /// The author lost its newest change and went on without it; then that change comes after all.
 #[test]
 fn a_segment_that_another_continues_after_may_go_on_as_a_branch() {
-    for mut stored in both() {
+    for mut stored in stores() {
         let store = &mut *stored.store;
         let mut world = World::new(1);
         let first = world.write(0, 2, 1_000, store).remove(0).change;
@@ -323,12 +369,12 @@ fn a_segment_that_another_continues_after_may_go_on_as_a_branch() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
-    fn both_stores_answer_alike(
+    fn all_stores_answer_alike(
         writes in proptest::collection::vec((0..3usize, 1..9usize, 0..5u64, 0..8u8), 1..25),
     ) {
         let mut readers = Vec::new();
         let mut kept = Vec::new();
-        for mut stored in both() {
+        for mut stored in stores() {
             let mut world = World::new(3);
             let mut now = 0;
             for (author, entries, later, fork) in &writes {
@@ -341,57 +387,70 @@ proptest! {
             readers.push(stored.store.reader().unwrap());
             kept.push(stored);
         }
-        let [one, two] = &mut readers[..] else { unreachable!() };
-        prop_assert_eq!(one.frontier(), two.frontier());
-        let end = one.watermark().unwrap();
-        prop_assert_eq!(Ok(end), two.watermark());
-        for at in 0..=end.0 {
-            for direction in [Direction::Forward, Direction::Backward] {
-                prop_assert_eq!(one.arrivals(Offset(at), direction, 700), two.arrivals(Offset(at), direction, 700));
-            }
-            prop_assert_eq!(one.scan(Offset(at), 3), two.scan(Offset(at), 3));
-        }
-        let mut spans = [one.spans(None).unwrap(), two.spans(None).unwrap()];
-        spans.iter_mut().for_each(|spans| spans.sort_by_key(|span| span.strand));
-        prop_assert_eq!(&spans[0], &spans[1]);
-        for span in &spans[0] {
-            prop_assert_eq!(one.extents(span.author), two.extents(span.author));
-            let (first, next) = (span.first_seq, span.next_seq);
-            prop_assert_eq!(
-                one.strands_around(span.author, first, next),
-                two.strands_around(span.author, first, next)
-            );
-            prop_assert_eq!(
-                one.sides(span.author, span.strand.segment),
-                two.sides(span.author, span.strand.segment)
-            );
-            for extent in one.extents(span.author).unwrap() {
-                let Extent { strand, next_seq, hash, .. } = extent;
-                let parent = Parent { next_seq, hash };
-                prop_assert_eq!(
-                    one.standing(span.author, &parent),
-                    two.standing(span.author, &parent)
-                );
-                let head = Head { segment: strand.segment, next_seq, hash };
-                prop_assert_eq!(one.locate(&head), Ok(Some(strand)));
-                prop_assert_eq!(two.locate(&head), Ok(Some(strand)));
-            }
-            for seq in span.first_seq.0..=span.next_seq.0 {
-                for direction in [Direction::Forward, Direction::Backward] {
-                    let read = one.of_strand(span.strand, Seq(seq), direction, 500);
-                    prop_assert_eq!(read, two.of_strand(span.strand, Seq(seq), direction, 500));
-                }
-                let mut found = [one.find(span.author, Seq(seq)), two.find(span.author, Seq(seq))]
-                    .map(Result::unwrap);
-                found.iter_mut().for_each(|found| found.sort_by_key(Arrival::strand));
-                prop_assert_eq!(&found[0], &found[1]);
-            }
-            for millis in 0..span.last_time.millis() + 2 {
-                let time = Time::from_millis(millis);
-                prop_assert_eq!(one.seek_time(span.strand, time), two.seek_time(span.strand, time));
-            }
+        let [one, others @ ..] = &mut readers[..] else { unreachable!() };
+        for two in others {
+            answers_alike(&mut **one, &mut **two)?;
         }
     }
+}
+
+fn answers_alike<'a>(
+    one: &'a mut dyn Reader,
+    two: &'a mut dyn Reader,
+) -> Result<(), TestCaseError> {
+    prop_assert_eq!(one.frontier(), two.frontier());
+    let end = one.watermark().unwrap();
+    prop_assert_eq!(Ok(end), two.watermark());
+    for at in 0..=end.0 {
+        for direction in [Direction::Forward, Direction::Backward] {
+            let read = [&mut *one, &mut *two]
+                .map(|reader| reader.arrivals(Offset(at), direction, 700).map(bare));
+            let offsets = [0, 1].map(|n: usize| read[n].as_ref().map(|read| offsets(read)));
+            prop_assert_eq!(&offsets[0], &offsets[1], "from {} {:?}", at, direction);
+            prop_assert_eq!(&read[0], &read[1]);
+        }
+        prop_assert_eq!(one.scan(Offset(at), 3), two.scan(Offset(at), 3));
+    }
+    let mut spans = [one.spans(None).unwrap(), two.spans(None).unwrap()];
+    spans.iter_mut().for_each(|spans| spans.sort_by_key(|span| span.strand));
+    prop_assert_eq!(&spans[0], &spans[1]);
+    for span in &spans[0] {
+        prop_assert_eq!(one.extents(span.author), two.extents(span.author));
+        let (first, next) = (span.first_seq, span.next_seq);
+        prop_assert_eq!(
+            one.strands_around(span.author, first, next),
+            two.strands_around(span.author, first, next)
+        );
+        prop_assert_eq!(
+            one.sides(span.author, span.strand.segment),
+            two.sides(span.author, span.strand.segment)
+        );
+        for extent in one.extents(span.author).unwrap() {
+            let Extent { strand, next_seq, hash, .. } = extent;
+            let parent = Parent { next_seq, hash };
+            prop_assert_eq!(one.standing(span.author, &parent), two.standing(span.author, &parent));
+            let head = Head { segment: strand.segment, next_seq, hash };
+            prop_assert_eq!(one.locate(&head), Ok(Some(strand)));
+            prop_assert_eq!(two.locate(&head), Ok(Some(strand)));
+        }
+        for seq in span.first_seq.0..=span.next_seq.0 {
+            for direction in [Direction::Forward, Direction::Backward] {
+                let read = [&mut *one, &mut *two].map(|reader| {
+                    reader.of_strand(span.strand, Seq(seq), direction, 500).map(bare)
+                });
+                prop_assert_eq!(&read[0], &read[1]);
+            }
+            let mut found = [one.find(span.author, Seq(seq)), two.find(span.author, Seq(seq))]
+                .map(|found| bare(found.unwrap()));
+            found.iter_mut().for_each(|found| found.sort_by_key(Arrival::strand));
+            prop_assert_eq!(&found[0], &found[1]);
+        }
+        for millis in 0..span.last_time.millis() + 2 {
+            let time = Time::from_millis(millis);
+            prop_assert_eq!(one.seek_time(span.strand, time), two.seek_time(span.strand, time));
+        }
+    }
+    Ok(())
 }
 
 // What follows is SQLite's alone.
@@ -503,12 +562,103 @@ fn a_damaged_change_is_noted_and_written_again_at_its_offset() {
         assert!(reader.arrivals(Offset(0), Direction::Forward, usize::MAX).is_err());
         let [lost] = store.damages().all()[..] else { panic!("one change is lost") };
         assert_eq!((lost.offset, lost.strand), (Offset(5), all[2].strand()));
-        let mended = vec![(lost, all[2].change.clone())];
+        let mended = vec![(lost, vec![all[2].change.clone()])];
         store.commit(&Batch { mended, ..Batch::default() }).unwrap();
         assert_eq!(store.damages().all(), []);
         let read = reader.arrivals(Offset(0), Direction::Forward, usize::MAX);
         assert_eq!(read, Ok(all));
     }
+}
+
+/// How many rows a table has.
+fn rows(path: &std::path::Path, table: &str) -> i64 {
+    let connection = rusqlite::Connection::open(path).unwrap();
+    connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
+}
+
+#[test]
+fn a_large_change_is_a_block_at_once_and_a_small_one_a_row() {
+    let (_directory, path) = sqlite_file();
+    let mut store = SqliteStore::open(&path, owner(), [1; 8]).unwrap();
+    let mut world = World::new(1);
+    world.write(0, 300, 1_000, &mut store);
+    world.write(0, 3, 1_001, &mut store);
+    assert_eq!((rows(&path, "blocks"), rows(&path, "changes")), (1, 1));
+    assert_eq!(store.reader().unwrap().frontier(), Ok(world.here.frontier()));
+}
+
+#[test]
+fn many_small_changes_become_one_block_in_the_place_of_their_rows() {
+    let (_directory, path) = sqlite_file();
+    let mut store = SqliteStore::open(&path, owner(), [1; 8]).unwrap();
+    let mut world = World::new(2);
+    let turn = |n: u64| (n as usize % 2, 100, 1_000 + n);
+    let written: Vec<Arrival> = (0..12)
+        .map(turn)
+        .flat_map(|(author, entries, now)| world.write(author, entries, now, &mut store))
+        .collect();
+    let mut reader = store.reader().unwrap();
+    assert_eq!(rows(&path, "changes"), 12);
+    let worth = reader.sealable(Offset(0)).unwrap();
+    assert_eq!(worth.iter().map(Vec::len).collect::<Vec<_>>(), [6, 6]);
+    let sealed = worth.iter().map(|arrivals| block::pack(arrivals).unwrap()).collect();
+    store.commit(&Batch { sealed, ..Batch::default() }).unwrap();
+    assert_eq!((rows(&path, "changes"), rows(&path, "blocks")), (0, 2));
+    assert_eq!(reader.sealable(Offset(u64::MAX)), Ok(Vec::new()));
+    let read = reader.arrivals(Offset(0), Direction::Forward, usize::MAX).unwrap();
+    assert_eq!(bare(read), bare(written));
+}
+
+#[test]
+fn an_altered_block_is_never_served() {
+    for flip in [
+        "record = CAST(substr(record, 1, length(record) - 9) || zeroblob(9) AS BLOB)",
+        "position = position + 1",
+        "first_seq = first_seq + 1",
+        "next_seq = next_seq + 1",
+        "first_time = first_time - 1",
+        "last_time = last_time + 1",
+        "hash = zeroblob(32)",
+        "arrivals = zeroblob(2)",
+    ] {
+        let (_directory, path) = sqlite_file();
+        let mut store = SqliteStore::open(&path, owner(), [1; 8]).unwrap();
+        World::new(1).write(0, 300, 1_000, &mut store);
+        let connection = rusqlite::Connection::open(&path).unwrap();
+        assert_eq!(connection.execute(&format!("UPDATE blocks SET {flip}"), []), Ok(1));
+        let read = store.reader().unwrap().arrivals(Offset(0), Direction::Forward, 1);
+        assert!(matches!(read, Err(StoreError::Lost(_))), "{flip}: {read:?}");
+    }
+}
+
+#[test]
+fn a_damaged_block_is_mended_by_what_comes_in_several_runs() {
+    let (_directory, path) = sqlite_file();
+    let mut store = SqliteStore::open(&path, owner(), [1; 8]).unwrap();
+    let mut world = World::new(1);
+    let write = |n: u64| world.write(0, 100, 1_000 + n, &mut store);
+    let written: Vec<Arrival> = (0..6).flat_map(write).collect();
+    let mut reader = store.reader().unwrap();
+    let worth = reader.sealable(Offset(0)).unwrap();
+    let sealed = worth.iter().map(|arrivals| block::pack(arrivals).unwrap()).collect();
+    store.commit(&Batch { sealed, ..Batch::default() }).unwrap();
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    connection.execute("UPDATE blocks SET record = zeroblob(length(record))", []).unwrap();
+    assert!(reader.arrivals(Offset(7), Direction::Forward, 1).is_err());
+    let mut mender = mending::Mender::default();
+    let mut come = |changes: &[Arrival]| {
+        let mut changes = changes.iter().map(|arrival| arrival.change.clone()).collect();
+        mender.mend(&mut *reader, &store.damages(), &mut changes).unwrap()
+    };
+    assert_eq!(come(&written[..2]), []);
+    assert_eq!(come(&written[3..]), [], "the third one is missing");
+    assert_eq!(come(&written[2..3]), []);
+    let mended = come(&written[3..]);
+    assert_eq!(mended.len(), 1);
+    store.commit(&Batch { mended, ..Batch::default() }).unwrap();
+    assert_eq!(store.damages().all(), []);
+    let read = reader.arrivals(Offset(0), Direction::Forward, usize::MAX).unwrap();
+    assert_eq!(bare(read), bare(written));
 }
 
 #[test]

@@ -366,7 +366,8 @@ impl<'a> View<'a> {
         })
     }
 
-    fn write(&self, out: &mut Vec<u8>) {
+    /// Writes the one CBOR that says this.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
         let tenant = self.tenant != DEFAULT_TENANT;
         let attributes = !self.attributes.is_empty();
         let content_type = self.content_type != JSON;

@@ -23,15 +23,15 @@ use crate::words::limits::CHANGE_ENTRIES;
 use crate::words::{ChangeHash, SegmentId};
 
 /// What every Automerge chunk starts with.
-const MAGIC: [u8; 4] = [0x85, 0x6f, 0x4a, 0x83];
+pub(super) const MAGIC: [u8; 4] = [0x85, 0x6f, 0x4a, 0x83];
 /// Where in the chunk the hashed bytes start: after the magic number and the checksum.
-const HASHED_FROM: usize = 8;
+pub(super) const HASHED_FROM: usize = 8;
 /// The column of value lengths and types.
-const VALUE_META: u64 = 0x56;
+pub(super) const VALUE_META: u64 = 0x56;
 /// The column of the values' bytes.
-const VALUE: u64 = 0x57;
+pub(super) const VALUE: u64 = 0x57;
 /// The type of a `bytes` scalar, in the low four bits of its length.
-const BYTES_TYPE: u64 = 7;
+pub(super) const BYTES_TYPE: u64 = 7;
 
 /// Says that stored bytes are not the change that they should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

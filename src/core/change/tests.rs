@@ -1,5 +1,7 @@
 use std::ops::RangeInclusive;
 
+use automerge::ScalarValue;
+use automerge::legacy::{ElementId, OpId};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
@@ -571,4 +573,59 @@ fn seqs_end_before_they_wrap_around() {
     assert_eq!(last.next_seq(), Seq(u64::MAX));
     let over = encode(&opens(&alice(), parent(u64::MAX)), &entries(1..=1));
     assert_eq!(over, Err(EncodeError::Place));
+}
+
+/// The same change, built by Automerge's own encoder.
+fn written_by_automerge(place: &Place, entries: &[Bytes], last_time: Time) -> automerge::Change {
+    let segment = ActorId::from(place.segment.0);
+    let start = place.first_seq.0 - place.segment_seq.0;
+    let operation = |(index, entry): (usize, &Bytes)| Op {
+        action: OpType::Put(ScalarValue::Bytes(entry.to_vec())),
+        obj: ObjectId::Id(OpId(LIST_OP, ActorId::from(GENESIS_ACTOR))),
+        key: Key::Seq(match start + index as u64 {
+            0 => ElementId::Head,
+            after => ElementId::Id(OpId(FIRST_OP + after - 1, segment.clone())),
+        }),
+        pred: Vec::new().into(),
+        insert: true,
+    };
+    let (dependency, message) = match &place.link {
+        Link::Opening(opening) => (genesis().hash(), Some(opening.text())),
+        Link::Previous(hash) => (automerge::ChangeHash(hash.0), None),
+    };
+    automerge::Change::from(ExpandedChange {
+        operations: entries.iter().enumerate().map(operation).collect(),
+        actor_id: segment.clone(),
+        author: None,
+        hash: None,
+        seq: u64::from(place.index) + 1,
+        start_op: NonZeroU64::MIN.saturating_add(FIRST_OP - 1 + start),
+        time: (last_time.millis() / 1_000) as i64,
+        message,
+        deps: vec![dependency],
+        extra_bytes: Vec::new(),
+    })
+}
+
+proptest! {
+    #[test]
+    fn a_change_is_byte_for_byte_what_automerge_writes(
+        sizes in vec(prop_oneof![Just(3usize), 0..6usize, 0..40_000usize], 1..12),
+        more in 0..600usize,
+        start in prop_oneof![Just(0u64), 1..4u64, 60..70u64, 7_000..7_500u64],
+        millis in prop_oneof![1..100_000u64, 1_700_000_000_000..1_900_000_000_000u64],
+    ) {
+        let sizes = sizes.into_iter().chain(std::iter::repeat_n(3, more));
+        let entries: Vec<Bytes> = (millis..).zip(sizes).map(|(at, size)| entry(at, size)).collect();
+        let mut place = opens(&alice(), Vec::new());
+        if start > 0 {
+            place.first_seq = Seq(start);
+            place.index = (start / 2) as u32 + 1;
+            place.link = Link::Previous(ChangeHash([7; 32]));
+        }
+        let change = encode(&place, &entries).unwrap();
+        let expected = written_by_automerge(&place, &entries, change.last_time);
+        prop_assert_eq!(change.hash.0, expected.hash().0);
+        prop_assert_eq!(&change.bytes[..], expected.raw_bytes());
+    }
 }

@@ -59,6 +59,9 @@ impl Answers {
         for ((_, reply), applied) in group.applies.into_iter().zip(self.applied) {
             answer(reply, Ok(applied));
         }
+        for (_, reply) in group.seals {
+            answer(reply, Ok(()));
+        }
         if let Some((_, reply)) = group.close {
             answer(reply, Ok(()));
         }

@@ -7,6 +7,7 @@ use super::{AppendError, IdempotencyKey, Receipt, Recorded};
 use crate::core::change::Change;
 use crate::core::log::Applied;
 use crate::core::recording::Recording;
+use crate::store::Sealed;
 use crate::words::limits::CHANGE_ENTRIES;
 use crate::words::{Draft, EmitNumber};
 
@@ -29,6 +30,10 @@ pub(super) enum Command {
     Apply {
         changes: Vec<Change>,
         reply: Reply<Applied>,
+    },
+    Seal {
+        sealed: Sealed,
+        reply: Reply<()>,
     },
     /// The last one: no number at or above the end is reserved any more.
     Close {
@@ -65,6 +70,7 @@ pub(super) enum Asker {
 pub(super) struct Group {
     pub requests: Vec<Request>,
     pub applies: Vec<(Vec<Change>, Reply<Applied>)>,
+    pub seals: Vec<(Sealed, Reply<()>)>,
     pub close: Option<(EmitNumber, Reply<()>)>,
     bytes: usize,
     entries: usize,
@@ -87,6 +93,10 @@ impl Group {
                 self.bytes += changes.iter().map(|change| change.bytes.len()).sum::<usize>();
                 self.entries += changes.len();
                 self.applies.push((changes, reply));
+            }
+            Command::Seal { sealed, reply } => {
+                self.bytes += sealed.record.len();
+                self.seals.push((sealed, reply));
             }
             Command::Close { end, reply } => self.close = Some((end, reply)),
         }
@@ -113,6 +123,9 @@ impl Group {
         for (_, reply) in self.applies {
             answer(reply, Err(error.clone()));
         }
+        for (_, reply) in self.seals {
+            answer(reply, Err(error.clone()));
+        }
         if let Some((_, reply)) = self.close {
             answer(reply, Err(error.clone()));
         }
@@ -133,6 +146,9 @@ impl Group {
             }
         }
         for (_, reply) in self.applies {
+            answer(reply, Err(full()));
+        }
+        for (_, reply) in self.seals {
             answer(reply, Err(full()));
         }
         if let Some((_, reply)) = self.close {

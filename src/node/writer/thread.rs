@@ -16,7 +16,7 @@ use crate::node::metrics::Metrics;
 use crate::node::sync::{OnceLock, mpsc, watch};
 use crate::node::wall_millis;
 use crate::store::damage::Damages;
-use crate::store::mending::mending;
+use crate::store::mending::Mender;
 use crate::store::{Batch, EmitMark, Reader, Store, StoreError};
 use crate::words::planted::{Bug, planted};
 use crate::words::{Draft, DraftError, Offset};
@@ -34,6 +34,7 @@ pub(super) struct State {
     pub store: Box<dyn Store>,
     pub past: Box<dyn Reader>,
     pub damages: Damages,
+    pub mender: Mender,
     pub log: Log,
     pub emits: EmitMark,
     pub reserved: Reserved,
@@ -178,7 +179,7 @@ impl State {
         self.note_keys(group, &answers, &mut batch);
         for (changes, _) in &mut group.applies {
             let mut changes = std::mem::take(changes);
-            let mended = mending(&mut *self.past, &self.damages, &mut changes)?;
+            let mended = self.mender.mend(&mut *self.past, &self.damages, &mut changes)?;
             for (lost, _) in &mended {
                 tracing::info!(%lost, "mended: a peer has sent them");
             }
@@ -188,6 +189,7 @@ impl State {
             batch.arrivals.append(&mut applied.arrivals);
             answers.applied.push(applied);
         }
+        batch.sealed.extend(group.seals.iter().map(|(sealed, _)| sealed.clone()));
         batch.emits = self.next_mark(group);
         Ok((batch, answers))
     }

@@ -6,7 +6,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::super::StoreError;
 use super::super::series::{ARCHIVED_AT_ONCE, STRETCHES, SeriesReader, misplaced};
-use super::reader::{CHANGE, SqliteReader, arrival, column, whole_arrival};
+use super::blocks::column;
+use super::reader::SqliteReader;
 use super::seq;
 use crate::core::archive::Cut;
 use crate::core::change::Change;
@@ -18,6 +19,8 @@ use crate::words::{NodeId, Offset};
 
 /// How many series the writer knows by their row; one more, and they are looked up again.
 const KNOWN_SERIES: usize = 16_384;
+/// How many bytes of changes are read at once where all are read.
+const AT_ONCE: usize = 1 << 20;
 
 /// A series that the writer knows.
 #[derive(Clone, Copy)]
@@ -34,16 +37,26 @@ pub(super) type KnownRows = HashMap<Series, KnownSeries>;
 pub(super) fn index(
     connection: &Connection,
     known: &mut KnownRows,
-    offset: Offset,
-    change: &Change,
+    author: i64,
+    arrival: &Arrival,
 ) -> Result<(), StoreError> {
+    let Arrival { offset, change, .. } = arrival;
     let shares = Shares::of(change).map_err(|e| StoreError::Damaged(e.to_string()))?;
     let mut insert = connection.prepare_cached(
-        "INSERT INTO stretches (series, before, count, offset) VALUES (?1, ?2, ?3, ?4)",
+        "INSERT INTO stretches (series, before, count, offset, author, first_seq, next_seq)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?;
     for (series, count) in shares.counts {
         let found = known_series(connection, known, &series)?;
-        insert.execute(params![found.row, found.entries as i64, count, offset.0 as i64])?;
+        insert.execute(params![
+            found.row,
+            found.entries as i64,
+            count,
+            offset.0 as i64,
+            author,
+            change.first_seq.0 as i64,
+            change.next_seq().0 as i64,
+        ])?;
         let entries = found.entries + u64::from(count);
         known.insert(series, KnownSeries { entries, ..found });
     }
@@ -131,10 +144,9 @@ fn standing(connection: &Connection, row: i64) -> Result<Standing, StoreError> {
     Ok(Standing { entries: entries_of(connection, row)?, archived, hidden: hidden as u64 })
 }
 
-/// A stretch, and beside it the columns of its change.
-const STRETCH: &str = "SELECT t.before, t.count, c.offset, a.node, c.first_seq, c.count
-    FROM stretches t JOIN changes c ON c.offset = t.offset
-    JOIN segments s ON s.id = c.segment JOIN authors a ON a.id = s.author";
+/// A stretch, and who wrote its change.
+const STRETCH: &str = "SELECT t.before, t.count, t.offset, a.node, t.first_seq, t.next_seq
+    FROM stretches t JOIN authors a ON a.id = t.author";
 
 /// Which stretches are read, in which order.
 fn condition(direction: Direction) -> &'static str {
@@ -160,14 +172,13 @@ fn read_stretches(
     let mut query = connection.prepare_cached(&query)?;
     let values = params![row, column(from), column(limit as u64)];
     let stretches = query.query_map(values, |row| {
-        let first_seq = seq(row.get(4)?);
         Ok(Stretch {
             before: row.get::<_, i64>(0)? as u64,
             count: row.get(1)?,
             offset: Offset(row.get::<_, i64>(2)? as u64),
             author: NodeId(row.get(3)?),
-            first_seq,
-            next_seq: first_seq.plus(u64::from(row.get::<_, u32>(5)?)),
+            first_seq: seq(row.get(4)?),
+            next_seq: seq(row.get(5)?),
         })
     })?;
     Ok(stretches.collect::<Result<_, _>>()?)
@@ -180,6 +191,9 @@ fn check(
     before: Option<&Stretch>,
     (stretch, arrival): (&Stretch, &Arrival),
 ) -> Result<(), StoreError> {
+    let Change { author, first_seq, .. } = arrival.change;
+    let next_seq = arrival.change.next_seq();
+    let named = (stretch.offset, stretch.author, stretch.first_seq, stretch.next_seq);
     let follows = match (direction, before) {
         (_, None) => true,
         (Direction::Forward, Some(before)) => before.end() == stretch.before,
@@ -187,7 +201,9 @@ fn check(
     };
     let chunk = arrival.change.chunk().map_err(|e| StoreError::Damaged(e.to_string()))?;
     let held = |entry: &&[u8]| View::read(entry).is_ok_and(|view| series.holds(&view));
-    let as_said = follows && chunk.entries().filter(held).count() == stretch.count as usize;
+    let as_said = follows
+        && named == (arrival.offset, author, first_seq, next_seq)
+        && chunk.entries().filter(held).count() == stretch.count as usize;
     if as_said { Ok(()) } else { Err(misplaced(series, stretch.end())) }
 }
 
@@ -218,16 +234,15 @@ impl SeriesReader for SqliteReader {
         max_bytes: usize,
     ) -> Result<Vec<(Stretch, Arrival)>, StoreError> {
         let Some(row) = row_of(&self.connection, series)? else { return Ok(Vec::new()) };
-        let mut query = self.connection.prepare_cached(&format!("{CHANGE} WHERE c.offset = ?1"))?;
         let stretches = read_stretches(&self.connection, row, from, direction, STRETCHES)?;
         let (mut read, mut bytes): (Vec<(Stretch, Arrival)>, usize) = (Vec::new(), 0);
         for stretch in stretches {
             if bytes >= max_bytes {
                 break;
             }
-            let mut rows = query.query([column(stretch.offset.0)])?;
-            let row = rows.next()?.ok_or_else(|| misplaced(series, stretch.end()))?;
-            let arrival = whole_arrival(row, &self.connection, &self.damages, &mut self.openings)?;
+            let arrivals = self.arrivals_from(stretch.offset, 1)?;
+            let arrival = arrivals.into_iter().next();
+            let arrival = arrival.ok_or_else(|| misplaced(series, stretch.end()))?;
             let before = read.last().map(|(stretch, _)| stretch);
             check(series, direction, before, (&stretch, &arrival))?;
             bytes += arrival.change.bytes.len();
@@ -268,16 +283,23 @@ impl SeriesReader for SqliteReader {
 /// # Errors
 /// The store can't be read or written, or holds a change that was damaged: what it held is then not
 /// known, and its place in the index would be missing for ever.
-pub(super) fn index_all(connection: &Connection) -> Result<(), StoreError> {
+pub(super) fn index_all(
+    connection: &Connection,
+    reader: &mut SqliteReader,
+) -> Result<(), StoreError> {
     let mut known = KnownRows::new();
-    let mut query = connection.prepare(&format!("{CHANGE} ORDER BY c.offset"))?;
-    let mut rows = query.query([])?;
-    while let Some(row) = rows.next()? {
-        let Arrival { offset, change, .. } = arrival(row)?;
-        change.check().map_err(|e| StoreError::Damaged(format!("change {}: {e}", change.hash)))?;
-        index(connection, &mut known, offset, &change)?;
+    let mut at = Offset(0);
+    loop {
+        let arrivals = reader.arrivals_from(at, AT_ONCE)?;
+        let Some(last) = arrivals.last() else { return Ok(()) };
+        at = last.end();
+        for arrival in &arrivals {
+            let author = connection
+                .prepare_cached("SELECT id FROM authors WHERE node = ?1")?
+                .query_row([arrival.change.author.0], |row| row.get(0))?;
+            index(connection, &mut known, author, arrival)?;
+        }
     }
-    Ok(())
 }
 
 /// Compares the whole index with the changes.
@@ -285,39 +307,47 @@ pub(super) fn index_all(connection: &Connection) -> Result<(), StoreError> {
 /// # Errors
 /// The first change that the index doesn't name as it should. A change that is damaged is left to
 /// whoever reads it.
-pub(super) fn check_all(connection: &Connection) -> Result<(), StoreError> {
-    let mut query = connection.prepare(&format!("{CHANGE} ORDER BY c.offset"))?;
-    let mut named = connection.prepare(
-        "SELECT count FROM stretches WHERE series = ?1 AND offset = ?2
-            AND before = ?3",
-    )?;
+pub(super) fn check_all(reader: &mut SqliteReader) -> Result<(), StoreError> {
     let mut counted: HashMap<i64, u64> = HashMap::new();
-    let mut rows = query.query([])?;
-    let mut whole = true;
-    while let Some(row) = rows.next()? {
-        let Arrival { offset, change, .. } = arrival(row)?;
-        let Some(shares) = change.check().ok().and_then(|()| Shares::of(&change).ok()) else {
-            whole = false; // what it held isn't known, so the numbers behind it aren't
-            break;
+    let mut at = Offset(0);
+    loop {
+        let arrivals = match reader.arrivals_from(at, AT_ONCE) {
+            Err(StoreError::Lost(_)) => return Ok(()), // what it held isn't known, nor what follows
+            arrivals => arrivals?,
         };
-        for (series, count) in shares.counts {
-            let row = row_of(connection, &series)?.ok_or_else(|| misplaced(&series, 1))?;
-            let before = counted.entry(row).or_default();
-            let values = params![row, offset.0 as i64, *before as i64];
-            let said: Option<u32> = named.query_row(values, |row| row.get(0)).optional()?;
-            if said != Some(count) {
-                return Err(misplaced(&series, *before + 1));
-            }
-            *before += u64::from(count);
+        let Some(last) = arrivals.last() else { break };
+        at = last.end();
+        for arrival in &arrivals {
+            check_shares(&reader.connection, &mut counted, arrival)?;
         }
     }
-    let stretches: i64 =
-        connection
-            .query_row("SELECT coalesce(sum(count), 0) FROM stretches", [], |row| row.get(0))?;
-    let more = whole && stretches as u64 != counted.values().sum::<u64>();
-    if more {
-        Err(StoreError::Damaged("the index names entries that are not there".into()))
-    } else {
-        Ok(())
+    let query = "SELECT coalesce(sum(count), 0) FROM stretches";
+    let said: i64 = reader.connection.query_row(query, [], |row| row.get(0))?;
+    if said as u64 != counted.values().sum::<u64>() {
+        return Err(StoreError::Damaged("the index names entries that are not there".into()));
     }
+    Ok(())
+}
+
+/// Checks that the index names what a change adds to its series, with the right numbers.
+fn check_shares(
+    connection: &Connection,
+    counted: &mut HashMap<i64, u64>,
+    arrival: &Arrival,
+) -> Result<(), StoreError> {
+    let mut named = connection.prepare_cached(
+        "SELECT count FROM stretches WHERE series = ?1 AND before = ?2 AND offset = ?3",
+    )?;
+    let shares = Shares::of(&arrival.change).map_err(|e| StoreError::Damaged(e.to_string()))?;
+    for (series, count) in shares.counts {
+        let row = row_of(connection, &series)?.ok_or_else(|| misplaced(&series, 1))?;
+        let before = counted.entry(row).or_default();
+        let values = params![row, *before as i64, arrival.offset.0 as i64];
+        let said: Option<u32> = named.query_row(values, |row| row.get(0)).optional()?;
+        if said != Some(count) {
+            return Err(misplaced(&series, *before + 1));
+        }
+        *before += u64::from(count);
+    }
+    Ok(())
 }

@@ -86,7 +86,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
     #[test]
     fn both_stores_number_entries_as_a_list_does(writes in proptest::collection::vec(write(), 1..20)) {
-        for mut stored in both() {
+        for mut stored in stores() {
             let (model, cuts) = play(&writes, &mut *stored.store);
             let mut reader = stored.store.reader().unwrap();
             reader.check_structure().unwrap();
@@ -184,7 +184,7 @@ fn an_older_file_is_indexed_when_it_is_opened() {
     drop(store);
     let connection = rusqlite::Connection::open(&path).unwrap();
     let without =
-        "DROP TABLE archived; DROP TABLE stretches; DROP TABLE series; PRAGMA user_version = 2";
+        "DROP TABLE archived; DROP TABLE stretches; DROP TABLE series; PRAGMA user_version = 3";
     connection.execute_batch(without).unwrap();
     drop(connection);
     let store = SqliteStore::open(&path, owner(), [1; 8]).unwrap();
@@ -198,7 +198,7 @@ fn an_index_that_was_altered_is_found_out() {
         "UPDATE stretches SET count = 2 WHERE before = 0",
         "DELETE FROM stretches WHERE before = 0",
         "UPDATE stretches SET before = 4 WHERE before = 3",
-        "INSERT INTO stretches SELECT series, 100, 1, 0 FROM stretches LIMIT 1",
+        "INSERT INTO stretches SELECT series, 100, 1, 0, author, first_seq, next_seq FROM stretches LIMIT 1",
     ] {
         let (_directory, path) = sqlite_file();
         let mut store = SqliteStore::open(&path, owner(), [1; 8]).unwrap();

@@ -60,8 +60,8 @@ impl Disk {
     /// It breaks a promise.
     pub fn persist(&mut self, batch: Rc<Batch>) -> Outcome {
         batch.arrivals.iter().try_for_each(|arrival| self.ledger.admit(arrival))?;
-        for (lost, change) in &batch.mended {
-            let stood_here = self.ledger.holds(&change.hash);
+        for (lost, changes) in &batch.mended {
+            let stood_here = changes.iter().all(|change| self.ledger.holds(&change.hash));
             Promise::OnlySigned.holds(stood_here, || format!("{lost} are mended with others"))?;
             self.damaged.remove(&lost.offset);
         }

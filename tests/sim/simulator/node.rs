@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use towline::core::log::Log;
 use towline::store::memory::MemoryStore;
+use towline::store::mending::Mender;
 use towline::store::{Batch, EmitMark, Reader, Store};
 use towline::words::{ClusterId, EmitNumber, Identity, NodeId};
 
@@ -111,6 +112,7 @@ pub struct Life {
     pub log: Log,
     pub store: MemoryStore,
     pub past: Box<dyn Reader>,
+    pub mender: Mender,
     /// Where the recorder stands, by the last commit.
     pub mark: EmitMark,
     /// What waits for the writer.
@@ -223,6 +225,7 @@ impl Node {
             incarnation: u64::from_be_bytes(stage.dice.bytes()),
             log,
             past: store.reader()?,
+            mender: Mender::default(),
             store,
             mark,
             queue: VecDeque::new(),

@@ -6,7 +6,6 @@ use std::rc::Rc;
 use towline::core::change::{Change, Link};
 use towline::core::log::{Applied, Arrival};
 use towline::core::merge::Direction;
-use towline::store::mending::mending;
 use towline::store::{Batch, EmitMark, Reader, Store, StoreError};
 use towline::words::{Draft, Offset};
 
@@ -85,7 +84,7 @@ impl Node {
         let (mut applied, damages) = (Vec::new(), life.store.damages());
         for (from, changes) in std::mem::take(&mut group.applies) {
             let mut changes = changes;
-            let mended = mending(&mut life.store, &damages, &mut changes)?;
+            let mended = life.mender.mend(&mut life.store, &damages, &mut changes)?;
             stage.coverage.add(Mark::Quarantined, mended.len() as u64);
             batch.mended.extend(mended);
             let mut result = life.apply(changes, now)?;

@@ -1,0 +1,98 @@
+//! Sealing: packs small changes into blocks in the background.
+//!
+//! What stands in rows of its own is read, packed, opened again and compared, and only then handed to
+//! the writer, which puts the block in the place of the rows in one transaction. One step waits for
+//! the one before, so that a busy writer is asked for one block at a time.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::metrics::Metrics;
+use super::reading::Reading;
+use super::sync::watch;
+use super::writer::{AppendError, Writer};
+use crate::store::StoreError;
+use crate::store::block::{PackError, pack};
+use crate::words::Offset;
+
+/// How often it is looked for what can be sealed.
+const PAUSE: Duration = Duration::from_millis(250);
+/// What arrived so long ago is sealed however little it is.
+const OLD: Duration = Duration::from_secs(60);
+
+/// Why a step did not seal what it should.
+#[derive(Debug, thiserror::Error)]
+pub enum SealError {
+    /// The store can't be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// What it holds can't be packed.
+    #[error(transparent)]
+    Pack(#[from] PackError),
+    /// The writer takes nothing at the moment.
+    #[error(transparent)]
+    Writer(#[from] AppendError),
+}
+
+/// What the background work needs.
+pub struct Sealing {
+    reading: Reading,
+    writer: Writer,
+    metrics: std::sync::Arc<Metrics>,
+}
+
+impl Sealing {
+    /// The background work of a node.
+    pub fn new(reading: Reading, writer: Writer, metrics: std::sync::Arc<Metrics>) -> Self {
+        Self { reading, writer, metrics }
+    }
+
+    /// Seals until the node closes.
+    pub async fn run(self, mut closing: watch::Receiver<bool>) {
+        let watermark = self.writer.watermark();
+        let mut looked = Offset(0);
+        let (mut old, mut marked, mut marked_at) = (Offset(0), *watermark.borrow(), Instant::now());
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(PAUSE) => {}
+                _ = closing.wait_for(|closing| *closing) => return,
+            }
+            let now = *watermark.borrow();
+            let mut aged = false;
+            if marked_at.elapsed() >= OLD {
+                aged = marked > old;
+                (old, marked, marked_at) = (marked, now, Instant::now());
+            }
+            if now == looked && !aged {
+                continue;
+            }
+            looked = now;
+            if let Err(error) = self.seal_below(old).await {
+                tracing::debug!(%error, "nothing is sealed for now");
+                looked = Offset(0);
+            }
+        }
+    }
+
+    /// Seals all that is worth it, and all that arrived below an offset. Returns how many blocks.
+    ///
+    /// # Errors
+    /// See [`SealError`]. What is sealed already stays sealed.
+    pub async fn seal_below(&self, old: Offset) -> Result<usize, SealError> {
+        let mut sealed = 0;
+        loop {
+            let blocks = self.reading.run(move |reader| reader.sealable(old)).await?;
+            if blocks.is_empty() {
+                return Ok(sealed);
+            }
+            sealed += blocks.len();
+            for arrivals in blocks {
+                let packed = tokio::task::spawn_blocking(move || pack(&arrivals));
+                let packed = packed.await.map_err(|e| StoreError::Failed(e.to_string()))??;
+                self.writer.seal(packed).await?;
+                self.metrics.sealed.inc();
+            }
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! Blocks in SQLite: one row each, opened through a cache that all readers share.
+
+use std::sync::Arc;
+
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::super::StoreError;
+use super::super::block::{BlockOpener, Damaged, Stand};
+use super::super::damage::{Damages, Lost};
+use super::{seq, time};
+use crate::core::change::Change;
+use crate::core::log::Arrival;
+use crate::core::segment::Strand;
+use crate::words::{ChangeHash, NodeId, Offset, SegmentId, Seq, Signature, Time};
+
+/// What the opened blocks of all readers may take together, in bytes of changes.
+const CACHE_BYTES: u64 = 16 << 20; // full: what was not read lately is opened again
+/// About how many blocks that is.
+const CACHE_BLOCKS: usize = 256;
+
+/// A block that was opened: its changes, in order of seq and of arrival.
+pub(super) struct Opened {
+    /// The row of its strand.
+    pub strand: i64,
+    pub arrivals: Vec<Arrival>,
+    /// Of all its changes, and of those of the segment before it.
+    pub so_far: u64,
+    bytes: usize,
+}
+
+impl Opened {
+    /// The bytes of the segment's changes up to this one of the block.
+    pub fn so_far(&self, at: usize) -> u64 {
+        let after = self.arrivals.iter().skip(at + 1);
+        self.so_far - after.map(|arrival| arrival.change.bytes.len() as u64).sum::<u64>()
+    }
+
+    /// The change that holds this seq.
+    pub fn at_seq(&self, seq: Seq) -> usize {
+        self.arrivals.partition_point(|arrival| arrival.change.next_seq() <= seq)
+    }
+
+    /// The change that holds this offset, or the first one after it.
+    pub fn at_offset(&self, offset: Offset) -> usize {
+        self.arrivals.partition_point(|arrival| arrival.end() <= offset)
+    }
+}
+
+/// What was opened lately.
+pub(super) type BlockCache = Arc<Cache<i64, Arc<Opened>, Bytes>>;
+
+#[derive(Clone)]
+pub(super) struct Bytes;
+
+impl Weighter<i64, Arc<Opened>> for Bytes {
+    fn weight(&self, _: &i64, opened: &Arc<Opened>) -> u64 {
+        opened.bytes as u64 + 256
+    }
+}
+
+pub(super) fn cache() -> BlockCache {
+    Arc::new(Cache::with_weighter(CACHE_BLOCKS, CACHE_BYTES, Bytes))
+}
+
+/// Opens blocks for one connection.
+pub(super) struct Blocks {
+    opener: BlockOpener,
+    cache: BlockCache,
+    damages: Damages,
+}
+
+const BLOCK: &str =
+    "SELECT a.node, s.name, s.side, s.first_seq, s.opening, b.first_seq, b.next_seq,
+    b.position, b.hash, b.signature, b.so_far, b.arrivals, b.record, b.first_time, b.last_time,
+    s.id FROM blocks b JOIN segments s ON s.id = b.segment JOIN authors a ON a.id = s.author
+    WHERE b.id = ?1";
+
+impl Blocks {
+    pub fn new(cache: BlockCache, damages: Damages) -> Result<Self, StoreError> {
+        let opener = BlockOpener::new().map_err(|e| StoreError::Failed(e.to_string()))?;
+        Ok(Self { opener, cache, damages })
+    }
+
+    /// The block of a row.
+    ///
+    /// # Errors
+    /// [`StoreError::Lost`], which is noted, when it is not what was sealed.
+    pub fn open(&mut self, connection: &Connection, id: i64) -> Result<Arc<Opened>, StoreError> {
+        if let Some(opened) = self.cache.get(&id) {
+            return Ok(opened);
+        }
+        let mut query = connection.prepare_cached(BLOCK)?;
+        let opener = &mut self.opener;
+        let opened = query.query_row([id], |row| open(row, opener))?;
+        let opened = Arc::new(opened.map_err(|lost| {
+            self.damages.note(lost);
+            StoreError::Lost(lost)
+        })?);
+        self.cache.insert(id, opened.clone());
+        Ok(opened)
+    }
+}
+
+fn open(row: &Row<'_>, opener: &mut BlockOpener) -> rusqlite::Result<Result<Opened, Lost>> {
+    let author = NodeId(row.get(0)?);
+    let strand = Strand { segment: SegmentId(row.get(1)?), side: row.get(2)? };
+    let (first_seq, next_seq) = (seq(row.get(5)?), seq(row.get(6)?));
+    let pieces = row.get_ref(11)?.as_blob()?;
+    let offset = Pieces::read(pieces).next().map_or(Offset(0), |piece| piece.offset);
+    let lost = Lost { author, strand, first_seq, next_seq, offset };
+    let stand = Stand {
+        author,
+        segment: strand.segment,
+        segment_seq: seq(row.get(3)?),
+        index: row.get(7)?,
+        first_seq,
+        opening: row.get_ref(4)?.as_str()?,
+    };
+    let last = ChangeHash(row.get(8)?);
+    let opened = opener.open(row.get_ref(12)?.as_blob()?, &stand, last);
+    let times = (time(row.get(13)?), time(row.get(14)?));
+    let opened = opened.and_then(|mut changes| {
+        let signed = changes.last_mut().ok_or(Damaged)?;
+        signed.signature = Some(Signature(row.get(9).map_err(|_| Damaged)?));
+        let said = (changes.first().map(|c| c.first_time), changes.last().map(|c| c.last_time));
+        let whole = changes.last().map(Change::next_seq) == Some(next_seq)
+            && said == (Some(times.0), Some(times.1));
+        if whole { place(changes, strand.side, pieces) } else { Err(Damaged) }
+    });
+    let (so_far, strand) = (row.get::<_, i64>(10)? as u64, row.get(15)?);
+    Ok(opened.map_err(|Damaged| lost).map(|arrivals| {
+        let bytes = arrivals.iter().map(|arrival| arrival.change.bytes.len()).sum();
+        Opened { strand, arrivals, so_far, bytes }
+    }))
+}
+
+/// Gives each change its place in the order of arrival.
+fn place(changes: Vec<Change>, side: u32, pieces: &[u8]) -> Result<Vec<Arrival>, Damaged> {
+    let mut pieces = Pieces::read(pieces);
+    let mut piece = pieces.next().ok_or(Damaged)?;
+    let mut arrivals = Vec::with_capacity(changes.len());
+    for change in changes {
+        if piece.count == 0 {
+            piece = pieces.next().ok_or(Damaged)?;
+        }
+        let count = u64::from(change.count);
+        let (offset, skew) = (piece.offset, piece.skew);
+        piece.count = piece.count.checked_sub(count).ok_or(Damaged)?;
+        piece.offset = offset.plus(count);
+        arrivals.push(Arrival { offset, skew, side, change });
+    }
+    let all = piece.count == 0 && pieces.next().is_none();
+    if all { Ok(arrivals) } else { Err(Damaged) }
+}
+
+/// Entries of a block that follow each other in the order of arrival, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Piece {
+    pub offset: Offset,
+    pub count: u64,
+    /// Whether the times of its changes were far ahead.
+    pub skew: bool,
+}
+
+/// The pieces of a block, read from their column: for each, how far it begins after the end of the
+/// one before, and twice its count, plus one for skew; as LEB128 numbers.
+pub(super) struct Pieces<'a> {
+    bytes: &'a [u8],
+    end: u64,
+}
+
+impl<'a> Pieces<'a> {
+    pub fn read(bytes: &'a [u8]) -> Self {
+        Self { bytes, end: 0 }
+    }
+
+    /// The pieces that changes fall into, in order: their offsets, counts and skew.
+    pub fn of(changes: impl Iterator<Item = (Offset, u64, bool)>) -> Vec<Piece> {
+        let mut pieces: Vec<Piece> = Vec::new();
+        for (offset, count, skew) in changes {
+            match pieces.last_mut() {
+                Some(last) if last.skew == skew && last.offset.plus(last.count) == offset => {
+                    last.count += count;
+                }
+                _ => pieces.push(Piece { offset, count, skew }),
+            }
+        }
+        pieces
+    }
+
+    /// The column that says these.
+    pub fn write(pieces: &[Piece]) -> Vec<u8> {
+        let (mut out, mut end) = (Vec::new(), 0);
+        for piece in pieces {
+            number(&mut out, piece.offset.0 - end);
+            number(&mut out, piece.count << 1 | u64::from(piece.skew));
+            end = piece.offset.0 + piece.count;
+        }
+        out
+    }
+
+    fn number(&mut self) -> Option<u64> {
+        let mut number = 0;
+        for shift in (0..64).step_by(7) {
+            let (&byte, rest) = self.bytes.split_first()?;
+            self.bytes = rest;
+            number |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Some(number);
+            }
+        }
+        None
+    }
+}
+
+impl Iterator for Pieces<'_> {
+    type Item = Piece;
+
+    fn next(&mut self) -> Option<Piece> {
+        let offset = self.end.checked_add(self.number()?)?;
+        let said = self.number()?;
+        self.end = offset.checked_add(said >> 1)?;
+        Some(Piece { offset: Offset(offset), count: said >> 1, skew: said & 1 == 1 })
+    }
+}
+
+fn number(out: &mut Vec<u8>, mut number: u64) {
+    while number > 0x7f {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+/// Which block holds an offset, and from where to where it holds what follows it.
+pub(super) fn at_offset(
+    connection: &Connection,
+    offset: Offset,
+) -> Result<Option<(i64, Offset)>, StoreError> {
+    let mut query = connection.prepare_cached(
+        "SELECT block, offset + count FROM pieces WHERE offset <= ?1 ORDER BY offset DESC LIMIT 1",
+    )?;
+    let found = query.query_row([column(offset.0)], |row| {
+        Ok((row.get::<_, i64>(0)?, Offset(row.get::<_, i64>(1)? as u64)))
+    });
+    Ok(found.optional()?.filter(|(_, end)| *end > offset))
+}
+
+/// Which block of a strand, by its row, holds a seq.
+pub(super) fn at_seq(
+    connection: &Connection,
+    strand: i64,
+    seq: Seq,
+) -> Result<Option<i64>, StoreError> {
+    let mut query = connection.prepare_cached(
+        "SELECT id, next_seq FROM blocks WHERE segment = ?1 AND first_seq <= ?2
+         ORDER BY first_seq DESC LIMIT 1",
+    )?;
+    let found = query.query_row(params![strand, column(seq.0)], |row| {
+        Ok((row.get::<_, i64>(0)?, super::seq(row.get(1)?)))
+    });
+    Ok(found.optional()?.filter(|(_, next)| *next > seq).map(|(id, _)| id))
+}
+
+/// A block as it is written.
+pub(super) struct New<'a> {
+    pub strand: i64,
+    pub first_seq: Seq,
+    pub next_seq: Seq,
+    pub position: u32,
+    pub changes: usize,
+    pub times: (Time, Time),
+    pub hash: ChangeHash,
+    /// A block ends in a signed change.
+    pub signature: Option<Signature>,
+    pub so_far: u64,
+    pub pieces: &'a [Piece],
+    pub record: &'a [u8],
+}
+
+impl New<'_> {
+    pub fn insert(&self, connection: &Connection) -> Result<(), StoreError> {
+        connection
+            .prepare_cached(
+                "INSERT INTO blocks (segment, first_seq, next_seq, position, changes, first_time,
+                    last_time, hash, signature, so_far, arrivals, record)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+            )?
+            .execute(params![
+                self.strand,
+                self.first_seq.0 as i64,
+                self.next_seq.0 as i64,
+                self.position,
+                self.changes as i64,
+                self.times.0.bits() as i64,
+                self.times.1.bits() as i64,
+                self.hash.0,
+                self.signature.map(|signature| signature.0),
+                self.so_far as i64,
+                Pieces::write(self.pieces),
+                self.record,
+            ])?;
+        let block = connection.last_insert_rowid();
+        let mut piece = connection
+            .prepare_cached("INSERT INTO pieces (offset, count, block) VALUES (?1, ?2, ?3)")?;
+        for Piece { offset, count, .. } in self.pieces {
+            piece.execute(params![offset.0 as i64, *count as i64, block])?;
+        }
+        Ok(())
+    }
+}
+
+/// The largest number below 2^63, so that a number of a caller fits a column.
+pub(super) fn column(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}

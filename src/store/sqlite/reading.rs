@@ -1,0 +1,473 @@
+//! Reading the log in order: changes that stand in rows of their own, and blocks, as one sequence.
+//!
+//! At every offset and every seq that is held stands exactly one of the two. What neither holds,
+//! between what is held, is damage.
+
+use std::sync::Arc;
+
+use rusqlite::{OptionalExtension, params};
+
+use super::super::{Reader, StoreError, whole};
+use super::blocks::{self, Opened, column};
+use super::reader::{CHANGE, SqliteReader, arrival, offset};
+use super::seq;
+use crate::core::change::Change;
+use crate::core::frontier::Head;
+use crate::core::log::Arrival;
+use crate::core::segment::Strand;
+use crate::core::session::Passed;
+use crate::words::{ChangeHash, NodeId, Offset, SegmentId, Seq, Time};
+
+/// What was read so far, and how much more is wanted.
+struct Taken {
+    arrivals: Vec<Arrival>,
+    bytes: usize,
+    most: usize,
+}
+
+impl Taken {
+    fn at_most(most: usize) -> Self {
+        Self { arrivals: Vec::new(), bytes: 0, most }
+    }
+
+    fn has_room(&self) -> bool {
+        self.bytes < self.most
+    }
+
+    fn push(&mut self, arrival: Arrival) {
+        self.bytes += arrival.change.bytes.len();
+        self.arrivals.push(arrival);
+    }
+
+    /// Takes changes of a block as long as there is room and they go on as they should.
+    fn push_while<'a>(
+        &mut self,
+        arrivals: impl Iterator<Item = &'a Arrival>,
+        mut goes_on: impl FnMut(&Arrival) -> bool,
+    ) {
+        for arrival in arrivals {
+            if !self.has_room() || !goes_on(arrival) {
+                return;
+            }
+            self.push(arrival.clone());
+        }
+    }
+}
+
+/// Whether a change goes on where the reading is: it moves the place on.
+type GoesOn<'a> = &'a mut dyn FnMut(&Arrival) -> bool;
+
+impl SqliteReader {
+    pub(super) fn arrivals_from(
+        &mut self,
+        from: Offset,
+        most: usize,
+    ) -> Result<Vec<Arrival>, StoreError> {
+        let mut taken = Taken::at_most(most);
+        let mut at = from;
+        while taken.has_room() {
+            let before = at;
+            let mut goes_on = |arrival: &Arrival| {
+                let on = arrival.offset <= at && at < arrival.end();
+                at = if on { arrival.end() } else { at };
+                on
+            };
+            if let Some((id, _)) = blocks::at_offset(&self.connection, before)? {
+                let opened = self.open_block(id)?;
+                let first = opened.at_offset(before);
+                taken.push_while(opened.arrivals[first..].iter(), goes_on);
+            } else {
+                let condition = "WHERE c.offset >= coalesce(
+                        (SELECT max(offset) FROM changes WHERE offset <= ?1), 0)
+                        AND c.offset + c.count > ?1
+                     ORDER BY c.offset";
+                self.rows(condition, [column(before.0)], &mut taken, &mut goes_on)?;
+            }
+            if at == before {
+                break;
+            }
+        }
+        if taken.has_room() && self.watermark()? > at {
+            return Err(StoreError::Damaged(format!("no change is found at offset {at}")));
+        }
+        Ok(taken.arrivals)
+    }
+
+    /// The ones that end at or below an offset, the newest first.
+    pub(super) fn arrivals_before(
+        &mut self,
+        from: Offset,
+        most: usize,
+    ) -> Result<Vec<Arrival>, StoreError> {
+        let mut taken = Taken::at_most(most);
+        let mut at = from.min(self.watermark()?);
+        while taken.has_room() && at > Offset(0) {
+            let before = at;
+            let newest = Offset(at.0 - 1);
+            let started = !taken.arrivals.is_empty();
+            let mut goes_on = |arrival: &Arrival| {
+                let on = arrival.end() == at;
+                at = if on { arrival.offset } else { at };
+                on
+            };
+            if let Some((id, _)) = blocks::at_offset(&self.connection, newest)? {
+                let opened = self.open_block(id)?;
+                let holds = opened.at_offset(newest);
+                let last = holds
+                    + usize::from(opened.arrivals.get(holds).is_some_and(|a| a.end() <= before));
+                let piece = opened.arrivals.get(holds).map_or(Offset(0), |a| a.offset);
+                if last == holds && !started {
+                    at = piece; // the change is cut by the offset: it doesn't end below it
+                } else {
+                    taken.push_while(opened.arrivals[..last].iter().rev(), goes_on);
+                }
+            } else {
+                let condition = "WHERE c.offset < ?1 ORDER BY c.offset DESC";
+                let cut = self.row_around(before)?;
+                if let Some(start) = cut.filter(|_| !started) {
+                    at = start;
+                } else {
+                    self.rows(condition, [column(before.0)], &mut taken, &mut goes_on)?;
+                }
+            }
+            if at == before {
+                return Err(StoreError::Damaged(format!("no change is found below offset {at}")));
+            }
+        }
+        Ok(taken.arrivals)
+    }
+
+    /// Where the change in a row begins that holds entries on both sides of an offset.
+    fn row_around(&self, at: Offset) -> Result<Option<Offset>, StoreError> {
+        let mut query = self.connection.prepare_cached(
+            "SELECT offset, offset + count FROM changes WHERE offset < ?1
+             ORDER BY offset DESC LIMIT 1",
+        )?;
+        let found =
+            query.query_row([column(at.0)], |row| Ok((offset(row.get(0)?), offset(row.get(1)?))));
+        Ok(found.optional()?.filter(|(_, end)| *end > at).map(|(start, _)| start))
+    }
+
+    pub(super) fn strand_from(
+        &mut self,
+        row: i64,
+        from: Seq,
+        most: usize,
+    ) -> Result<Vec<Arrival>, StoreError> {
+        let mut taken = Taken::at_most(most);
+        let mut at = from;
+        while taken.has_room() {
+            let before = at;
+            let mut goes_on = |arrival: &Arrival| {
+                let Change { first_seq, .. } = arrival.change;
+                let on = first_seq <= at && at < arrival.change.next_seq();
+                at = if on { arrival.change.next_seq() } else { at };
+                on
+            };
+            if let Some(id) = blocks::at_seq(&self.connection, row, before)? {
+                let opened = self.open_block(id)?;
+                let first = opened.at_seq(before);
+                taken.push_while(opened.arrivals[first..].iter(), goes_on);
+            } else {
+                let condition = "WHERE c.segment = ?1 AND c.first_seq >= coalesce(
+                        (SELECT max(first_seq) FROM changes WHERE segment = ?1 AND first_seq <= ?2), 0)
+                        AND c.first_seq + c.count > ?2
+                     ORDER BY c.first_seq";
+                let values = params![row, column(before.0)];
+                self.rows(condition, values, &mut taken, &mut goes_on)?;
+            }
+            if at == before {
+                break;
+            }
+        }
+        if taken.has_room() && self.is_held_above(row, at)? {
+            return Err(StoreError::Damaged(format!(
+                "a change is missing at seq {at} of a segment"
+            )));
+        }
+        Ok(taken.arrivals)
+    }
+
+    fn is_held_above(&self, row: i64, at: Seq) -> Result<bool, StoreError> {
+        let mut query = self.connection.prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM changes WHERE segment = ?1 AND first_seq > ?2)
+                OR EXISTS (SELECT 1 FROM blocks WHERE segment = ?1 AND first_seq > ?2)",
+        )?;
+        Ok(query.query_row(params![row, column(at.0)], |row| row.get(0))?)
+    }
+
+    /// From the one that holds the entry before a seq, down to the strand's start.
+    pub(super) fn strand_before(
+        &mut self,
+        row: i64,
+        start: Seq,
+        from: Seq,
+        most: usize,
+    ) -> Result<Vec<Arrival>, StoreError> {
+        let mut taken = Taken::at_most(most);
+        let mut at = from.min(self.end_of(row)?);
+        while taken.has_room() && at > start {
+            let before = at;
+            let mut goes_on = |arrival: &Arrival| {
+                let Change { first_seq, .. } = arrival.change;
+                let on = first_seq < at && at <= arrival.change.next_seq();
+                at = if on { first_seq } else { at };
+                on
+            };
+            let last = Seq(before.0 - 1);
+            if let Some(id) = blocks::at_seq(&self.connection, row, last)? {
+                let opened = self.open_block(id)?;
+                let holds = opened.at_seq(last);
+                taken.push_while(opened.arrivals[..=holds].iter().rev(), goes_on);
+            } else {
+                let condition =
+                    "WHERE c.segment = ?1 AND c.first_seq < ?2 ORDER BY c.first_seq DESC";
+                let values = params![row, column(before.0)];
+                self.rows(condition, values, &mut taken, &mut goes_on)?;
+            }
+            if at == before {
+                let what = format!("a change is missing below seq {at} of a segment");
+                return Err(StoreError::Damaged(what));
+            }
+        }
+        Ok(taken.arrivals)
+    }
+
+    /// The seq after the last entry of a strand.
+    fn end_of(&self, row: i64) -> Result<Seq, StoreError> {
+        let mut query =
+            self.connection.prepare_cached("SELECT next_seq FROM held WHERE id = ?1")?;
+        Ok(query.query_row([row], |row| Ok(seq(row.get(0)?))).optional()?.unwrap_or(Seq(0)))
+    }
+
+    /// Takes changes that stand in rows, as long as there is room and they go on.
+    fn rows(
+        &mut self,
+        condition: &str,
+        values: impl rusqlite::Params,
+        taken: &mut Taken,
+        goes_on: GoesOn<'_>,
+    ) -> Result<(), StoreError> {
+        let mut query = self.connection.prepare_cached(&format!("{CHANGE} {condition}"))?;
+        let mut rows = query.query(values)?;
+        while taken.has_room()
+            && let Some(row) = rows.next()?
+        {
+            let arrival = arrival(row)?;
+            if !goes_on(&arrival) {
+                break;
+            }
+            whole(&arrival, &self.damages)?;
+            self.openings.check(&self.connection, row.get(14)?, &arrival.change)?;
+            taken.push(arrival);
+        }
+        Ok(())
+    }
+
+    fn open_block(&mut self, id: i64) -> Result<Arc<Opened>, StoreError> {
+        let opened = self.blocks.open(&self.connection, id)?;
+        if let Some(first) = opened.arrivals.first() {
+            self.openings.check(&self.connection, opened.strand, &first.change)?;
+        }
+        Ok(opened)
+    }
+
+    /// A strand's row, and its first seq.
+    pub(super) fn strand_row(&self, strand: Strand) -> Result<Option<(i64, Seq)>, StoreError> {
+        let query = "SELECT id, start FROM segments WHERE name = ?1 AND side = ?2";
+        let mut query = self.connection.prepare_cached(query)?;
+        let values = params![strand.segment.0, strand.side];
+        Ok(query.query_row(values, |row| Ok((row.get(0)?, seq(row.get(1)?)))).optional()?)
+    }
+
+    pub(super) fn pass(
+        &mut self,
+        from: Offset,
+        limit: usize,
+    ) -> Result<(Vec<Passed>, Offset), StoreError> {
+        let mut passed = Vec::new();
+        let mut at = from;
+        while passed.len() < limit {
+            let before = at;
+            if let Some((id, _)) = blocks::at_offset(&self.connection, at)? {
+                let opened = self.open_block(id)?;
+                for arrival in &opened.arrivals[opened.at_offset(at)..] {
+                    if passed.len() == limit || arrival.offset > at {
+                        break;
+                    }
+                    at = arrival.end();
+                    passed.push(passed_by(arrival));
+                }
+            } else {
+                at = self.pass_rows(at, limit, &mut passed)?;
+            }
+            if at == before {
+                break;
+            }
+        }
+        Ok((passed, at))
+    }
+
+    /// Changes that stand in rows, without their bytes.
+    fn pass_rows(
+        &self,
+        from: Offset,
+        limit: usize,
+        passed: &mut Vec<Passed>,
+    ) -> Result<Offset, StoreError> {
+        let mut query = self.connection.prepare_cached(
+            "SELECT a.node, s.name, c.first_seq, c.count, c.hash, c.offset, s.side
+             FROM changes c JOIN segments s ON s.id = c.segment JOIN authors a ON a.id = s.author
+             WHERE c.offset >= coalesce((SELECT max(offset) FROM changes WHERE offset <= ?1), 0)
+                AND c.offset + c.count > ?1
+             ORDER BY c.offset LIMIT ?2",
+        )?;
+        let mut rows = query.query(params![column(from.0), column(limit as u64)])?;
+        let mut at = from;
+        while passed.len() < limit
+            && let Some(row) = rows.next()?
+        {
+            let (first_seq, count) = (seq(row.get(2)?), u64::from(row.get::<_, u32>(3)?));
+            let begins = offset(row.get(5)?);
+            if begins > at {
+                break;
+            }
+            let head = Head {
+                segment: SegmentId(row.get(1)?),
+                next_seq: first_seq.plus(count),
+                hash: ChangeHash(row.get(4)?),
+            };
+            passed.push(Passed { author: NodeId(row.get(0)?), first_seq, head, side: row.get(6)? });
+            at = begins.plus(count);
+        }
+        Ok(at)
+    }
+
+    /// The first seq of the change in which the first entry at or after a time lies.
+    pub(super) fn strand_at_time(&mut self, strand: Strand, time: Time) -> Result<Seq, StoreError> {
+        let query = "SELECT id, start, next_seq FROM held WHERE name = ?1 AND side = ?2";
+        let mut bounds = self.connection.prepare_cached(query)?;
+        let found = bounds.query_row(params![strand.segment.0, strand.side], |row| {
+            Ok((row.get::<_, i64>(0)?, seq(row.get(1)?), seq(row.get(2)?)))
+        });
+        let Some((row, first, end)) = found.optional()? else {
+            return Ok(Seq(0));
+        };
+        drop(bounds);
+        // Times rise with seqs, so the change is found by halving the range of seqs.
+        let (mut low, mut high) = (first.0, end.0);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let (start, next, last) = self.times_around(row, Seq(middle))?.ok_or_else(|| {
+                let what = format!("no change holds {middle} of segment {}", strand.segment);
+                StoreError::Damaged(what)
+            })?;
+            if last < time {
+                low = next.0;
+            } else {
+                high = start.0;
+            }
+        }
+        let Some(id) = blocks::at_seq(&self.connection, row, Seq(low))? else {
+            return Ok(Seq(low));
+        };
+        let opened = self.open_block(id)?;
+        let at = opened.arrivals.partition_point(|arrival| arrival.change.last_time < time);
+        Ok(opened.arrivals.get(at).map_or(end, |arrival| arrival.change.first_seq))
+    }
+
+    /// The seqs of the block, or of the change in a row, that holds a seq, and its last time.
+    fn times_around(&self, row: i64, at: Seq) -> Result<Option<(Seq, Seq, Time)>, StoreError> {
+        for query in [
+            "SELECT first_seq, next_seq, last_time FROM blocks
+             WHERE segment = ?1 AND first_seq <= ?2 ORDER BY first_seq DESC LIMIT 1",
+            "SELECT first_seq, first_seq + count, last_time FROM changes
+             WHERE segment = ?1 AND first_seq <= ?2 ORDER BY first_seq DESC LIMIT 1",
+        ] {
+            let mut query = self.connection.prepare_cached(query)?;
+            let found = query.query_row(params![row, column(at.0)], |row| {
+                Ok((seq(row.get(0)?), seq(row.get(1)?), super::time(row.get(2)?)))
+            });
+            if let Some(found) = found.optional()?.filter(|(_, next, _)| *next > at) {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The strand on which a change ends at a head.
+    pub(super) fn located(&mut self, head: &Head) -> Result<Option<Strand>, StoreError> {
+        let mut sides = self.connection.prepare_cached(
+            "SELECT (SELECT c.first_seq + c.count = ?2 AND c.hash = ?3 FROM changes c
+                WHERE c.segment = s.id AND c.first_seq < ?2 ORDER BY c.first_seq DESC LIMIT 1),
+                s.side, s.id
+             FROM segments s WHERE s.name = ?1",
+        )?;
+        let values = params![head.segment.0, column(head.next_seq.0), head.hash.0];
+        let mut rows = sides.query(values)?;
+        let mut others = Vec::new();
+        while let Some(row) = rows.next()? {
+            let strand = Strand { segment: head.segment, side: row.get(1)? };
+            if row.get::<_, Option<bool>>(0)? == Some(true) {
+                return Ok(Some(strand));
+            }
+            others.push((strand, row.get::<_, i64>(2)?));
+        }
+        drop(rows);
+        drop(sides);
+        let Some(last) = head.next_seq.0.checked_sub(1).map(Seq) else { return Ok(None) };
+        for (strand, row) in others {
+            if self.block_end(row, last)? == Some((head.next_seq, head.hash)) {
+                return Ok(Some(strand));
+            }
+            let ends =
+                |change: &Change| change.next_seq() == head.next_seq && change.hash == head.hash;
+            let found = self.opened_at(row, last)?;
+            if found.is_some_and(|(opened, at)| ends(&opened.arrivals[at].change)) {
+                return Ok(Some(strand));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Where the block that holds a seq of a strand ends, and what it hashes to, without opening it.
+    pub(super) fn block_end(
+        &self,
+        row: i64,
+        at: Seq,
+    ) -> Result<Option<(Seq, ChangeHash)>, StoreError> {
+        let mut query = self.connection.prepare_cached(
+            "SELECT next_seq, hash FROM blocks WHERE segment = ?1 AND first_seq <= ?2
+             ORDER BY first_seq DESC LIMIT 1",
+        )?;
+        let found = query.query_row(params![row, column(at.0)], |row| {
+            Ok((seq(row.get(0)?), ChangeHash(row.get(1)?)))
+        });
+        Ok(found.optional()?.filter(|(next, _)| *next > at))
+    }
+
+    /// The block that holds a seq of a strand, and which of its changes does. None where no block
+    /// does, or it is damaged, which is noted: nothing is known of what is in it.
+    pub(super) fn opened_at(
+        &mut self,
+        row: i64,
+        at: Seq,
+    ) -> Result<Option<(Arc<Opened>, usize)>, StoreError> {
+        let Some(id) = blocks::at_seq(&self.connection, row, at)? else { return Ok(None) };
+        match self.open_block(id) {
+            Ok(opened) => {
+                let change = opened.at_seq(at);
+                Ok((change < opened.arrivals.len()).then_some((opened, change)))
+            }
+            Err(StoreError::Lost(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// What is said of a change that is read in passing.
+fn passed_by(arrival: &Arrival) -> Passed {
+    let Change { author, segment, first_seq, hash, .. } = arrival.change;
+    let head = Head { segment, next_seq: arrival.change.next_seq(), hash };
+    Passed { author, first_seq, head, side: arrival.side }
+}
