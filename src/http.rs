@@ -9,6 +9,8 @@
 //! listing.rs      entries as JSON, piece by piece      room.rs     how much memory answers take
 //! stream.rs       GET /v1/stream
 //! status.rs       /v1/status, /v1/nodes, /v1/frontier, /livez, /readyz
+//! threads.rs      /v1/topics/…, /v1/feeds/…, /v1/personas/…
+//! sessions.rs     /v1/sessions/…, /v1/transcripts/…    live.rs   what they stream
 //! metrics.rs      /metrics                             page.rs     /, /page/…
 //! media.rs        media types that are asked for, and sent
 //! problem.rs      every error, as an RFC 9457 problem document with our code
@@ -23,7 +25,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use axum::{Extension, Router, middleware};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -42,14 +44,17 @@ mod emit;
 mod entries;
 mod guard;
 mod listing;
+mod live;
 mod media;
 mod metrics;
 mod page;
 mod parameters;
 mod problem;
 mod room;
+mod sessions;
 mod status;
 mod stream;
+mod threads;
 
 /// How many connections are served at once.
 const CONNECTIONS: usize = 256; // full: a connection waits until another ends
@@ -167,6 +172,8 @@ fn router(node: Node, hosts: Hosts) -> Router {
         .route("/v1/status", get(status::status))
         .route("/v1/nodes", get(status::nodes))
         .route("/v1/frontier", get(status::frontier))
+        .merge(topics())
+        .merge(sessions())
         .route("/livez", get(status::alive))
         .route("/readyz", get(status::ready))
         .route("/metrics", get(metrics::metrics))
@@ -179,4 +186,32 @@ fn router(node: Node, hosts: Hosts) -> Router {
         .layer(middleware::from_fn(guard::harden))
         .layer(middleware::from_fn_with_state(node.clone(), metrics::count))
         .with_state(node)
+}
+
+/// What is said of threads, feeds and personas.
+fn topics() -> Router<Node> {
+    let topic = |rest: &str| format!("/v1/topics/{{tenant}}/{{topic}}{rest}");
+    Router::new()
+        .route(&topic(""), get(threads::standing))
+        .route(&topic("/entries"), get(threads::load).post(threads::append))
+        .route(&topic("/archive"), post(threads::archive))
+        .route(&topic("/context"), get(threads::context))
+        .route(&topic("/follow"), get(threads::follow))
+        .route(&topic("/transitions"), get(threads::transitions).post(threads::record))
+        .route("/v1/feeds/{tenant}", get(threads::feed))
+        .route("/v1/feeds/{tenant}/latest", get(threads::latest))
+        .route("/v1/personas/{tenant}", get(threads::personas))
+        .route("/v1/personas/{tenant}/{name}", put(threads::set_persona))
+}
+
+/// What is said of sessions and transcripts.
+fn sessions() -> Router<Node> {
+    let transcript = |rest: &str| format!("/v1/transcripts/{{tenant}}/{{transcript}}{rest}");
+    Router::new()
+        .route("/v1/sessions/{tenant}", get(sessions::list).post(sessions::begin))
+        .route("/v1/sessions/{tenant}/{session}", get(sessions::transcripts))
+        .route("/v1/sessions/{tenant}/{session}/follow", get(sessions::follow))
+        .route(&transcript(""), get(sessions::read).post(sessions::extend))
+        .route(&transcript("/truncate"), post(sessions::truncate))
+        .route(&transcript("/traces"), post(sessions::trace))
 }

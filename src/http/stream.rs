@@ -27,7 +27,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::media;
 use super::parameters::{FILTERS, Parameters};
 use super::problem::Problem;
-use crate::node::{Cursor, Follow, Followed, From, Gaps, Node};
+use super::threads::persona_asked;
+use crate::node::{Cursor, Filter, Follow, Followed, From, Gaps, Node};
 use crate::words::Code;
 use crate::words::gap::GAP_KIND;
 use crate::words::json::{EntryJson, Lateness};
@@ -35,7 +36,7 @@ use crate::words::json::{EntryJson, Lateness};
 /// How many streams are served at once; an entry of each may be in memory.
 const STREAMS: usize = 64; // full: a further one is refused
 /// A stream is silent for so long at most.
-const HEARTBEAT: Duration = Duration::from_secs(10);
+pub const HEARTBEAT: Duration = Duration::from_secs(10);
 
 /// The places of the streams that are served. Cloning it shares it.
 #[derive(Clone)]
@@ -47,6 +48,17 @@ impl Default for Places {
     }
 }
 
+impl Places {
+    /// Takes a place, which is free again when what is returned is dropped.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn take(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        let detail = format_args!("{STREAMS} streams are served, and no more");
+        self.0.clone().try_acquire_owned().map_err(|_| Problem::new(Code::Busy, detail))
+    }
+}
+
 /// `GET /v1/stream`: opens a stream. Its beginning is fixed before the answer begins.
 pub async fn open(
     State(node): State<Node>,
@@ -54,9 +66,10 @@ pub async fn open(
     headers: HeaderMap,
     parameters: Parameters,
 ) -> Result<Response, Problem> {
-    let known = ["from", "after", "last", "until_caught_up"];
+    let known = ["from", "after", "last", "until_caught_up", "persona"];
     parameters.allow(&[&known[..], &FILTERS].concat())?;
-    let filter = parameters.filter(Gaps::Always)?;
+    let persona = persona_asked(&node, &parameters).await?;
+    let filter = Filter { persona, ..parameters.filter(Gaps::Always)? };
     if filter.gaps == Gaps::AsEntries {
         let detail = "gaps: a stream tells of every gap; it is always, or only";
         return Err(Problem::new(Code::Usage, detail));
@@ -64,9 +77,7 @@ pub async fn open(
     let from = beginning(&headers, &parameters)?;
     let until_caught_up = parameters.parse("until_caught_up")?.unwrap_or(false);
     let form = Form::asked(&headers);
-    let place = places.0.try_acquire_owned().map_err(|_| {
-        Problem::new(Code::Busy, format_args!("{STREAMS} streams are served, and no more"))
-    })?;
+    let place = places.take()?;
     let follow = node.follow(filter, from).await?;
     let events = Events { follow, form, until_caught_up, is_over: false, _place: place };
     let body = Body::from_stream(try_unfold(events, next_event));

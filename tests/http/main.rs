@@ -12,6 +12,7 @@ mod page;
 mod payloads;
 mod problems;
 mod server;
+mod sessions;
 mod smuggling;
 mod stream;
 #[path = "../support/mod.rs"]
