@@ -31,6 +31,7 @@ mod place;
 mod process;
 mod query;
 mod run;
+mod session;
 mod settings;
 mod status;
 mod tail;
@@ -85,6 +86,10 @@ enum Command {
     Status(status::Status),
     Nodes(nodes::Nodes),
     Verify(verify::Verify),
+    Session(session::Sessions),
+    Thread(session::Threads),
+    Feed(session::Feed),
+    Context(session::Context),
     Export(export::Export),
     Bench(bench::Bench),
     Explain(explain::Explain),
@@ -121,6 +126,10 @@ impl Cli {
             Command::Status(command) => command.run(&global),
             Command::Nodes(command) => command.run(&global),
             Command::Verify(command) => command.run(&global),
+            Command::Session(command) => command.run(&global),
+            Command::Thread(command) => command.run(&global),
+            Command::Feed(command) => command.run(&global),
+            Command::Context(command) => command.run(&global),
             Command::Export(command) => command.run(&global),
             Command::Bench(command) => command.run(&global),
             Command::Explain(command) => command.run(&global),

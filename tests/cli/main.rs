@@ -6,3 +6,4 @@ mod offline;
 mod pipes;
 mod program;
 mod running;
+mod sessions;
