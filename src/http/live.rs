@@ -41,7 +41,7 @@ pub enum Source {
     /// A tenant.
     Feed(FeedTail),
     /// A session.
-    Session(Mirror),
+    Session(Box<Mirror>),
 }
 
 impl Source {

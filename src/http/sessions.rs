@@ -119,7 +119,7 @@ pub async fn follow(
     let place = places.take()?;
     let (first, mirror) = log.mirror(&session).await?;
     let first = StreamEvent::new("reset", None, scene(&first));
-    Ok(stream(&headers, Some(first), place, Source::Session(mirror)))
+    Ok(stream(&headers, Some(first), place, Source::Session(Box::new(mirror))))
 }
 
 /// `GET /v1/transcripts/{tenant}/{transcript}`: all of it; `through=ID` reads another branch.

@@ -15,7 +15,7 @@ use crate::words::{ClusterId, Entry, EntryId, NodeId};
 /// A store that is only read. It is seen as it was when it was opened, whatever a running node
 /// appends meanwhile.
 pub struct OfflineLog {
-    reader: SqliteReader,
+    reader: Box<SqliteReader>,
 }
 
 /// What can be said of a log without its node; the fields have the names of
@@ -63,7 +63,7 @@ impl OfflineLog {
         } else {
             SqliteReader::open(place)?
         };
-        let reader = reader.snapshot()?;
+        let reader = Box::new(reader.snapshot()?);
         Ok(Self { reader })
     }
 
@@ -72,7 +72,7 @@ impl OfflineLog {
     /// # Errors
     /// See [`QueryError`].
     pub fn query(&mut self, query: &Query) -> Result<Page, QueryError> {
-        query::page(&mut self.reader, query)
+        query::page(&mut *self.reader, query)
     }
 
     /// One entry; two or more where branches of its author share the seq.
@@ -80,7 +80,7 @@ impl OfflineLog {
     /// # Errors
     /// The store can't be read.
     pub fn get(&mut self, id: EntryId) -> Result<Vec<Entry>, QueryError> {
-        Ok(query::find(&mut self.reader, id)?)
+        Ok(query::find(&mut *self.reader, id)?)
     }
 
     /// Where authors have signed two histories.
@@ -88,7 +88,7 @@ impl OfflineLog {
     /// # Errors
     /// The store can't be read.
     pub fn forks(&mut self) -> Result<Vec<ForkReport>, StoreError> {
-        forks::list(&mut self.reader)
+        forks::list(&mut *self.reader)
     }
 
     /// What can be said of the log.
@@ -123,7 +123,7 @@ impl OfflineLog {
     /// # Errors
     /// The first bad place, or that the store can't be read.
     pub fn verify(&mut self, progress: impl FnMut(u64, u64)) -> Result<Verified, VerifyError> {
-        verify::verify(&mut self.reader, progress)
+        verify::verify(&mut *self.reader, progress)
     }
 
     /// The log, or what one author wrote of it, as the bytes of one Automerge document.
@@ -131,7 +131,7 @@ impl OfflineLog {
     /// # Errors
     /// See [`ExportError`].
     pub fn document(&mut self, author: Option<NodeId>) -> Result<Vec<u8>, ExportError> {
-        export::document(&mut self.reader, author)
+        export::document(&mut *self.reader, author)
     }
 }
 
