@@ -13,6 +13,7 @@
 
 use std::collections::HashMap;
 
+use sha2::{Digest, Sha256};
 use zstd::bulk::{Compressor, Decompressor};
 
 use super::Sealed;
@@ -35,6 +36,9 @@ const LEVEL: i32 = 3;
 const COLUMNS_MOST: usize = 16 << 20;
 /// What the data may take, unpacked.
 const DATA_MOST: usize = CHANGE_BYTES + BLOCK_BYTES;
+
+/// How many bytes of checksum end a record.
+const CHECKSUM: usize = 8;
 
 /// Says that a record is not the block that was sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -108,6 +112,8 @@ impl Sealer {
         number(&mut out, beside_packed.len() as u64);
         out.extend_from_slice(&beside_packed);
         out.extend_from_slice(&data_packed);
+        let checksum = checksum(&out);
+        out.extend_from_slice(&checksum);
         Ok(out)
     }
 }
@@ -182,6 +188,8 @@ impl BlockOpener {
     }
 
     fn unpack(&mut self, record: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+        let (record, said) = record.split_at_checked(record.len().checked_sub(CHECKSUM)?)?;
+        (checksum(record) == said).then_some(())?;
         let mut input = Input { bytes: record };
         (input.take(1)? == [FORM]).then_some(())?;
         let beside = input.length(COLUMNS_MOST)?;
@@ -194,6 +202,13 @@ impl BlockOpener {
         };
         Some((unpack(packed, beside)?, unpack(input.bytes, data)?))
     }
+}
+
+/// The first bytes of the SHA-256 of all that stands before them: zstd has bits that mean nothing, and
+/// what is altered should be noticed all the same.
+fn checksum(record: &[u8]) -> [u8; CHECKSUM] {
+    let digest: [u8; 32] = Sha256::digest(record).into();
+    std::array::from_fn(|at| digest[at])
 }
 
 /// Names that many entries share: tenant, topic, kind, content type.

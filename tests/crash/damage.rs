@@ -37,12 +37,14 @@ impl Patient {
         let older = image(&history);
         // Small entries, so that much of the file is rows and indices.
         for _ in 0..40 {
-            match rng.bool() {
-                true => history.append(rng.usize(1..4), rng.usize(1..20)),
-                false => history.receive(rng.usize(1..4), rng.usize(1..20)),
+            match rng.u8(..9) {
+                0 => history.seal(),
+                1..=4 => history.append(rng.usize(1..4), rng.usize(1..20)),
+                _ => history.receive(rng.usize(1..4), rng.usize(1..20)),
             }
         }
         let live = image(&history);
+        history.vacuum(); // so that every page of the file is needed
         history.close();
         let closed = image(&history);
         let directory = scratch();
@@ -129,17 +131,21 @@ fn a_flipped_bit_of_a_change_is_never_served_and_always_found() {
 /// Flips a bit in the bytes of some change, and says which.
 fn flip_in_change(directory: &Path, rng: &mut Rng) -> String {
     let database = rusqlite::Connection::open(directory.join(STORE)).unwrap();
-    let choose = "SELECT offset, bytes FROM changes ORDER BY offset LIMIT 1 OFFSET ?1";
-    let count: i64 =
-        database.query_row("SELECT count(*) FROM changes", [], |row| row.get(0)).unwrap();
+    let (table, key, column) = match rng.bool() {
+        true => ("changes", "offset", "bytes"),
+        false => ("blocks", "id", "record"),
+    };
+    let choose = format!("SELECT {key}, {column} FROM {table} ORDER BY {key} LIMIT 1 OFFSET ?1");
+    let count = format!("SELECT count(*) FROM {table}");
+    let count: i64 = database.query_row(&count, [], |row| row.get(0)).unwrap();
     let (offset, mut bytes): (i64, Vec<u8>) = database
-        .query_row(choose, [rng.i64(..count)], |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row(&choose, [rng.i64(..count)], |row| Ok((row.get(0)?, row.get(1)?)))
         .unwrap();
     let (at, bit) = (rng.usize(..bytes.len()), rng.u8(..8));
     bytes[at] ^= 1 << bit;
-    let update = "UPDATE changes SET bytes = ?1 WHERE offset = ?2";
-    assert_eq!(database.execute(update, (bytes, offset)), Ok(1));
-    format!("bit {bit} of byte {at} of the change at offset {offset} is flipped")
+    let update = format!("UPDATE {table} SET {column} = ?1 WHERE {key} = ?2");
+    assert_eq!(database.execute(&update, (bytes, offset)), Ok(1));
+    format!("bit {bit} of byte {at} of {column} at {key} {offset} is flipped")
 }
 
 #[test]

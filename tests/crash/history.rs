@@ -8,6 +8,7 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 use towline::core::frontier::Frontier;
 use towline::core::log::{Arrival, Log};
+use towline::store::block;
 use towline::store::sqlite::SqliteStore;
 use towline::store::{Batch, EmitMark, KeyRecord, Owner, Store};
 use towline::words::{ClusterId, Draft, EmitNumber, Identity, Offset};
@@ -140,6 +141,15 @@ impl History {
         self.commit(Batch { arrivals: applied.arrivals, ..Batch::default() });
     }
 
+    /// Packs what stands in rows into blocks, each in a commit of its own.
+    pub fn seal(&mut self) {
+        let mut reader = self.store.as_ref().unwrap().reader().unwrap();
+        for arrivals in reader.sealable(Offset(u64::MAX)).unwrap() {
+            let sealed = vec![block::pack(&arrivals).unwrap()];
+            self.commit(Batch { sealed, ..Batch::default() });
+        }
+    }
+
     fn commit(&mut self, batch: Batch) {
         self.store.as_mut().unwrap().commit(&batch).unwrap();
         self.here.committed();
@@ -156,15 +166,23 @@ impl History {
         assert_eq!(busy, 0, "nobody stands in the way of a checkpoint");
     }
 
+    /// Gives the pages that nothing needs any more back to the system.
+    pub fn vacuum(&self) {
+        let connection = Connection::open(self.path()).unwrap();
+        connection.execute_batch("PRAGMA incremental_vacuum").unwrap();
+    }
+
     /// What a node does in some time: appending, receiving, checkpoints, clean restarts.
     pub fn live(&mut self, rounds: usize, rng: &mut Rng) {
         for _ in 0..rounds {
-            match rng.u8(..12) {
+            match rng.u8(..14) {
                 0..=4 => self.append(rng.usize(1..6), rng.usize(1..900)),
                 5 => self.append(rng.usize(1..4), rng.usize(4_000..9_000)),
                 6..=8 => self.receive(rng.usize(1..6), rng.usize(1..900)),
                 9 => self.checkpoint(["PASSIVE", "FULL", "RESTART"][rng.usize(..3)]),
                 10 => self.checkpoint("TRUNCATE"),
+                11 => self.append(rng.usize(128..200), rng.usize(1..60)), // a block at once
+                12 => self.seal(),
                 _ => self.reopen(),
             }
         }
@@ -184,7 +202,7 @@ impl History {
         let commits = &self.commits[..commits];
         let batches = || commits.iter().map(|commit| &commit.batch);
         Contents {
-            arrivals: batches().flat_map(|batch| batch.arrivals.clone()).collect(),
+            arrivals: batches().flat_map(|batch| batch.arrivals.clone()).map(bare).collect(),
             frontier: commits.last().map(|last| last.frontier.clone()).unwrap_or_default(),
             emits: batches().filter_map(|batch| batch.emits).next_back().unwrap_or_default(),
             keys: batches().flat_map(|batch| batch.keys.clone()).collect(),
@@ -200,4 +218,10 @@ impl History {
     fn now(&self) -> u64 {
         1_795_237_297_000 + self.commits.len() as u64
     }
+}
+
+/// What a store keeps of a change for good: a block drops all signatures but its last.
+pub fn bare(mut arrival: Arrival) -> Arrival {
+    arrival.change.signature = None;
+    arrival
 }

@@ -8,7 +8,7 @@ use towline::store::sqlite::SqliteStore;
 use towline::store::{Batch, Store};
 use towline::words::{Draft, Offset};
 
-use crate::history::{Contents, History, STORE, log, owner};
+use crate::history::{Contents, History, STORE, bare, log, owner};
 
 /// Asserts that a store holds every commit that was acknowledged, and of the one that was not yet,
 /// all or nothing; and that its node goes on from there.
@@ -47,6 +47,7 @@ pub fn read(store: &SqliteStore, commits: usize) -> Contents {
     let mut key = |n| reader.key(&format!("key {n}")).unwrap();
     let keys = (0..commits).filter_map(&mut key).collect();
     let (frontier, emits) = (reader.frontier().unwrap(), reader.emits().unwrap());
+    let arrivals = arrivals.into_iter().map(bare).collect();
     Contents { arrivals, frontier, emits, keys }
 }
 

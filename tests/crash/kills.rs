@@ -8,6 +8,7 @@ use std::thread::scope;
 use fastrand::Rng;
 use tempfile::TempDir;
 
+use crate::noise::noise;
 use crate::process::{Client, Ended, Process, Refused, program, under};
 use crate::seed::{Sweep, Trying, rng, skip, sweep};
 use crate::told::Told;
@@ -210,7 +211,7 @@ fn killed_under_load(home: &mut Home, receipts: usize) {
             let (client, told) = (client.clone(), &told);
             scope.spawn(move || {
                 for n in 0.. {
-                    let text = format!("{life}/{writer}/{n} {}", "x".repeat(20_000));
+                    let text = format!("{life}/{writer}/{n} {}", noise(n, 20_000));
                     match client.append(std::slice::from_ref(&text)) {
                         Ok(ids) => told.lock().unwrap().add(ids[0], text),
                         Err(_) => return,

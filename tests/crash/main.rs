@@ -11,6 +11,8 @@ mod history;
 mod intact;
 mod io_errors;
 mod kills;
+#[path = "../support/noise.rs"]
+mod noise;
 mod platter;
 mod power_cut;
 mod process;

@@ -9,6 +9,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::history::scratch;
+use crate::noise::noise;
 use crate::process::{Client, Process, Refused, under};
 use crate::seed::skip;
 use crate::told::Told;
@@ -87,7 +88,7 @@ impl Drop for SmallDisk {
 /// Appends entries of 20 kB until one is refused; returns what the node said then.
 fn fill(client: &Client, told: &mut Told) -> Value {
     loop {
-        let text = format!("{} {}", told.count(), "x".repeat(20_000));
+        let text = format!("{} {}", told.count(), noise(told.count(), 20_000));
         match client.append(std::slice::from_ref(&text)) {
             Ok(ids) => told.add(ids[0], text),
             Err(Refused::Problem(problem)) => return problem,

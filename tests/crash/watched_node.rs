@@ -12,6 +12,7 @@ use towline::{Config, Draft, Node, Order, Query};
 
 use crate::disk::Disk;
 use crate::history::{SECRET, STORE, owner, scratch};
+use crate::noise::noise;
 use crate::platter::{Platter, Survivors};
 use crate::told::{Told, text};
 
@@ -44,7 +45,7 @@ impl Watched {
 
     /// Appends one entry of at least so many bytes.
     pub async fn append(&mut self, node: &Node, bytes: usize) -> Result<(), AppendError> {
-        let text = format!("{} {}", self.tried, "x".repeat(bytes));
+        let text = format!("{} {}", self.tried, noise(self.tried, bytes));
         self.tried += 1;
         let receipt = node.append(Draft::text("t", "k", text.clone()).unwrap()).await?;
         self.told.add(receipt.id, text);
@@ -53,9 +54,15 @@ impl Watched {
 
     /// Asserts that a running node shows what it acknowledged, and nothing else.
     pub async fn assert_shown_by(&self, node: &Node) {
-        let query = Query::in_order(Order::Arrival).limit(10_000);
-        let page = node.query(query).await.unwrap();
-        let entries = page.entries.iter().filter(|entry| Gap::from_entry(entry).is_none());
+        let mut query = Query::in_order(Order::Arrival).limit(10_000);
+        let mut entries = Vec::new();
+        loop {
+            let page = node.query(query.clone()).await.unwrap();
+            entries.extend(page.entries);
+            let Some(next) = page.next else { break };
+            query = query.after(next);
+        }
+        let entries = entries.iter().filter(|entry| Gap::from_entry(entry).is_none());
         assert!(entries.map(text).eq(self.told.texts()), "{} acknowledged", self.told.count());
     }
 

@@ -16,6 +16,8 @@ mod faults;
 mod load;
 mod merged;
 mod node;
+#[path = "../support/noise.rs"]
+mod noise;
 mod patience;
 mod reckoning;
 mod vitals;

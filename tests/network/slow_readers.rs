@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::cluster::Cluster;
 use crate::load::{Ledger, Load, Pace};
 use crate::node::{Node, signal};
+use crate::noise::noise;
 use crate::patience::{PATIENCE, until, until_some};
 use crate::reckoning::assert_kept;
 
@@ -64,8 +65,9 @@ fn a_write_ahead_log_that_grew_under_a_held_snapshot_is_short_again_after_it() {
 
 /// Appends 5 MiB at the first node.
 fn write(cluster: &Cluster, ledger: &Ledger, request: usize) {
-    let rest = "x".repeat(ENTRY_BYTES);
-    let texts: Vec<String> = (0..ENTRIES).map(|n| format!("long-{request}-{n} {rest}")).collect();
+    let rest = |n| noise(request * ENTRIES + n, ENTRY_BYTES);
+    let long = |n| format!("long-{request}-{n} {}", rest(n));
+    let texts: Vec<String> = (0..ENTRIES).map(long).collect();
     assert!(ledger.append(&cluster.nodes[0].door, &texts), "request {request}");
 }
 

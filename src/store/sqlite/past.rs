@@ -31,6 +31,25 @@ impl Past for SqliteReader {
         seq: Seq,
         hash: ChangeHash,
     ) -> Result<bool, StoreError> {
+        self.at_once(|reader| reader.begins_at(segment, seq, hash))
+    }
+
+    fn standing(
+        &mut self,
+        author: NodeId,
+        parent: &Parent,
+    ) -> Result<Option<Standing>, StoreError> {
+        self.at_once(|reader| reader.stands(author, parent))
+    }
+}
+
+impl SqliteReader {
+    fn begins_at(
+        &mut self,
+        segment: SegmentId,
+        seq: Seq,
+        hash: ChangeHash,
+    ) -> Result<bool, StoreError> {
         let mut query = self.connection.prepare_cached(
             "SELECT 1 FROM segments s JOIN changes c ON c.segment = s.id
              WHERE s.name = ?1 AND c.first_seq = ?2 AND c.hash = ?3",
@@ -52,11 +71,7 @@ impl Past for SqliteReader {
         Ok(false)
     }
 
-    fn standing(
-        &mut self,
-        author: NodeId,
-        parent: &Parent,
-    ) -> Result<Option<Standing>, StoreError> {
+    fn stands(&mut self, author: NodeId, parent: &Parent) -> Result<Option<Standing>, StoreError> {
         let in_row = self.standing_in_row(author, parent)?;
         if in_row.is_some() {
             return Ok(in_row);
@@ -92,9 +107,7 @@ impl Past for SqliteReader {
         }
         Ok(None)
     }
-}
 
-impl SqliteReader {
     /// The rows of a segment's strands.
     fn strands_of(&self, segment: SegmentId) -> Result<Vec<i64>, StoreError> {
         let query = "SELECT id FROM segments WHERE name = ?1";

@@ -80,6 +80,23 @@ impl SqliteReader {
     }
 }
 
+impl SqliteReader {
+    /// Runs a reading of several statements in one snapshot: between two of them, changes may move
+    /// from rows into a block.
+    pub(super) fn at_once<T>(
+        &mut self,
+        reading: impl FnOnce(&mut Self) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        if !self.connection.is_autocommit() {
+            return reading(self);
+        }
+        self.connection.prepare_cached("BEGIN")?.execute([])?;
+        let read = reading(self);
+        self.connection.prepare_cached("COMMIT")?.execute([])?;
+        read
+    }
+}
+
 fn open_read_only(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
@@ -203,7 +220,7 @@ impl Reader for SqliteReader {
     }
 
     fn scan(&mut self, from: Offset, limit: usize) -> Result<(Vec<Passed>, Offset), StoreError> {
-        self.pass(from, limit)
+        self.at_once(|reader| reader.pass(from, limit))
     }
 
     fn arrivals(
@@ -212,10 +229,10 @@ impl Reader for SqliteReader {
         direction: Direction,
         max_bytes: usize,
     ) -> Result<Vec<Arrival>, StoreError> {
-        match direction {
-            Direction::Forward => self.arrivals_from(from, max_bytes),
-            Direction::Backward => self.arrivals_before(from, max_bytes),
-        }
+        self.at_once(|reader| match direction {
+            Direction::Forward => reader.arrivals_from(from, max_bytes),
+            Direction::Backward => reader.arrivals_before(from, max_bytes),
+        })
     }
 
     fn of_strand(
@@ -225,17 +242,19 @@ impl Reader for SqliteReader {
         direction: Direction,
         max_bytes: usize,
     ) -> Result<Vec<Arrival>, StoreError> {
-        let Some((row, start)) = self.strand_row(strand)? else {
-            return Ok(Vec::new());
-        };
-        match direction {
-            Direction::Forward => self.strand_from(row, from.max(start), max_bytes),
-            Direction::Backward => self.strand_before(row, start, from, max_bytes),
-        }
+        self.at_once(|reader| {
+            let Some((row, start)) = reader.strand_row(strand)? else {
+                return Ok(Vec::new());
+            };
+            match direction {
+                Direction::Forward => reader.strand_from(row, from.max(start), max_bytes),
+                Direction::Backward => reader.strand_before(row, start, from, max_bytes),
+            }
+        })
     }
 
     fn seek_time(&mut self, strand: Strand, time: Time) -> Result<Seq, StoreError> {
-        self.strand_at_time(strand, time)
+        self.at_once(|reader| reader.strand_at_time(strand, time))
     }
 
     fn find(&mut self, author: NodeId, seq: Seq) -> Result<Vec<Arrival>, StoreError> {
@@ -247,7 +266,8 @@ impl Reader for SqliteReader {
         let strands = query.query_map(params![author.0, column(seq.0)], |row| {
             Ok(Strand { segment: SegmentId(row.get(0)?), side: row.get(1)? })
         })?;
-        let strands: Vec<Strand> = strands.collect::<Result<_, _>>()?;
+        let mut strands: Vec<Strand> = strands.collect::<Result<_, _>>()?;
+        strands.dedup(); // a strand is held once, whatever a damaged index says
         drop(query);
         let mut found = Vec::new();
         for strand in strands {
@@ -257,11 +277,11 @@ impl Reader for SqliteReader {
     }
 
     fn locate(&mut self, head: &Head) -> Result<Option<Strand>, StoreError> {
-        self.located(head)
+        self.at_once(|reader| reader.located(head))
     }
 
     fn sealable(&mut self, old: Offset) -> Result<Vec<Vec<Arrival>>, StoreError> {
-        self.worth_sealing(old)
+        self.at_once(|reader| reader.worth_sealing(old))
     }
 
     fn branched(&mut self) -> Result<Vec<NodeId>, StoreError> {

@@ -57,6 +57,15 @@ impl Taken {
 /// Whether a change goes on where the reading is: it moves the place on.
 type GoesOn<'a> = &'a mut dyn FnMut(&Arrival) -> bool;
 
+/// Why a reading of rows came to an end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// There are no more rows, or no more room.
+    Rows,
+    /// The next row doesn't go on where the one before ended. A block must stand between them.
+    Hole,
+}
+
 impl SqliteReader {
     pub(super) fn arrivals_from(
         &mut self,
@@ -64,7 +73,7 @@ impl SqliteReader {
         most: usize,
     ) -> Result<Vec<Arrival>, StoreError> {
         let mut taken = Taken::at_most(most);
-        let mut at = from;
+        let (mut at, mut end) = (from, End::Rows);
         while taken.has_room() {
             let before = at;
             let mut goes_on = |arrival: &Arrival| {
@@ -81,13 +90,13 @@ impl SqliteReader {
                         (SELECT max(offset) FROM changes WHERE offset <= ?1), 0)
                         AND c.offset + c.count > ?1
                      ORDER BY c.offset";
-                self.rows(condition, [column(before.0)], &mut taken, &mut goes_on)?;
+                end = self.rows(condition, [column(before.0)], &mut taken, &mut goes_on)?;
             }
             if at == before {
                 break;
             }
         }
-        if taken.has_room() && self.watermark()? > at {
+        if taken.has_room() && (end == End::Hole || self.watermark()? > at) {
             return Err(StoreError::Damaged(format!("no change is found at offset {at}")));
         }
         Ok(taken.arrivals)
@@ -155,7 +164,7 @@ impl SqliteReader {
         most: usize,
     ) -> Result<Vec<Arrival>, StoreError> {
         let mut taken = Taken::at_most(most);
-        let mut at = from;
+        let (mut at, mut end) = (from, End::Rows);
         while taken.has_room() {
             let before = at;
             let mut goes_on = |arrival: &Arrival| {
@@ -174,13 +183,13 @@ impl SqliteReader {
                         AND c.first_seq + c.count > ?2
                      ORDER BY c.first_seq";
                 let values = params![row, column(before.0)];
-                self.rows(condition, values, &mut taken, &mut goes_on)?;
+                end = self.rows(condition, values, &mut taken, &mut goes_on)?;
             }
             if at == before {
                 break;
             }
         }
-        if taken.has_room() && self.is_held_above(row, at)? {
+        if taken.has_room() && (end == End::Hole || self.is_held_above(row, at)?) {
             return Err(StoreError::Damaged(format!(
                 "a change is missing at seq {at} of a segment"
             )));
@@ -247,7 +256,7 @@ impl SqliteReader {
         values: impl rusqlite::Params,
         taken: &mut Taken,
         goes_on: GoesOn<'_>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<End, StoreError> {
         let mut query = self.connection.prepare_cached(&format!("{CHANGE} {condition}"))?;
         let mut rows = query.query(values)?;
         while taken.has_room()
@@ -255,13 +264,13 @@ impl SqliteReader {
         {
             let arrival = arrival(row)?;
             if !goes_on(&arrival) {
-                break;
+                return Ok(End::Hole);
             }
             whole(&arrival, &self.damages)?;
             self.openings.check(&self.connection, row.get(14)?, &arrival.change)?;
             taken.push(arrival);
         }
-        Ok(())
+        Ok(End::Rows)
     }
 
     fn open_block(&mut self, id: i64) -> Result<Arc<Opened>, StoreError> {

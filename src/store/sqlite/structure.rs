@@ -1,8 +1,9 @@
 //! Whether the trees of pages are whole, and what SQLite finds rows by agrees with the rows.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 
 use super::super::StoreError;
+use super::blocks::{Piece, Pieces, column};
 
 /// Partial indices: their names, tables, columns and flags. SQLite checks that they name every row
 /// that they should, but not that they name no other.
@@ -31,5 +32,35 @@ pub(super) fn check(connection: &Connection) -> Result<(), StoreError> {
             )));
         }
     }
-    Ok(())
+    check_pieces(connection)
+}
+
+/// Whether the order of arrival names exactly the entries that blocks hold, where they say.
+fn check_pieces(connection: &Connection) -> Result<(), StoreError> {
+    let wrong =
+        |offset: i64| StoreError::Damaged(format!("the piece at offset {offset} of a block"));
+    let mut blocks = connection.prepare("SELECT id, next_seq - first_seq, arrivals FROM blocks")?;
+    let mut piece = connection.prepare("SELECT count, block FROM pieces WHERE offset = ?1")?;
+    let mut blocks = blocks.query([])?;
+    let mut named = 0;
+    while let Some(block) = blocks.next()? {
+        let (id, entries): (i64, i64) = (block.get(0)?, block.get(1)?);
+        let mut held = 0;
+        let pieces: Vec<u8> = block.get(2)?;
+        for Piece { offset, count, .. } in Pieces::read(&pieces) {
+            let offset = column(offset.0);
+            let found = piece.query_row([offset], |row| Ok((row.get(0)?, row.get(1)?)));
+            if found.optional()? != Some((column(count), id)) {
+                return Err(wrong(offset));
+            }
+            (named, held) = (named + 1, held + column(count));
+        }
+        if held != entries {
+            return Err(StoreError::Damaged(format!(
+                "block {id} names {held} entries of {entries}"
+            )));
+        }
+    }
+    let all: i64 = connection.query_row("SELECT count(*) FROM pieces", [], |row| row.get(0))?;
+    if all == named { Ok(()) } else { Err(StoreError::Damaged(format!("{all} pieces of {named}"))) }
 }
