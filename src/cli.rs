@@ -35,6 +35,7 @@ mod query;
 mod run;
 mod salvage;
 mod serving;
+mod session;
 mod settings;
 mod sql;
 mod status;
@@ -93,6 +94,10 @@ enum Command {
     Verify(verify::Verify),
     Salvage(salvage::Salvage),
     Token(token::Tokens),
+    Session(session::Sessions),
+    Thread(session::Threads),
+    Feed(session::Feed),
+    Context(session::Context),
     Export(export::Export),
     Sql(sql::Sql),
     Import(import::Import),
@@ -135,6 +140,10 @@ impl Cli {
             Command::Verify(command) => command.run(&global),
             Command::Salvage(command) => command.run(&global),
             Command::Token(command) => command.run(&global),
+            Command::Session(command) => command.run(&global),
+            Command::Thread(command) => command.run(&global),
+            Command::Feed(command) => command.run(&global),
+            Command::Context(command) => command.run(&global),
             Command::Export(command) => command.run(&global),
             Command::Sql(command) => command.run(&global),
             Command::Import(command) => command.run(&global),

@@ -4,6 +4,7 @@
 //! bytes are arguments; what to do is returned. A simulator can therefore run many nodes on one
 //! thread and replay any of their histories.
 
+pub mod archive;
 pub mod change;
 pub mod clock;
 #[cfg(test)]
@@ -17,4 +18,5 @@ pub mod merge;
 pub mod pending;
 pub mod recording;
 pub mod segment;
+pub mod series;
 pub mod session;

@@ -13,6 +13,8 @@
 //! listing.rs      entries as JSON, piece by piece      room.rs     how much memory answers take
 //! stream.rs       GET /v1/stream
 //! status.rs       /v1/status, /v1/nodes, /v1/frontier, /livez, /readyz
+//! threads.rs      /v1/topics/…, /v1/feeds/…, /v1/personas/…
+//! sessions.rs     /v1/sessions/…, /v1/transcripts/…    live.rs   what they stream
 //! metrics.rs      /metrics                             page.rs     /, /page/…
 //! media.rs        media types that are asked for, and sent
 //! problem.rs      every error, as an RFC 9457 problem document with our code
@@ -27,7 +29,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, get, post, put};
 use axum::{Extension, Router, middleware};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -55,6 +57,7 @@ mod entries;
 mod etag;
 mod guard;
 mod listing;
+mod live;
 mod media;
 mod metrics;
 mod openapi;
@@ -64,8 +67,10 @@ mod problem;
 mod request_id;
 mod room;
 mod scope;
+mod sessions;
 mod status;
 mod stream;
+mod threads;
 
 /// How many connections are served at once.
 const CONNECTIONS: usize = 256; // full: a connection waits until another ends
@@ -223,12 +228,41 @@ const GUARDED: [(&str, Handlers); 11] = [
     ("/metrics", || get(metrics::metrics)),
 ];
 
+/// Routes of threads, feeds and personas, which ask as well.
+const TOPICS: [(&str, Handlers); 10] = [
+    ("/v1/topics/{tenant}/{topic}", || get(threads::standing)),
+    ("/v1/topics/{tenant}/{topic}/entries", || get(threads::load).post(threads::append)),
+    ("/v1/topics/{tenant}/{topic}/archive", || post(threads::archive)),
+    ("/v1/topics/{tenant}/{topic}/context", || get(threads::context)),
+    ("/v1/topics/{tenant}/{topic}/follow", || get(threads::follow)),
+    ("/v1/topics/{tenant}/{topic}/transitions", || get(threads::transitions).post(threads::record)),
+    ("/v1/feeds/{tenant}", || get(threads::feed)),
+    ("/v1/feeds/{tenant}/latest", || get(threads::latest)),
+    ("/v1/personas/{tenant}", || get(threads::personas)),
+    ("/v1/personas/{tenant}/{name}", || put(threads::set_persona)),
+];
+
+/// Routes of sessions and transcripts, which ask as well.
+const SESSIONS: [(&str, Handlers); 6] = [
+    ("/v1/sessions/{tenant}", || get(sessions::list).post(sessions::begin)),
+    ("/v1/sessions/{tenant}/{session}", || get(sessions::transcripts)),
+    ("/v1/sessions/{tenant}/{session}/follow", || get(sessions::follow)),
+    ("/v1/transcripts/{tenant}/{transcript}", || get(sessions::read).post(sessions::extend)),
+    ("/v1/transcripts/{tenant}/{transcript}/truncate", || post(sessions::truncate)),
+    ("/v1/transcripts/{tenant}/{transcript}/traces", || post(sessions::trace)),
+];
+
 type Handlers = fn() -> MethodRouter<Served>;
+
+/// All routes that ask who is there.
+fn guarded() -> impl Iterator<Item = (&'static str, Handlers)> {
+    GUARDED.into_iter().chain(TOPICS).chain(SESSIONS)
+}
 
 fn router(node: &Node, (access, streams): (Access, usize), hosts: Hosts) -> Router {
     let add =
         |router: Router<Served>, (path, handlers): (&str, Handlers)| router.route(path, handlers());
-    let guarded = GUARDED.into_iter().fold(Router::new(), add);
+    let guarded = guarded().fold(Router::new(), add);
     let guarded = guarded.route_layer(middleware::from_fn_with_state(access, access::admit));
     OPEN.into_iter()
         .fold(guarded, add)

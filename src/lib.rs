@@ -49,6 +49,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`cli`], [`http`] | faces: one file for each command or resource; they know nodes and words, and the TLS of HTTP |
+//! | [`session`] | threads of a tenant, sessions, feeds, mirrors, transitions, on top of the log |
 //! | [`node`] | threads and tasks: the writer, the recorder, followers, exchanges with peers |
 //! | [`store`], [`net`] | edges: SQLite and memory; QUIC and TLS |
 //! | [`core`] | what the log is and how nodes agree on it: pure, without IO, clock or randomness |
@@ -59,6 +60,7 @@ pub mod core;
 pub mod http;
 pub mod net;
 pub mod node;
+pub mod session;
 pub mod store;
 pub mod words;
 

@@ -23,12 +23,13 @@ use crate::store::sqlite::SqliteStore;
 use crate::store::tip::Shortage;
 use crate::store::{Owner, Reader, Resume, Store, StoreId};
 use crate::words::{
-    ClusterId, Draft, EmitNumber, Entry, EntryId, GapReason, Identity, NodeId, Seq,
+    ClusterId, Draft, EmitNumber, Entry, EntryId, GapReason, Identity, Kind, NodeId, Offset, Seq,
 };
 
 pub mod audit;
 pub mod backup;
 pub mod bans;
+pub mod bell;
 pub mod config;
 pub mod cursor;
 pub mod directory;
@@ -45,6 +46,7 @@ pub mod measure;
 pub mod metrics;
 pub mod network;
 pub mod offline;
+pub mod persona;
 pub mod query;
 pub mod ration;
 pub mod reading;
@@ -56,6 +58,7 @@ mod schedules;
 pub mod scrub;
 pub mod sealing;
 pub mod seen;
+pub mod series;
 pub mod sql;
 pub mod status;
 mod sync;
@@ -64,6 +67,7 @@ pub mod tokens;
 pub mod verify;
 pub mod writer;
 
+pub use bell::Bell;
 pub use config::{Config, Delivery, PeerAddress, Storage};
 pub use cursor::{Cursor, CursorError, Order};
 pub use directory::{Addresses, DataDirectory, DirectoryError};
@@ -73,8 +77,10 @@ pub use follow::{Follow, Followed, From};
 pub use forks::ForkReport;
 pub use frontier_cursor::FrontierCursor;
 pub use offline::OfflineLog;
+pub use persona::Persona;
 pub use query::{Page, Query, QueryError};
 pub use recorder::{EmitError, Heard, Listener};
+pub use series::Numbered;
 pub use status::{FrontierReport, NodeReport, State, Status};
 pub use tokens::{Right, Token, TokenError, Tokens};
 pub use verify::VerifyError;
@@ -172,6 +178,8 @@ struct Inner {
     directory: Option<DataDirectory>,
     started: crate::words::Time,
     named_peers: usize,
+    /// The offset at which this lifetime of the process began.
+    booted: Offset,
 }
 
 /// What a shutdown waits for.
@@ -333,6 +341,7 @@ impl Node {
             directory: opened.directory,
             started: crate::words::Time::from_millis(wall_millis()),
             named_peers: config.peers.len(),
+            booted: resume.next_offset,
         };
         let node = Self { inner: Arc::new(inner) };
         if node.inner.directory.is_some() {
@@ -417,6 +426,21 @@ impl Node {
     /// The cluster that the node belongs to.
     pub fn cluster(&self) -> ClusterId {
         self.inner.cluster
+    }
+
+    /// The offset at which this lifetime of the process began: what is below was there before.
+    pub fn booted_at(&self) -> Offset {
+        self.inner.booted
+    }
+
+    /// What rings when something has arrived, and when the node shuts down.
+    pub fn bell(&self) -> Bell {
+        Bell::new(self.inner.writer.watermark(), self.inner.closing.subscribe())
+    }
+
+    /// What becomes of emitted events of a kind.
+    pub fn delivery(&self, kind: &Kind) -> Delivery {
+        self.inner.emitter.delivery(kind)
     }
 
     /// Where the node listens for peers, if it does.

@@ -25,11 +25,13 @@ pub mod pool;
 pub mod ranges;
 pub mod remembering;
 pub mod salvage;
+pub mod series;
 pub mod sqlite;
 pub mod tip;
 
 use damage::{Damages, Lost, Part};
 use mending::Mended;
+use series::SeriesReader;
 use tip::Shortage;
 
 #[cfg(test)]
@@ -302,7 +304,7 @@ pub type Opener = Box<dyn Fn() -> Result<Box<dyn Reader>, StoreError> + Send + S
 ///
 /// Every change that is handed out has been checked against its hash. A reader also answers what the
 /// log asks of its past.
-pub trait Reader: Past<Error = StoreError> + Send {
+pub trait Reader: Past<Error = StoreError> + SeriesReader + Send {
     /// The store's name.
     fn id(&self) -> StoreId;
 

@@ -10,8 +10,16 @@ use std::fmt;
 use std::path::Path;
 
 /// The top-level modules, each with its height. `lib.rs` and `main.rs` stand above all of them.
-const LAYERS: [(&str, u8); 7] =
-    [("words", 0), ("core", 1), ("store", 2), ("net", 2), ("node", 3), ("cli", 4), ("http", 4)];
+const LAYERS: [(&str, u8); 8] = [
+    ("words", 0),
+    ("core", 1),
+    ("store", 2),
+    ("net", 2),
+    ("node", 3),
+    ("session", 4),
+    ("cli", 5),
+    ("http", 5),
+];
 
 /// The one import between modules of the same height: `towline run` starts the HTTP server.
 const SIDEWAYS: [(&str, &str); 1] = [("cli", "http")];

@@ -260,6 +260,16 @@ fn usual_hint(code: Code) -> &'static str {
         Code::Token => "--token-file FILE, with a token that `towline token add` has printed",
         Code::Rights => "a token with more rights: towline token add",
         Code::Unprotected => "towline token add, and --tls-cert FILE --tls-key FILE; or --insecure",
+        Code::UnknownThread => {
+            "look at --tenant and the topic, and whether it has arrived: towline nodes"
+        }
+        Code::CursorBeyondEnd | Code::WatermarkBeyondEnd => {
+            "towline thread show, which says where the end is"
+        }
+        Code::Foreign => "leave tenant and topic out of the event",
+        Code::Corrupt => "read it as a thread, or on another node",
+        Code::Exists => "another name, or extend it: towline session extend",
+        Code::TooShort => "towline session show, which says how long it is",
         Code::Locked => "speak to the node that runs there: the same --data does; or stop it first",
         Code::Key => "restore the file 'key' from a backup, or use another --data directory",
         Code::Store => "towline verify, which names the first bad place",

@@ -72,6 +72,7 @@ impl Filters {
             since: self.since,
             until: self.until,
             grep: self.grep.clone(),
+            persona: None,
             gaps: match self.gaps {
                 None | Some(GapsWanted::Entries) => Gaps::AsEntries,
                 Some(GapsWanted::Always) => Gaps::Always,

@@ -7,6 +7,7 @@ use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
+use serde::de::DeserializeOwned;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::problem::Problem;
@@ -39,19 +40,50 @@ impl<S: Sync> FromRequest<S> for Drafts {
         let form = Form::of(request.headers())?;
         let granted = request.extensions().get::<Grant>();
         let tenancy = granted.map_or(Tenancy::All, |grant| grant.tenancy().clone());
-        let awaits_leave = request.headers().contains_key(header::EXPECT);
         let (parts, body) = request.into_parts();
-        if body.size_hint().lower() > BODY_BYTES as u64 && awaits_leave {
-            return Err(too_large());
-        }
-        let room = find_room(body.size_hint().upper()).await;
-        let body = read_within(body, BODY_PATIENCE).await?;
+        let (body, room) = whole(&parts.headers, body).await?;
         let drafts = form.drafts(&parts.headers, &body, &tenancy)?;
         if drafts.is_empty() {
             return Err(Problem::new(Code::Nothing, "the body holds no draft"));
         }
         Ok(Self { drafts, room })
     }
+}
+
+/// What a body of JSON says, and the room that it takes.
+pub struct Object<T> {
+    /// What it says.
+    pub said: T,
+    /// To be held until the answer is there.
+    pub room: Option<SemaphorePermit<'static>>,
+}
+
+impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Object<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let (parts, body) = request.into_parts();
+        if Form::of(&parts.headers)? != Form::Json {
+            let detail = format!("the body is {}, and nothing else", media::JSON);
+            return Err(Problem::new(Code::MediaType, detail));
+        }
+        let (body, room) = whole(&parts.headers, body).await?;
+        let said = serde_json::from_slice(&body);
+        Ok(Self { said: said.map_err(|error| Problem::new(Code::Malformed, error))?, room })
+    }
+}
+
+/// All of a body, and the room that it takes.
+async fn whole(
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<(Bytes, Option<SemaphorePermit<'static>>), Problem> {
+    let awaits_leave = headers.contains_key(header::EXPECT);
+    if body.size_hint().lower() > BODY_BYTES as u64 && awaits_leave {
+        return Err(too_large());
+    }
+    let room = find_room(body.size_hint().upper()).await;
+    Ok((read_within(body, BODY_PATIENCE).await?, room))
 }
 
 /// Waits for the room that a body may take. A small one takes none: it never waits for large ones that

@@ -98,6 +98,7 @@ impl Parameters {
             since: self.time("since")?,
             until: self.time("until")?,
             grep: self.text("grep").map(str::to_owned),
+            persona: None,
             gaps: self.read("gaps", Code::Usage, read_gaps)?.unwrap_or(gaps),
         })
     }

@@ -1,21 +1,24 @@
 //! What a request reaches: the node through the eyes of its bearer.
 //!
 //! Handlers never see the node itself. They get [`Reads`] or [`Writes`], which are bound to the
-//! bearer's tenant, or [`Whole`], which bearers that are bound to a tenant don't get. So a handler
-//! can't forget to look whose entries it touches.
+//! bearer's tenant; [`TenantReads`] or [`TenantAppends`], which hold the log of the tenant that the
+//! path names; or [`Whole`], which bearers that are bound to a tenant don't get. So a handler can't
+//! forget to look whose entries it touches.
 
 use std::time::Duration;
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::Method;
 use axum::http::request::Parts;
 use prometheus_client::metrics::gauge::Gauge;
 
+use super::parameters::Parameters;
 use super::problem::Problem;
 use crate::node::{
-    AppendError, CursorError, EmitError, Filter, Follow, From, Node, Page, Query, QueryError,
-    Receipt, ReplicationError, Right, Token,
+    AppendError, CursorError, EmitError, Filter, Follow, From, Node, Page, Persona, Query,
+    QueryError, Receipt, ReplicationError, Right, Token,
 };
+use crate::session::TenantLog;
 use crate::words::gap::GAP_KIND;
 use crate::words::json::DraftJson;
 use crate::words::{ClusterId, Code, Draft, EmitNumber, Entry, EntryId, NameError, Seq, Tenant};
@@ -174,11 +177,24 @@ impl Reads {
         }
     }
 
+    /// The persona of this name: of the tenant that the parameters name, or else of the bearer's.
+    ///
+    /// # Errors
+    /// There is none, or it is another tenant's.
+    pub async fn persona(&self, name: &str, parameters: &Parameters) -> Result<Persona, Problem> {
+        let named = parameters.read("tenant", Code::Name, Tenant::parse)?;
+        let tenant = match (named, &self.tenancy) {
+            (Some(named), _) => named,
+            (None, Tenancy::Of(own)) => own.clone(),
+            (None, Tenancy::All) => Tenant::default(),
+        };
+        self.tenancy.admits(&tenant)?;
+        Ok(TenantLog::new(self.node.clone(), tenant)?.persona(name).await?)
+    }
+
     /// Counts a stream until the value is dropped.
     pub fn count_stream(&self) -> Counted {
-        let streams = self.node.metrics().http_streams.clone();
-        streams.inc();
-        Counted(streams)
+        Counted::stream(&self.node)
     }
 
     /// The cluster of the log.
@@ -194,6 +210,14 @@ impl Reads {
 
 /// Something that a gauge counts as long as it lives.
 pub struct Counted(Gauge);
+
+impl Counted {
+    fn stream(node: &Node) -> Self {
+        let streams = node.metrics().http_streams.clone();
+        streams.inc();
+        Self(streams)
+    }
+}
 
 impl Drop for Counted {
     fn drop(&mut self) {
@@ -287,6 +311,48 @@ impl Writes {
     pub fn poison(&self) -> Option<&str> {
         self.node.poison()
     }
+}
+
+/// The log of the tenant that the path names, for a bearer who may read it.
+pub struct TenantReads(pub TenantLog);
+
+impl FromRequestParts<Served> for TenantReads {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, served: &Served) -> Result<Self, Problem> {
+        named_log(parts, served, Right::Read).await.map(Self)
+    }
+}
+
+impl TenantReads {
+    /// Counts a stream until the value is dropped.
+    pub fn count_stream(&self) -> Counted {
+        Counted::stream(self.0.node())
+    }
+}
+
+/// The log of the tenant that the path names, for a bearer who may append to it.
+pub struct TenantAppends(pub TenantLog);
+
+impl FromRequestParts<Served> for TenantAppends {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, served: &Served) -> Result<Self, Problem> {
+        named_log(parts, served, Right::Append).await.map(Self)
+    }
+}
+
+/// The log of the tenant in the path, once it is known that the bearer may do this with it.
+async fn named_log(parts: &mut Parts, served: &Served, right: Right) -> Result<TenantLog, Problem> {
+    let grant = grant(parts)?;
+    grant.require(right)?;
+    let path = RawPathParams::from_request_parts(parts, served).await;
+    let path = path.map_err(|error| Problem::new(Code::Name, error))?;
+    let named = path.iter().find_map(|(name, value)| (name == "tenant").then_some(value));
+    let tenant = Tenant::parse(named.unwrap_or_default());
+    let tenant = tenant.map_err(|error| Problem::new(Code::Name, error).at("tenant"))?;
+    grant.tenancy.admits(&tenant)?;
+    Ok(TenantLog::new(served.0.clone(), tenant)?)
 }
 
 /// The whole node, for bearers that are bound to no tenant and have the right to read, or, where the

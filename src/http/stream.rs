@@ -33,7 +33,7 @@ use super::parameters::{FILTERS, Parameters};
 use super::problem::Problem;
 use super::scope::{Closing, Counted, Reads};
 use crate::node::{
-    Cursor, CursorError, Follow, Followed, From, FrontierCursor, Gaps, frontier_cursor,
+    Cursor, CursorError, Filter, Follow, Followed, From, FrontierCursor, Gaps, frontier_cursor,
 };
 use crate::words::json::{EntryJson, Lateness};
 use crate::words::{ClusterId, Code};
@@ -45,7 +45,7 @@ mod socket;
 /// How many streams are served at once, beside the connections of other requests.
 pub const STREAMS: usize = 8_192; // full: a further one is refused
 /// A stream is silent for so long at most.
-const HEARTBEAT: Duration = Duration::from_secs(10);
+pub const HEARTBEAT: Duration = Duration::from_secs(10);
 /// Events up to here take no room that counts, in bytes.
 const SMALL_BYTES: usize = 8 << 10;
 /// How many KiB of larger events the streams of this process hold at once.
@@ -62,6 +62,15 @@ impl Places {
     pub fn new(count: usize) -> Self {
         Self(Arc::new(Semaphore::new(count)))
     }
+
+    /// Takes a place, which is free again when what is returned is dropped.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn take(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        let place = self.0.clone().try_acquire_owned();
+        place.map_err(|_| Problem::new(Code::Busy, "as many streams are served as there may be"))
+    }
 }
 
 /// `GET /v1/stream`: opens a stream. Its beginning is fixed before the answer begins.
@@ -73,9 +82,13 @@ pub async fn open(
     parameters: Parameters,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
-    let known = ["from", "after", "last", "until_caught_up", "format", "cursors"];
+    let known = ["from", "after", "last", "until_caught_up", "format", "cursors", "persona"];
     parameters.allow(&[&known[..], &FILTERS].concat())?;
-    let filter = parameters.filter(Gaps::Always)?;
+    let persona = match parameters.text("persona") {
+        Some(name) => Some(log.persona(name, &parameters).await?),
+        None => None,
+    };
+    let filter = Filter { persona, ..parameters.filter(Gaps::Always)? };
     if filter.gaps == Gaps::AsEntries {
         let detail = "gaps: a stream tells of every gap; it is always, or only";
         return Err(Problem::new(Code::Usage, detail));
@@ -99,10 +112,7 @@ pub async fn open(
     // Whoever came with a place that any node understands goes on with such.
     let portable = portable.unwrap_or(matches!(from, From::Frontier(_)));
     let until_caught_up = parameters.parse("until_caught_up")?.unwrap_or(false);
-    let place = places
-        .0
-        .try_acquire_owned()
-        .map_err(|_| Problem::new(Code::Busy, "as many streams are served as there may be"))?;
+    let place = places.take()?;
     let (follow, reset) = match log.follow(filter.clone(), from).await? {
         Ok(follow) => (follow, None),
         // A client that reconnects by itself can do nothing about a place that is lost.

@@ -1,5 +1,6 @@
 //! Filters: which entries a reader wants.
 
+use super::persona::Persona;
 use crate::core::log::Arrival;
 use crate::store::StoreError;
 use crate::words::entry::View;
@@ -36,6 +37,8 @@ pub struct Filter {
     pub until: Option<Time>,
     /// With this text in the payload.
     pub grep: Option<String>,
+    /// Of interest to this persona.
+    pub persona: Option<Persona>,
     /// How gaps are treated.
     pub gaps: Gaps,
 }
@@ -79,6 +82,7 @@ impl Filter {
             && self.topic.as_ref().is_none_or(|topic| topic.as_str() == view.topic)
             && self.kind.as_ref().is_none_or(|kind| kind.as_str() == view.kind)
             && self.grep.as_ref().is_none_or(grep)
+            && self.persona.as_ref().is_none_or(|persona| persona.admits(view))
     }
 
     /// Whether an entry passes.
@@ -101,35 +105,22 @@ impl Filter {
     /// # Errors
     /// The change is damaged.
     pub fn entries(&self, arrival: &Arrival, from: Seq, to: Seq) -> Result<Vec<Entry>, StoreError> {
-        let Arrival { offset, skew, change, .. } = arrival;
+        let change = &arrival.change;
         if !self.admits_author(change.author)
             || !self.admits_times(change.first_time, change.last_time)
         {
             return Ok(Vec::new());
         }
-        let damaged = |what: &dyn std::fmt::Display| {
-            StoreError::Damaged(format!("{}:{}: {what}", change.author, change.first_seq))
-        };
-        let chunk = change.chunk().map_err(|e| damaged(&e))?;
+        let chunk = change.chunk().map_err(|e| damaged(arrival, &e))?;
         let mut entries = Vec::new();
         for (at, bytes) in (0..).zip(chunk.entries()) {
             let seq = change.first_seq.plus(at);
             if seq < from || seq >= to {
                 continue;
             }
-            let view = View::read(bytes).map_err(|e| damaged(&e))?;
+            let view = View::read(bytes).map_err(|e| damaged(arrival, &e))?;
             if self.admits(&view) {
-                entries.push(Entry {
-                    author: change.author,
-                    seq,
-                    time: view.time,
-                    offset: offset.plus(at),
-                    change: change.hash,
-                    segment: change.segment,
-                    skew: *skew,
-                    forked: false,
-                    body: view.to_draft().map_err(|e| damaged(&e))?,
-                });
+                entries.push(entry(arrival, at, &view)?);
             }
         }
         Ok(entries)
@@ -142,6 +133,31 @@ impl Filter {
     pub fn all_entries(&self, arrival: &Arrival) -> Result<Vec<Entry>, StoreError> {
         self.entries(arrival, Seq(0), Seq(u64::MAX))
     }
+}
+
+/// The entry of a change at a place in it, from 0.
+///
+/// # Errors
+/// The change is damaged.
+pub(super) fn entry(arrival: &Arrival, at: u64, view: &View<'_>) -> Result<Entry, StoreError> {
+    let Arrival { offset, skew, change, .. } = arrival;
+    Ok(Entry {
+        author: change.author,
+        seq: change.first_seq.plus(at),
+        time: view.time,
+        offset: offset.plus(at),
+        change: change.hash,
+        segment: change.segment,
+        skew: *skew,
+        forked: false,
+        body: view.to_draft().map_err(|e| damaged(arrival, &e))?,
+    })
+}
+
+/// Says that a change can't be read.
+pub(super) fn damaged(arrival: &Arrival, what: &dyn std::fmt::Display) -> StoreError {
+    let change = &arrival.change;
+    StoreError::Damaged(format!("{}:{}: {what}", change.author, change.first_seq))
 }
 
 fn contains(bytes: &[u8], wanted: &[u8]) -> bool {

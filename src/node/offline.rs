@@ -17,7 +17,7 @@ use crate::words::{ClusterId, Entry, EntryId, NodeId};
 /// A store that is only read. It is seen as it was when it was opened, whatever a running node
 /// appends meanwhile.
 pub struct OfflineLog {
-    reader: SqliteReader,
+    reader: Box<SqliteReader>,
     missing: Option<Missing>,
 }
 
@@ -66,7 +66,7 @@ impl OfflineLog {
     pub fn open(place: &Path) -> Result<Self, OpenError> {
         if !place.is_dir() {
             let reader = SqliteReader::open(place)?.snapshot()?;
-            return Ok(Self { reader, missing: None });
+            return Ok(Self { reader: Box::new(reader), missing: None });
         }
         // First the tip, and then the snapshot: a running node commits before it remembers.
         let remembered = tip::look(&tip_path(place)).map_err(|error| {
@@ -77,7 +77,7 @@ impl OfflineLog {
             Some(remembered) => missing(&remembered, &mut reader)?,
             None => None,
         };
-        Ok(Self { reader, missing })
+        Ok(Self { reader: Box::new(reader), missing })
     }
 
     /// Whom the store belongs to.
@@ -95,7 +95,7 @@ impl OfflineLog {
     /// # Errors
     /// See [`QueryError`].
     pub fn query(&mut self, query: &Query) -> Result<Page, QueryError> {
-        query::page(&mut self.reader, query)
+        query::page(&mut *self.reader, query)
     }
 
     /// One entry; two or more where branches of its author share the seq.
@@ -103,7 +103,7 @@ impl OfflineLog {
     /// # Errors
     /// The store can't be read.
     pub fn get(&mut self, id: EntryId) -> Result<Vec<Entry>, QueryError> {
-        Ok(query::find(&mut self.reader, id)?)
+        Ok(query::find(&mut *self.reader, id)?)
     }
 
     /// Where authors have signed two histories.
@@ -111,7 +111,7 @@ impl OfflineLog {
     /// # Errors
     /// The store can't be read.
     pub fn forks(&mut self) -> Result<Vec<ForkReport>, StoreError> {
-        forks::list(&mut self.reader)
+        forks::list(&mut *self.reader)
     }
 
     /// What can be said of the log.
@@ -147,7 +147,7 @@ impl OfflineLog {
     /// # Errors
     /// The first bad place, or that the store can't be read.
     pub fn verify(&mut self, progress: impl FnMut(u64, u64)) -> Result<Verified, VerifyError> {
-        let verified = verify::verify(&mut self.reader, progress)?;
+        let verified = verify::verify(&mut *self.reader, progress)?;
         self.missing.map_or(Ok(verified), |missing| Err(VerifyError::Missing(missing)))
     }
 
@@ -156,7 +156,7 @@ impl OfflineLog {
     /// # Errors
     /// See [`ExportError`].
     pub fn document(&mut self, author: Option<NodeId>) -> Result<Vec<u8>, ExportError> {
-        export::document(&mut self.reader, author)
+        export::document(&mut *self.reader, author)
     }
 }
 

@@ -90,6 +90,11 @@ impl Emitter {
         Ok((Self { state, reserved, deliveries, counter }, recorder))
     }
 
+    /// What becomes of events of a kind.
+    pub fn delivery(&self, kind: &Kind) -> Delivery {
+        self.deliveries.get(kind).copied().unwrap_or_default()
+    }
+
     /// Emits an event. Never waits for the disk or for a listener.
     ///
     /// # Errors
@@ -110,8 +115,7 @@ impl Emitter {
                 return Err(DraftError::PayloadTooLarge { most, found }.into());
             }
         }
-        let delivery =
-            |event: &Draft| self.deliveries.get(&event.kind).copied().unwrap_or_default();
+        let delivery = |event: &Draft| self.delivery(&event.kind);
         let with_delivery: Vec<_> = events.into_iter().map(|e| (delivery(&e), e)).collect();
         let numbered = with_delivery.iter().filter(|(d, _)| *d != Delivery::BroadcastOnly).count();
 

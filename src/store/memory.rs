@@ -4,7 +4,7 @@
 //! obviously right rather than fast: the suite compares the two.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use super::damage::Damages;
 use super::{
@@ -16,8 +16,13 @@ use crate::core::frontier::{Extent, Frontier, Head};
 use crate::core::log::{Arrival, Past, Sides, Standing, Tip};
 use crate::core::merge::Direction;
 use crate::core::segment::{Parent, Strand};
+use crate::core::series::Series;
 use crate::core::session::Passed;
 use crate::words::{ChangeHash, NodeId, Offset, SegmentId, Seq, Time};
+
+mod series;
+
+use series::HeldSeries;
 
 /// What is held of one strand.
 #[derive(Clone, Debug)]
@@ -39,6 +44,7 @@ struct Contents {
     arrivals: BTreeMap<Offset, Arrival>,
     strands: BTreeMap<Strand, Held>,
     branched: BTreeSet<NodeId>,
+    series: BTreeMap<Series, HeldSeries>,
     emits: EmitMark,
     keys: HashMap<String, KeyRecord>,
     keys_by_age: VecDeque<String>,
@@ -57,6 +63,10 @@ impl MemoryStore {
     /// An empty store.
     pub fn new(id: StoreId, owner: Owner) -> Self {
         Self { id, owner, contents: Arc::default(), damages: Damages::default() }
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Contents> {
+        self.contents.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Damages the change that holds an offset, as a disk would that flips a bit: for tests.
@@ -91,6 +101,7 @@ impl Contents {
             held.is_tip = true;
             held.changes.insert(change.first_seq, arrival.offset);
         }
+        self.index(arrival)?;
         self.arrivals.insert(arrival.offset, arrival.clone());
         Ok(())
     }

@@ -29,6 +29,7 @@ mod reader;
 mod reading;
 mod schema;
 mod sealing;
+mod series;
 mod structure;
 mod tips;
 pub mod view;
@@ -113,6 +114,7 @@ pub struct SqliteStore {
 struct KnownRows {
     authors: HashMap<NodeId, i64>,
     strands: HashMap<Strand, OpenStrand>,
+    series: series::KnownRows,
 }
 
 /// A strand that is written.
@@ -147,7 +149,7 @@ impl SqliteStore {
         let connection = Connection::open(path).map_err(StoreError::from)?;
         schema::configure(&connection)?;
         schema::settle(&connection)?;
-        schema::migrate(&connection, owner, StoreId(fresh_id))?;
+        schema::migrate(&connection, path, owner, StoreId(fresh_id))?;
         let (_, id) = schema::owner(&connection)?;
         let damages = Damages::default();
         Ok(Self {
@@ -241,6 +243,10 @@ impl SqliteStore {
                     sealing::write(&transaction, &strand, together, &record)?;
                 }
                 (None, None) => write_change(&transaction, &strand, first)?,
+            }
+            let author = author_row(&transaction, &mut self.known.authors, first.change.author)?;
+            for arrival in together {
+                series::index(&transaction, &mut self.known.series, author, arrival)?;
             }
             rest = later;
         }

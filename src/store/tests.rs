@@ -10,6 +10,10 @@ use crate::core::log::{Log, Sides};
 use crate::core::segment::Parent;
 use crate::words::{ChangeHash, Draft, Identity, SegmentId};
 
+// What this suite shares is private to it, so the file is a part of it.
+#[path = "series/tests.rs"]
+mod series;
+
 const CLUSTER: ClusterId = ClusterId([9; 32]);
 
 fn identity(n: u8) -> Identity {

@@ -31,6 +31,20 @@ pub enum Code {
     Rights,
     /// None of the media types that are asked for can be had.
     NotAcceptable,
+    /// Nothing of a thread has arrived.
+    UnknownThread,
+    /// A cursor lies past the end of its thread or feed.
+    CursorBeyondEnd,
+    /// A watermark lies beyond the end of its thread.
+    WatermarkBeyondEnd,
+    /// An event belongs to another tenant or topic.
+    Foreign,
+    /// A transcript can't be understood at a place.
+    Corrupt,
+    /// The transcript is there already.
+    Exists,
+    /// A transcript is shorter than was said.
+    TooShort,
     /// Another process has the data directory.
     Locked,
     /// The key file can't be trusted or read.
@@ -78,7 +92,7 @@ struct Facts {
 
 impl Code {
     /// All codes, in order.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 38] = [
         Self::Usage,
         Self::Name,
         Self::TooLarge,
@@ -93,6 +107,13 @@ impl Code {
         Self::Token,
         Self::Rights,
         Self::NotAcceptable,
+        Self::UnknownThread,
+        Self::CursorBeyondEnd,
+        Self::WatermarkBeyondEnd,
+        Self::Foreign,
+        Self::Corrupt,
+        Self::Exists,
+        Self::TooShort,
         Self::Locked,
         Self::Key,
         Self::Store,
@@ -266,6 +287,65 @@ impl Code {
                 1,
                 "The Accept header names only media types that the route doesn't have. The message \
                  lists those that it has.",
+            ),
+            Self::UnknownThread => facts(
+                "E0020",
+                "the thread is not known here",
+                404,
+                1,
+                "Nothing of this tenant and topic has arrived on this node. The name may be another \
+                 one, or the entries are still on their way: towline nodes says who lags.",
+            ),
+            Self::CursorBeyondEnd => facts(
+                "E0021",
+                "the cursor lies past the end",
+                400,
+                2,
+                "The cursor of a thread or a feed is an ordinal of this very node. It is above the \
+                 newest entry here: it comes from another node, or from before this node's disk was \
+                 lost. Begin at 0, or at the end.",
+            ),
+            Self::WatermarkBeyondEnd => facts(
+                "E0022",
+                "the watermark lies beyond the end",
+                400,
+                2,
+                "Entries that are not here yet can't be archived. Nothing was written.",
+            ),
+            Self::Foreign => facts(
+                "E0023",
+                "the event belongs to another tenant or topic",
+                403,
+                7,
+                "What is appended to a thread belongs to the tenant and the topic that the thread \
+                 has. Leave them out of the event, or use the thread that it belongs to. Nothing was \
+                 written.",
+            ),
+            Self::Corrupt => facts(
+                "E0024",
+                "the transcript is corrupt",
+                500,
+                3,
+                "An entry at the place that is named can't be understood, or its bytes were damaged on \
+                 this node's disk. In the first case something else wrote to the topic \
+                 'transcript/NAME'; it can be read as a thread. In the second a peer that has the entry \
+                 mends it, and another node reads it meanwhile.",
+            ),
+            Self::Exists => facts(
+                "E0025",
+                "the transcript is there already",
+                409,
+                7,
+                "A transcript has one beginning. Extend it, or begin another one under a new name. \
+                 Nothing was written.",
+            ),
+            Self::TooShort => facts(
+                "E0026",
+                "the transcript is shorter than that",
+                400,
+                2,
+                "A transcript can be cut to as many entries as it has, or fewer, and forked at one of \
+                 them. Nothing was written.",
             ),
             Self::Locked => facts(
                 "E0101",

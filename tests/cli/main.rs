@@ -11,4 +11,5 @@ mod program;
 mod running;
 mod salvage;
 mod serving;
+mod sessions;
 mod sql;

@@ -16,6 +16,7 @@ mod page;
 mod payloads;
 mod problems;
 mod server;
+mod sessions;
 mod smuggling;
 mod sockets;
 mod stream;

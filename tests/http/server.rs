@@ -114,7 +114,12 @@ impl Server {
 
     /// Opens a stream; the answer's head has come when this returns.
     pub fn stream(&self, parameters: &str, headers: &[(&str, &str)]) -> Stream {
-        let url = format!("http://{}/v1/stream?{parameters}", self.address);
+        self.stream_at(&format!("/v1/stream?{parameters}"), headers)
+    }
+
+    /// Opens a stream at any path.
+    pub fn stream_at(&self, path: &str, headers: &[(&str, &str)]) -> Stream {
+        let url = format!("http://{}{path}", self.address);
         let mut request = self.agent.get(url);
         for (name, value) in headers {
             request = request.header(*name, *value);

@@ -8,9 +8,11 @@ use crate::core::frontier::{Extent, Frontier, Head};
 use crate::core::log::{Arrival, Past, Sides, Standing};
 use crate::core::merge::Direction;
 use crate::core::segment::{Parent, Strand};
+use crate::core::series::{Series, Stretch};
 use crate::core::session::Passed;
 use crate::node::sync::turn;
 use crate::store::memory::MemoryStore;
+use crate::store::series::SeriesReader;
 use crate::store::{
     Batch, EmitMark, KeyRecord, Opener, Owner, Reader, Resume, Span, Store, StoreError, StoreId,
 };
@@ -161,6 +163,39 @@ impl Reader for TurningReader {
 
     fn bytes(&mut self) -> Result<u64, StoreError> {
         turning(|| self.0.bytes())
+    }
+}
+
+impl SeriesReader for TurningReader {
+    fn standing_of(
+        &mut self,
+        series: &Series,
+    ) -> Result<Option<crate::core::series::Standing>, StoreError> {
+        turning(|| self.0.standing_of(series))
+    }
+
+    fn stretches(
+        &mut self,
+        series: &Series,
+        from: u64,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<Stretch>, StoreError> {
+        turning(|| self.0.stretches(series, from, direction, limit))
+    }
+
+    fn of_series(
+        &mut self,
+        series: &Series,
+        from: u64,
+        direction: Direction,
+        max_bytes: usize,
+    ) -> Result<Vec<(Stretch, Arrival)>, StoreError> {
+        turning(|| self.0.of_series(series, from, direction, max_bytes))
+    }
+
+    fn entries_before(&mut self, series: &Series, offset: Offset) -> Result<u64, StoreError> {
+        turning(|| self.0.entries_before(series, offset))
     }
 }
 

@@ -11,7 +11,7 @@ use super::super::{
 };
 use super::blocks::{self, BlockCache, Blocks, column};
 use super::openings::Openings;
-use super::{emit_mark, schema, seq, structure, time};
+use super::{emit_mark, schema, seq, series, structure, time};
 use crate::core::change::{Change, SignedBlock};
 use crate::core::frontier::{Extent, Frontier, Head};
 use crate::core::log::Arrival;
@@ -343,6 +343,7 @@ impl Reader for SqliteReader {
     }
 
     fn check_structure(&mut self) -> Result<(), StoreError> {
-        structure::check(&self.connection)
+        structure::check(&self.connection)?;
+        series::check_all(self)
     }
 }

@@ -4,18 +4,27 @@ use std::path::Path;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 
+use super::super::damage::Damages;
 use super::super::{OpenError, Owner, StoreError, StoreId};
+use super::reader::SqliteReader;
+use super::{blocks, series};
 use crate::words::planted::{Bug, planted};
 use crate::words::{ClusterId, NodeId};
 
 /// The version of the tables that this code writes, kept in `user_version`.
-pub const VERSION: i64 = 3;
+pub const VERSION: i64 = 4;
 /// «twln» in ASCII, kept in `application_id`: `file` and we know whose database it is.
 const APPLICATION_ID: i64 = 0x7477_6c6e;
 
 /// What each version adds to the one before it. A step, once shipped, is never edited.
-const STEPS: [&str; VERSION as usize] =
-    [include_str!("schema/1.sql"), include_str!("schema/2.sql"), include_str!("schema/3.sql")];
+const STEPS: [&str; VERSION as usize] = [
+    include_str!("schema/1.sql"),
+    include_str!("schema/2.sql"),
+    include_str!("schema/3.sql"),
+    include_str!("schema/4.sql"),
+];
+/// The version from which on series are indexed.
+const WITH_SERIES: i64 = 4;
 
 /// Takes back what a crash left half done while the file was made: SQLite rolls back at the first
 /// reading. A store that is made has a write-ahead log, and never a rollback journal again.
@@ -120,9 +129,11 @@ pub(super) fn settle(connection: &Connection) -> Result<(), StoreError> {
     }
 }
 
-/// Brings an older or an empty file to [`VERSION`], in one transaction.
+/// Brings an older or an empty file to [`VERSION`]: in one transaction, or in one up to the index of
+/// series and one with it, which is written from what the former left.
 pub(super) fn migrate(
     connection: &Connection,
+    path: &Path,
     owner: Owner,
     id: StoreId,
 ) -> Result<(), StoreError> {
@@ -132,20 +143,39 @@ pub(super) fn migrate(
     }
     // A step may replace a table that others refer to.
     connection.pragma_update(None, "foreign_keys", "OFF")?;
-    let transaction = connection.unchecked_transaction()?;
-    for step in STEPS.iter().skip(found as usize) {
-        transaction.execute_batch(step)?;
+    if (1..WITH_SERIES).contains(&found) {
+        let transaction = connection.unchecked_transaction()?;
+        steps(&transaction, found, WITH_SERIES - 1)?;
+        transaction.commit()?;
+        let transaction = connection.unchecked_transaction()?;
+        steps(&transaction, WITH_SERIES - 1, WITH_SERIES)?;
+        let mut reader = SqliteReader::new(path, owner, id, Damages::default(), blocks::cache())?;
+        series::index_all(&transaction, &mut reader)?;
+        steps(&transaction, WITH_SERIES, VERSION)?;
+        transaction.commit()?;
+    } else {
+        let transaction = connection.unchecked_transaction()?;
+        steps(&transaction, found, VERSION)?;
+        if found == 0 {
+            transaction.execute(
+                "INSERT INTO settings (name, value)
+                 VALUES ('node', ?1), ('cluster', ?2), ('store', ?3)",
+                params![owner.node.0, owner.cluster.0, id.0],
+            )?;
+        }
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.commit()?;
     }
-    if found == 0 {
-        transaction.execute(
-            "INSERT INTO settings (name, value) VALUES ('node', ?1), ('cluster', ?2), ('store', ?3)",
-            params![owner.node.0, owner.cluster.0, id.0],
-        )?;
-    }
-    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-    transaction.pragma_update(None, "user_version", VERSION)?;
-    transaction.commit()?;
     connection.pragma_update(None, "foreign_keys", "ON")?;
+    Ok(())
+}
+
+/// Takes the steps from one version to another.
+fn steps(connection: &Connection, from: i64, to: i64) -> Result<(), StoreError> {
+    for step in STEPS.iter().take(to as usize).skip(from as usize) {
+        connection.execute_batch(step)?;
+    }
+    connection.pragma_update(None, "user_version", to)?;
     Ok(())
 }
 

@@ -1,0 +1,60 @@
+//! Finding the entries of a topic or a tenant without reading the rest of the log.
+//!
+//! For each change and each series that it adds to, a store keeps how many entries the series had
+//! before: so an ordinal is found by one look-up, and a read touches no change of another series.
+//! The index is written in the commit that writes the change.
+
+use super::StoreError;
+use crate::core::log::Arrival;
+use crate::core::merge::Direction;
+use crate::core::series::{Series, Standing, Stretch};
+use crate::words::Offset;
+
+/// How many changes are looked at when a statement arrives that archives entries; what lies behind
+/// them is found archived when it is read.
+pub const ARCHIVED_AT_ONCE: usize = 4_096;
+
+/// How many changes one call reads at most.
+pub const STRETCHES: usize = 64;
+
+/// What a store answers about series.
+pub trait SeriesReader {
+    /// What is held of a series; none when neither an entry of it nor a statement about it has
+    /// arrived.
+    ///
+    /// # Errors
+    /// The store can't be read; so for every call here.
+    fn standing_of(&mut self, series: &Series) -> Result<Option<Standing>, StoreError>;
+
+    /// At most `limit` stretches of a series: forward from the one that holds the ordinal `from`, or
+    /// backward from it.
+    fn stretches(
+        &mut self,
+        series: &Series,
+        from: u64,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<Stretch>, StoreError>;
+
+    /// The changes that hold a series, from the ordinal `from` on, with their stretches. At least
+    /// one if there is one, at most [`STRETCHES`], and at most about `max_bytes`.
+    fn of_series(
+        &mut self,
+        series: &Series,
+        from: u64,
+        direction: Direction,
+        max_bytes: usize,
+    ) -> Result<Vec<(Stretch, Arrival)>, StoreError>;
+
+    /// How many entries of a series lie in changes that begin below an offset.
+    fn entries_before(&mut self, series: &Series, offset: Offset) -> Result<u64, StoreError>;
+}
+
+/// Says that the index and the change don't agree.
+pub(super) fn misplaced(series: &Series, ordinal: u64) -> StoreError {
+    let topic = series.topic.as_ref().map_or("", |topic| topic.as_str());
+    StoreError::Damaged(format!(
+        "the index of {}/{topic:?} is wrong beside entry {ordinal}",
+        series.tenant
+    ))
+}

@@ -1,0 +1,380 @@
+//! The index from topics and tenants to changes: written with each change, read by ordinal.
+
+use std::collections::{BTreeMap, HashMap};
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::super::StoreError;
+use super::super::series::{ARCHIVED_AT_ONCE, STRETCHES, SeriesReader, misplaced};
+use super::blocks::column;
+use super::reader::SqliteReader;
+use super::seq;
+use crate::core::archive::Cut;
+use crate::core::change::Change;
+use crate::core::log::Arrival;
+use crate::core::merge::Direction;
+use crate::core::series::{Series, Shares, Standing, Stretch};
+use crate::words::entry::View;
+use crate::words::{NodeId, Offset};
+
+/// How many series the writer knows by their row; one more, and they are looked up again.
+const KNOWN_SERIES: usize = 16_384;
+/// How many bytes of changes are read at once where all are read.
+const AT_ONCE: usize = 1 << 20;
+
+/// A series that the writer knows.
+#[derive(Clone, Copy)]
+pub(super) struct KnownSeries {
+    row: i64,
+    /// How many entries it has.
+    entries: u64,
+}
+
+/// Series by name, as far as the writer knows them.
+pub(super) type KnownRows = HashMap<Series, KnownSeries>;
+
+/// Writes what a change adds to its series.
+pub(super) fn index(
+    connection: &Connection,
+    known: &mut KnownRows,
+    author: i64,
+    arrival: &Arrival,
+) -> Result<(), StoreError> {
+    let Arrival { offset, change, .. } = arrival;
+    let shares = Shares::of(change).map_err(|e| StoreError::Damaged(e.to_string()))?;
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO stretches (series, before, count, offset, author, first_seq, next_seq)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )?;
+    for (series, count) in shares.counts {
+        let found = known_series(connection, known, &series)?;
+        insert.execute(params![
+            found.row,
+            found.entries as i64,
+            count,
+            offset.0 as i64,
+            author,
+            change.first_seq.0 as i64,
+            change.next_seq().0 as i64,
+        ])?;
+        let entries = found.entries + u64::from(count);
+        known.insert(series, KnownSeries { entries, ..found });
+    }
+    for cut in &shares.cuts {
+        let found = known_series(connection, known, &cut.series())?;
+        write_cut(connection, found.row, cut)?;
+    }
+    Ok(())
+}
+
+/// The row of a series, which is made when it is missing.
+fn known_series(
+    connection: &Connection,
+    known: &mut KnownRows,
+    series: &Series,
+) -> Result<KnownSeries, StoreError> {
+    if let Some(found) = known.get(series) {
+        return Ok(*found);
+    }
+    let found = match row_of(connection, series)? {
+        Some(row) => KnownSeries { row, entries: entries_of(connection, row)? },
+        None => {
+            connection
+                .prepare_cached("INSERT INTO series (tenant, topic) VALUES (?1, ?2)")?
+                .execute(name(series))?;
+            KnownSeries { row: connection.last_insert_rowid(), entries: 0 }
+        }
+    };
+    if known.len() >= KNOWN_SERIES {
+        known.clear();
+    }
+    known.insert(series.clone(), found);
+    Ok(found)
+}
+
+/// A topic is never empty, so the empty text stands for all topics of a tenant.
+fn name(series: &Series) -> [&str; 2] {
+    [series.tenant.as_str(), series.topic.as_ref().map_or("", |topic| topic.as_str())]
+}
+
+fn row_of(connection: &Connection, series: &Series) -> Result<Option<i64>, StoreError> {
+    let query = "SELECT id FROM series WHERE tenant = ?1 AND topic = ?2";
+    let mut query = connection.prepare_cached(query)?;
+    Ok(query.query_row(name(series), |row| row.get(0)).optional()?)
+}
+
+fn entries_of(connection: &Connection, row: i64) -> Result<u64, StoreError> {
+    let newest = connection
+        .prepare_cached(
+            "SELECT before + count FROM stretches WHERE series = ?1 ORDER BY before DESC LIMIT 1",
+        )?
+        .query_row([row], |row| row.get::<_, i64>(0))
+        .optional()?;
+    Ok(newest.unwrap_or(0) as u64)
+}
+
+/// Raises what is archived of a series, and looks how far it is archived from its start.
+fn write_cut(connection: &Connection, row: i64, cut: &Cut) -> Result<(), StoreError> {
+    let mut raise = connection.prepare_cached(
+        "INSERT INTO archived (series, author, through) VALUES (?1, ?2, ?3)
+         ON CONFLICT (series, author) DO UPDATE SET through = max(through, excluded.through)",
+    )?;
+    for (author, through) in &cut.through {
+        raise.execute(params![row, author.0, column(through.0)])?;
+    }
+    let standing = standing(connection, row)?;
+    let mut hidden = standing.hidden;
+    let ahead = read_stretches(connection, row, hidden + 1, Direction::Forward, ARCHIVED_AT_ONCE)?;
+    for stretch in ahead.iter().take_while(|stretch| standing.is_all_archived(stretch)) {
+        hidden = stretch.end();
+    }
+    connection
+        .prepare_cached("UPDATE series SET hidden = ?2 WHERE id = ?1")?
+        .execute(params![row, hidden as i64])?;
+    Ok(())
+}
+
+fn standing(connection: &Connection, row: i64) -> Result<Standing, StoreError> {
+    let mut query =
+        connection.prepare_cached("SELECT author, through FROM archived WHERE series = ?1")?;
+    let archived = query.query_map([row], |row| Ok((NodeId(row.get(0)?), seq(row.get(1)?))))?;
+    let archived = archived.collect::<Result<BTreeMap<_, _>, _>>()?;
+    let mut query = connection.prepare_cached("SELECT hidden FROM series WHERE id = ?1")?;
+    let hidden: i64 = query.query_row([row], |row| row.get(0))?;
+    Ok(Standing { entries: entries_of(connection, row)?, archived, hidden: hidden as u64 })
+}
+
+/// A stretch, and who wrote its change.
+const STRETCH: &str = "SELECT t.before, t.count, t.offset, a.node, t.first_seq, t.next_seq
+    FROM stretches t JOIN authors a ON a.id = t.author";
+
+/// Which stretches are read, in which order.
+fn condition(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Forward => {
+            "WHERE t.series = ?1 AND t.before >= coalesce((SELECT before FROM stretches
+                WHERE series = ?1 AND before < ?2 ORDER BY before DESC LIMIT 1), 0)
+                AND t.before + t.count >= ?2
+             ORDER BY t.before"
+        }
+        Direction::Backward => "WHERE t.series = ?1 AND t.before < ?2 ORDER BY t.before DESC",
+    }
+}
+
+fn read_stretches(
+    connection: &Connection,
+    row: i64,
+    from: u64,
+    direction: Direction,
+    limit: usize,
+) -> Result<Vec<Stretch>, StoreError> {
+    let query = format!("{STRETCH} {} LIMIT ?3", condition(direction));
+    let mut query = connection.prepare_cached(&query)?;
+    let values = params![row, column(from), column(limit as u64)];
+    let stretches = query.query_map(values, |row| {
+        Ok(Stretch {
+            before: row.get::<_, i64>(0)? as u64,
+            count: row.get(1)?,
+            offset: Offset(row.get::<_, i64>(2)? as u64),
+            author: NodeId(row.get(3)?),
+            first_seq: seq(row.get(4)?),
+            next_seq: seq(row.get(5)?),
+        })
+    })?;
+    Ok(stretches.collect::<Result<_, _>>()?)
+}
+
+/// Checks that a change holds what the index says, and that no stretch is missing before it.
+fn check(
+    series: &Series,
+    direction: Direction,
+    before: Option<&Stretch>,
+    (stretch, arrival): (&Stretch, &Arrival),
+) -> Result<(), StoreError> {
+    let Change { author, first_seq, .. } = arrival.change;
+    let next_seq = arrival.change.next_seq();
+    let named = (stretch.offset, stretch.author, stretch.first_seq, stretch.next_seq);
+    let follows = match (direction, before) {
+        (_, None) => true,
+        (Direction::Forward, Some(before)) => before.end() == stretch.before,
+        (Direction::Backward, Some(before)) => stretch.end() == before.before,
+    };
+    let chunk = arrival.change.chunk().map_err(|e| StoreError::Damaged(e.to_string()))?;
+    let held = |entry: &&[u8]| View::read(entry).is_ok_and(|view| series.holds(&view));
+    let as_said = follows
+        && named == (arrival.offset, author, first_seq, next_seq)
+        && chunk.entries().filter(held).count() == stretch.count as usize;
+    if as_said { Ok(()) } else { Err(misplaced(series, stretch.end())) }
+}
+
+impl SeriesReader for SqliteReader {
+    fn standing_of(&mut self, series: &Series) -> Result<Option<Standing>, StoreError> {
+        self.at_once(|reader| {
+            let row = row_of(&reader.connection, series)?;
+            row.map(|row| standing(&reader.connection, row)).transpose()
+        })
+    }
+
+    fn stretches(
+        &mut self,
+        series: &Series,
+        from: u64,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<Stretch>, StoreError> {
+        self.at_once(|reader| match row_of(&reader.connection, series)? {
+            Some(row) => read_stretches(&reader.connection, row, from, direction, limit),
+            None => Ok(Vec::new()),
+        })
+    }
+
+    fn of_series(
+        &mut self,
+        series: &Series,
+        from: u64,
+        direction: Direction,
+        max_bytes: usize,
+    ) -> Result<Vec<(Stretch, Arrival)>, StoreError> {
+        self.at_once(|reader| reader.changes_of(series, from, direction, max_bytes))
+    }
+
+    fn entries_before(&mut self, series: &Series, offset: Offset) -> Result<u64, StoreError> {
+        self.at_once(|reader| entries_before(&reader.connection, series, offset))
+    }
+}
+
+impl SqliteReader {
+    /// As [`SeriesReader::of_series`], in a snapshot.
+    fn changes_of(
+        &mut self,
+        series: &Series,
+        from: u64,
+        direction: Direction,
+        max_bytes: usize,
+    ) -> Result<Vec<(Stretch, Arrival)>, StoreError> {
+        let Some(row) = row_of(&self.connection, series)? else { return Ok(Vec::new()) };
+        let stretches = read_stretches(&self.connection, row, from, direction, STRETCHES)?;
+        let (mut read, mut bytes): (Vec<(Stretch, Arrival)>, usize) = (Vec::new(), 0);
+        for stretch in stretches {
+            if bytes >= max_bytes {
+                break;
+            }
+            let arrivals = self.arrivals_from(stretch.offset, 1)?;
+            let arrival = arrivals.into_iter().next();
+            let arrival = arrival.ok_or_else(|| misplaced(series, stretch.end()))?;
+            let before = read.last().map(|(stretch, _)| stretch);
+            check(series, direction, before, (&stretch, &arrival))?;
+            bytes += arrival.change.bytes.len();
+            read.push((stretch, arrival));
+        }
+        Ok(read)
+    }
+}
+
+fn entries_before(
+    connection: &Connection,
+    series: &Series,
+    offset: Offset,
+) -> Result<u64, StoreError> {
+    let Some(row) = row_of(connection, series)? else { return Ok(0) };
+    let (mut low, mut high) = (0, entries_of(connection, row)?);
+    // Offsets rise with ordinals, so the stretch is found by halving.
+    let mut probe = connection.prepare_cached(
+        "SELECT before, before + count, offset FROM stretches
+         WHERE series = ?1 AND before <= ?2 ORDER BY before DESC LIMIT 1",
+    )?;
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let (before, end, at) = probe.query_row(params![row, column(middle)], |row| {
+            let number = |at| row.get::<_, i64>(at).map(|value| value as u64);
+            Ok((number(0)?, number(1)?, number(2)?))
+        })?;
+        if !(low..=middle).contains(&before) || end <= middle {
+            return Err(misplaced(series, middle + 1));
+        }
+        if at < offset.0 {
+            low = end;
+        } else {
+            high = before;
+        }
+    }
+    Ok(low)
+}
+
+/// Writes the index of a store that has none: once, when an older file is brought up to date.
+///
+/// # Errors
+/// The store can't be read or written, or holds a change that was damaged: what it held is then not
+/// known, and its place in the index would be missing for ever.
+pub(super) fn index_all(
+    connection: &Connection,
+    reader: &mut SqliteReader,
+) -> Result<(), StoreError> {
+    let mut known = KnownRows::new();
+    let mut at = Offset(0);
+    loop {
+        let arrivals = reader.arrivals_from(at, AT_ONCE)?;
+        let Some(last) = arrivals.last() else { return Ok(()) };
+        at = last.end();
+        for arrival in &arrivals {
+            let author = connection
+                .prepare_cached("SELECT id FROM authors WHERE node = ?1")?
+                .query_row([arrival.change.author.0], |row| row.get(0))?;
+            index(connection, &mut known, author, arrival)?;
+        }
+    }
+}
+
+/// Compares the whole index with the changes.
+///
+/// # Errors
+/// The first change that the index doesn't name as it should. A change that is damaged is left to
+/// whoever reads it.
+pub(super) fn check_all(reader: &mut SqliteReader) -> Result<(), StoreError> {
+    reader.at_once(checked)
+}
+
+fn checked(reader: &mut SqliteReader) -> Result<(), StoreError> {
+    let mut counted: HashMap<i64, u64> = HashMap::new();
+    let mut at = Offset(0);
+    loop {
+        let arrivals = match reader.arrivals_from(at, AT_ONCE) {
+            Err(StoreError::Lost(_)) => return Ok(()), // what it held isn't known, nor what follows
+            arrivals => arrivals?,
+        };
+        let Some(last) = arrivals.last() else { break };
+        at = last.end();
+        for arrival in &arrivals {
+            check_shares(&reader.connection, &mut counted, arrival)?;
+        }
+    }
+    let query = "SELECT coalesce(sum(count), 0) FROM stretches";
+    let said: i64 = reader.connection.query_row(query, [], |row| row.get(0))?;
+    if said as u64 != counted.values().sum::<u64>() {
+        return Err(StoreError::Damaged("the index names entries that are not there".into()));
+    }
+    Ok(())
+}
+
+/// Checks that the index names what a change adds to its series, with the right numbers.
+fn check_shares(
+    connection: &Connection,
+    counted: &mut HashMap<i64, u64>,
+    arrival: &Arrival,
+) -> Result<(), StoreError> {
+    let mut named = connection.prepare_cached(
+        "SELECT count FROM stretches WHERE series = ?1 AND before = ?2 AND offset = ?3",
+    )?;
+    let shares = Shares::of(&arrival.change).map_err(|e| StoreError::Damaged(e.to_string()))?;
+    for (series, count) in shares.counts {
+        let row = row_of(connection, &series)?.ok_or_else(|| misplaced(&series, 1))?;
+        let before = counted.entry(row).or_default();
+        let values = params![row, *before as i64, arrival.offset.0 as i64];
+        let said: Option<u32> = named.query_row(values, |row| row.get(0)).optional()?;
+        if said != Some(count) {
+            return Err(misplaced(&series, *before + 1));
+        }
+        *before += u64::from(count);
+    }
+    Ok(())
+}
