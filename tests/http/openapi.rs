@@ -14,7 +14,11 @@ fn document(server: &Server) -> Value {
 
 /// A path of the document, with something in the place of each parameter.
 fn filled(path: &str) -> String {
-    path.replace("{author}", &"0".repeat(64)).replace("{seq}", "0").replace("{file}", "page.js")
+    let path = path.replace("{author}", &"0".repeat(64)).replace("{seq}", "0");
+    let path = path.replace("{file}", "page.js");
+    ["{tenant}", "{topic}", "{session}", "{transcript}", "{name}"]
+        .into_iter()
+        .fold(path, |path, parameter| path.replace(parameter, "x"))
 }
 
 #[test]

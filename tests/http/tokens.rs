@@ -176,3 +176,83 @@ fn the_same_idempotency_key_of_two_tenants_is_two_keys() {
         [201, 201, 201, 409]
     );
 }
+
+/// Routes that read what a tenant has.
+const READING: [&str; 11] = [
+    "/v1/topics/{tenant}/t",
+    "/v1/topics/{tenant}/t/entries",
+    "/v1/topics/{tenant}/t/context",
+    "/v1/topics/{tenant}/t/follow",
+    "/v1/topics/{tenant}/t/transitions",
+    "/v1/feeds/{tenant}",
+    "/v1/feeds/{tenant}/latest",
+    "/v1/personas/{tenant}",
+    "/v1/sessions/{tenant}",
+    "/v1/sessions/{tenant}/s/follow",
+    "/v1/transcripts/{tenant}/t",
+];
+/// Routes that append to it, each with a body.
+const APPENDING: [(&str, &str, &str); 8] = [
+    ("POST", "/v1/topics/{tenant}/t/entries", r#"{"kind":"k","data":1}"#),
+    ("POST", "/v1/topics/{tenant}/t/archive", r#"{"watermark":0}"#),
+    ("POST", "/v1/topics/{tenant}/t/transitions", r#"{"from":"a","to":"b"}"#),
+    ("PUT", "/v1/personas/{tenant}/p", "{}"),
+    ("POST", "/v1/sessions/{tenant}", r#"{"session":"s","transcript":"t"}"#),
+    ("POST", "/v1/transcripts/{tenant}/t", r#"{"kind":"k","data":1}"#),
+    ("POST", "/v1/transcripts/{tenant}/t/truncate", r#"{"to":0}"#),
+    ("POST", "/v1/transcripts/{tenant}/t/traces", r#"{"kind":"k","data":1}"#),
+];
+
+#[test]
+fn a_tenants_token_reaches_no_thread_and_no_session_of_another() {
+    let guarded = Guarded::start(Strangers::Refused);
+    let token = guarded.token(Some("acme"), &[Right::Read, Right::Append]);
+    let call = |(method, path, body): (&str, &str, &str), tenant| {
+        let path = path.replace("{tenant}", tenant);
+        let bearer = format!("Bearer {token}");
+        let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+        guarded.server.call(method, &path, &headers, body)
+    };
+    guarded.append_for("rival");
+    for tenant in ["rival", "towline", "default"] {
+        for path in READING {
+            call(("GET", path, ""), tenant).is_problem(403, "E0013");
+        }
+        for appending in APPENDING {
+            call(appending, tenant).is_problem(403, "E0013");
+        }
+    }
+    let begun = call(APPENDING[4], "acme");
+    assert_eq!(begun.status, 201, "{}", begun.body);
+    for path in ["/v1/sessions/{tenant}", "/v1/transcripts/{tenant}/t"] {
+        let read = call(("GET", path, ""), "acme");
+        assert_eq!(read.status, 200, "{path}: {}", read.body);
+    }
+}
+
+#[test]
+fn threads_and_sessions_ask_for_a_token_with_the_right() {
+    let guarded = Guarded::start(Strangers::Refused);
+    let read = guarded.token(Some("acme"), &[Right::Read]);
+    let append = guarded.token(Some("acme"), &[Right::Append]);
+    for path in READING.map(|path| path.replace("{tenant}", "acme")) {
+        guarded.server.get(&path).is_problem(401, "E0012");
+        guarded.get(&append, &path).is_problem(403, "E0013");
+    }
+    for (method, path, body) in APPENDING {
+        let path = path.replace("{tenant}", "acme");
+        guarded.server.call(method, &path, &[], body).is_problem(401, "E0012");
+        let bearer = format!("Bearer {read}");
+        let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+        guarded.server.call(method, &path, &headers, body).is_problem(403, "E0013");
+    }
+}
+
+#[test]
+fn a_tenants_token_names_its_own_personas_and_no_others() {
+    let guarded = Guarded::start(Strangers::Refused);
+    let token = guarded.token(Some("acme"), &[Right::Read]);
+    let stream = |asked: &str| guarded.get(&token, &format!("/v1/stream?persona=p{asked}"));
+    stream("&tenant=rival").is_problem(403, "E0013");
+    stream("").is_problem(404, "E0007");
+}
