@@ -224,7 +224,7 @@ impl Bench {
 
 /// Whether a directory lies in memory.
 fn is_memory(path: &Path) -> bool {
-    rustix::fs::statfs(path).is_ok_and(|disk| i64::from(disk.f_type) == TMPFS)
+    rustix::fs::statfs(path).is_ok_and(|disk| disk.f_type == TMPFS)
 }
 
 fn failed(step: &str, error: &BenchError) -> Failure {

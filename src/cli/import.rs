@@ -205,7 +205,7 @@ fn send(
         imported.first = ids.next();
         imported.last.clone_from(&imported.first);
     }
-    imported.last = ids.last().or(imported.last.take());
+    imported.last = ids.next_back().or(imported.last.take());
     Ok(())
 }
 

@@ -186,7 +186,8 @@ pub async fn rejoin(
             let settled = now.get(*node).is_some_and(|entry| entry.own_settled);
             !settled && (patient || roster.is_connected(node))
         };
-        if !(lacks_own && patient) && !named.iter().any(|node| open(&node)) {
+        let waits = lacks_own && patient;
+        if !waits && !named.iter().any(|node| open(&node)) {
             if lacks_own {
                 tracing::error!(
                     "no peer has brought this node's own newest entries: it goes on without them, \
