@@ -93,7 +93,10 @@ impl Filter {
             tenant: body.tenant.as_str(),
             topic: body.topic.as_str(),
             kind: body.kind.as_str(),
-            attributes: Vec::new(), // no condition looks at them
+            attributes: match self.persona {
+                Some(_) => body.attributes.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect(),
+                None => Vec::new(), // no other condition looks at them
+            },
             content_type: &body.content_type,
             data: &body.data,
         };

@@ -1,7 +1,7 @@
 //! Blocks: consecutive changes of one strand, sealed into one compact record.
 //!
 //! A change is a function of its place and its entries, so a block keeps only these, as columns, and
-//! every byte of every change comes back when it is opened: [`open`] builds the changes again, each
+//! every byte of every change comes back when it is opened: [`BlockOpener`] builds them again, each
 //! linked to the one before, and the hash of the last one must be the one that its author signed. So
 //! whoever reads a block reads what was signed, or learns that it is damaged. `docs/storage.md` draws
 //! the bytes.

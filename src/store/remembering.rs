@@ -13,7 +13,7 @@ use crate::core::frontier::Head;
 use crate::core::log::Arrival;
 use crate::words::NodeId;
 
-/// A store with a [tip](super::tip) beside it.
+/// A store with a [tip] beside it.
 ///
 /// Each commit is followed by a write to the page cache, which takes some microseconds, and never
 /// by a sync of its own: what a killed process had acknowledged is known exactly, and after a power
