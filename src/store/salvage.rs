@@ -10,9 +10,10 @@ use std::path::Path;
 
 use bytes::Bytes;
 
+use super::block::{self, BlockOpener};
 use super::sqlite::SqliteReader;
 use super::{Batch, EmitMark, Reader, Store, StoreError};
-use crate::core::change::{Change, Chunk, Link, Place, SignedRun};
+use crate::core::change::{Change, Chunk, Link, Place, SignedBlock, SignedRun};
 use crate::core::frame::RUN_CHANGES;
 use crate::core::log::{Arrival, Log};
 use crate::core::merge::Direction;
@@ -67,14 +68,22 @@ pub fn salvage(
         cluster,
         now,
         runs: HashMap::new(),
+        opener: BlockOpener::new()?,
         salvaged: Salvaged::default(),
     };
     if let Ok(mut reader) = SqliteReader::open(file) {
         carrier.carry_rows(&mut reader)?;
     }
     carrier.runs.clear();
-    carrier.carry_pages(&Pages::open(file, wal)?)?;
-    Ok(carrier.salvaged)
+    let pages = Pages::open(file, wal)?;
+    // A block may lie behind one that continues after it: what waited too long comes once more.
+    loop {
+        let before = carrier.salvaged.changes;
+        carrier.carry_pages(&pages)?;
+        if carrier.salvaged.changes == before {
+            return Ok(carrier.salvaged);
+        }
+    }
 }
 
 /// A change that was found, with nothing to vouch for it.
@@ -115,6 +124,7 @@ struct Carrier<'a> {
     cluster: ClusterId,
     now: u64,
     runs: HashMap<SegmentId, Run>,
+    opener: BlockOpener,
     salvaged: Salvaged,
 }
 
@@ -148,12 +158,18 @@ impl Carrier<'_> {
 
     /// What lies on pages that look like ours.
     fn carry_pages(&mut self, pages: &Pages) -> Result<(), SalvageError> {
-        let mut verified = Vec::new();
-        let mut bytes = 0;
-        for place in pages.rows()? {
-            let Some(found) = find(pages, place)? else { continue };
-            bytes += found.bytes.len();
-            verified.extend(self.verify(found));
+        let (mut verified, mut bytes) = (Vec::new(), 0);
+        let places = pages.rows()?;
+        let openings = openings(pages, &places)?;
+        for place in places {
+            if let Some(found) = find(pages, place, change_of)? {
+                bytes += found.bytes.len();
+                verified.extend(self.verify(found));
+            } else if let Some(block) = find(pages, place, |row| block_of(row, &openings))? {
+                let changes = self.opener.verify(&block, self.cluster).unwrap_or_default();
+                bytes += changes.iter().map(|change| change.bytes.len()).sum::<usize>();
+                verified.extend(changes);
+            }
             if bytes >= BATCH_BYTES {
                 bytes = 0;
                 self.apply(std::mem::take(&mut verified))?;
@@ -220,15 +236,72 @@ impl Carrier<'_> {
     }
 }
 
-/// The change in a row, if it is one: its bytes must have the hash beside them.
-fn find(pages: &Pages, place: RowPlace) -> io::Result<Option<Found>> {
+/// What a row is, if it is one of this sort.
+fn find<T>(
+    pages: &Pages,
+    place: RowPlace,
+    sort: impl Fn(Vec<Value>) -> Option<T>,
+) -> io::Result<Option<T>> {
     for newest in [true, false] {
         let Some(row) = pages.row(place, newest)? else { continue };
-        if let Some(found) = change_of(row) {
+        if let Some(found) = sort(row) {
             return Ok(Some(found));
         }
     }
     Ok(None)
+}
+
+/// The opening statements of segments, by the row of their strands. A statement is the one that its
+/// segment is named for, or it is none.
+fn openings(pages: &Pages, places: &[RowPlace]) -> io::Result<HashMap<i64, Opening>> {
+    let mut openings = HashMap::new();
+    for place in places {
+        let opening = find(pages, *place, |row| {
+            let [_, Value::Blob(name), Value::Number(_), Value::Number(_), Value::Text(text), ..] =
+                &row[..]
+            else {
+                return None;
+            };
+            let opening = Opening::parse(text).ok()?;
+            (opening.segment().0[..] == name[..]).then_some(opening)
+        })?;
+        openings.extend(opening.map(|opening| (place.id, opening)));
+    }
+    Ok(openings)
+}
+
+/// The block in a row, as it would travel: whoever verifies it trusts nothing of it.
+fn block_of(row: Vec<Value>, openings: &HashMap<i64, Opening>) -> Option<SignedBlock> {
+    let [
+        _,
+        Value::Number(strand),
+        Value::Number(first_seq),
+        Value::Number(next_seq),
+        Value::Number(position),
+        Value::Number(_),
+        Value::Number(_),
+        Value::Number(_),
+        Value::Blob(_),
+        Value::Blob(signature),
+        Value::Number(_),
+        Value::Blob(_),
+        Value::Blob(record),
+    ] = &row[..]
+    else {
+        return None;
+    };
+    let opening = openings.get(strand)?;
+    let place = Place {
+        author: opening.author,
+        segment: opening.segment(),
+        segment_seq: opening.first_seq,
+        index: u32::try_from(*position).ok()?,
+        first_seq: Seq(u64::try_from(*first_seq).ok()?),
+        link: block::link(record, &opening.text())?,
+    };
+    let signature = Signature(signature[..].try_into().ok()?);
+    let next_seq = Seq(u64::try_from(*next_seq).ok()?);
+    Some(SignedBlock { place, next_seq, signature, record: record.clone().into() })
 }
 
 fn change_of(row: Vec<Value>) -> Option<Found> {

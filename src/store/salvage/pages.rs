@@ -28,6 +28,10 @@ const ROW_BYTES: usize = 8 << 20;
 pub enum Value {
     /// A blob.
     Blob(Vec<u8>),
+    /// A text.
+    Text(String),
+    /// A number of up to eight bytes.
+    Number(i64),
     /// Anything else.
     Other,
 }
@@ -186,11 +190,29 @@ fn columns(payload: &[u8]) -> Option<Vec<Value>> {
             _ => return None,
         };
         let (value, rest) = body.split_at_checked(size)?;
-        let is_blob = kind >= 12 && kind.is_multiple_of(2);
-        values.push(if is_blob { Value::Blob(value.to_vec()) } else { Value::Other });
+        values.push(match kind {
+            1..=6 | 8 | 9 => Value::Number(number(kind, value)),
+            12.. if kind.is_multiple_of(2) => Value::Blob(value.to_vec()),
+            13.. => {
+                std::str::from_utf8(value).map_or(Value::Other, |text| Value::Text(text.into()))
+            }
+            _ => Value::Other,
+        });
         body = rest;
     }
     Some(values)
+}
+
+/// A number in a column: two kinds stand for 0 and 1, all others are big-endian.
+fn number(kind: u64, bytes: &[u8]) -> i64 {
+    match kind {
+        8 => 0,
+        9 => 1,
+        _ => {
+            let sign = bytes.first().map_or(0, |first| i64::from(*first as i8) >> 7);
+            bytes.iter().fold(sign, |value, byte| value << 8 | i64::from(*byte))
+        }
+    }
 }
 
 /// A number of one to nine bytes.
