@@ -209,8 +209,7 @@ fn a_tenants_token_reaches_no_thread_and_no_session_of_another() {
     let token = guarded.token(Some("acme"), &[Right::Read, Right::Append]);
     let call = |(method, path, body): (&str, &str, &str), tenant| {
         let path = path.replace("{tenant}", tenant);
-        let bearer = format!("Bearer {token}");
-        let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+        let headers = [("authorization", token.as_str()), ("content-type", JSON)];
         guarded.server.call(method, &path, &headers, body)
     };
     guarded.append_for("rival");
@@ -242,8 +241,7 @@ fn threads_and_sessions_ask_for_a_token_with_the_right() {
     for (method, path, body) in APPENDING {
         let path = path.replace("{tenant}", "acme");
         guarded.server.call(method, &path, &[], body).is_problem(401, "E0012");
-        let bearer = format!("Bearer {read}");
-        let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+        let headers = [("authorization", read.as_str()), ("content-type", JSON)];
         guarded.server.call(method, &path, &headers, body).is_problem(403, "E0013");
     }
 }
