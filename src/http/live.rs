@@ -106,7 +106,7 @@ impl<S: Sync> FromRequestParts<S> for Stay {
 }
 
 impl Stay {
-    /// Takes a place among all streams, and gives that among other requests back.
+    /// Takes a place among all streams.
     ///
     /// # Errors
     /// There is none.
@@ -114,13 +114,14 @@ impl Stay {
         let busy = |_| Problem::new(Code::Busy, "as many snapshots are followed as there may be");
         let snapshot = SNAPSHOTS.try_acquire().map_err(busy)?;
         let place = self.places.take()?;
-        self.connection.give_place_back();
-        Ok(Place { _place: place, _snapshot: snapshot, _counted: log.count_stream() })
+        let (connection, counted) = (self.connection, log.count_stream());
+        Ok(Place { connection, _place: place, _snapshot: snapshot, _counted: counted })
     }
 }
 
 /// The place of a stream, until it is dropped.
 pub struct Place {
+    connection: Connection,
     _place: OwnedSemaphorePermit,
     _snapshot: SemaphorePermit<'static>,
     _counted: Counted,
@@ -138,6 +139,8 @@ pub fn stream(
 ) -> Result<Response, Problem> {
     let content_type = media::choose(headers, &[media::EVENTS, media::NDJSON])?;
     let lines = content_type == media::NDJSON;
+    // Only now: an answer that is no stream leaves the connection among the others.
+    place.connection.give_place_back();
     let events = try_unfold((first, source, place), move |(first, mut source, place)| async move {
         let told = match first {
             Some(first) => Ok(Ok(Some(first))),
