@@ -8,10 +8,9 @@
 pub enum Bug {
     /// A caller has its receipt before the commit.
     AckBeforeCommit,
-    /// A commit returns, and peers and readers hear of it, before it is synced.
+    /// A commit returns, and callers, peers and readers hear of it, before it is synced: gossip
+    /// before persist.
     NoSync,
-    /// Peers and readers are told of a commit before it is made.
-    GossipBeforePersist,
     /// A restarted node writes its seqs from 0 on.
     SeqReused,
     /// What the recorder missed is not stated.
@@ -34,7 +33,6 @@ impl Bug {
         match self {
             Self::AckBeforeCommit => "ack-before-commit",
             Self::NoSync => "no-sync",
-            Self::GossipBeforePersist => "gossip-before-persist",
             Self::SeqReused => "seq-reused",
             Self::GapDropped => "gap-dropped",
             Self::FirstSeenWins => "first-seen-wins",

@@ -126,9 +126,6 @@ impl State {
             let early = std::mem::take(&mut group);
             std::mem::take(&mut answers).send(early);
         }
-        if planted(Bug::GossipBeforePersist) && !batch.arrivals.is_empty() {
-            self.doorbell.send_replace(self.log.next_offset());
-        }
         if !batch.is_empty() {
             let started = Instant::now();
             match self.store.commit(&batch) {
