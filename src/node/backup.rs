@@ -21,9 +21,9 @@ use super::emitted;
 use super::offline::OfflineLog;
 use super::verify::{Verified, VerifyError};
 use super::writer::EMIT_BLOCK;
-use crate::store::sqlite::{SqliteReader, copy, reserve};
+use crate::store::sqlite::{self, SqliteReader};
 use crate::store::tip;
-use crate::store::{EmitMark, OpenError, Owner, Reader, StoreError};
+use crate::store::{EmitMark, OpenError, Owner, Reader, StoreError, StoreId};
 use crate::words::{ClusterId, EmitNumber, NodeId};
 
 /// Says why there is no backup, or why nothing was restored. What was there before is untouched.
@@ -128,7 +128,8 @@ pub fn make(
     }
     let partial = Partial::beside(file)?;
     let store = directory::store_path(place);
-    let mut backup = verified_copy(&store, &partial.0, &mut progress)?;
+    copy(&store, &partial.0, &mut progress)?;
+    let mut backup = verify(&partial.0, &mut progress)?;
     if keys == Keys::Include {
         directory::copy_secret(&place.join("key"), &key_file)?;
         let cluster = place.join("cluster.key");
@@ -154,7 +155,7 @@ pub fn restore(
     existing: Existing,
     mut progress: impl FnMut(Progress),
 ) -> Result<Backup, BackupError> {
-    let Owner { node, cluster } = SqliteReader::open(file)?.owner();
+    let Owner { node, cluster } = sqlite::owner(file)?;
     let store = directory::store_path(place);
     if existing == Existing::Keep && store.exists() {
         return Err(BackupError::Occupied(store));
@@ -162,9 +163,11 @@ pub fn restore(
     let secrets = [("key", beside(file, ".key")), ("cluster.key", beside(file, ".cluster.key"))];
     let claimed = DataDirectory::claim(place, node, cluster, &secrets)?;
     let partial = Partial::at(place.join("restoring.sqlite"))?;
-    let mut backup = verified_copy(file, &partial.0, &mut progress)?;
+    copy(file, &partial.0, &mut progress)?;
+    sqlite::bring_up_to_date(&partial.0)?;
+    let mut backup = verify(&partial.0, &mut progress)?;
     let given_out = emitted_before(&partial.0, &store, &place.join("emitted"))?;
-    reserve(&partial.0, given_out)?;
+    sqlite::begin_anew(&partial.0, fresh_id(&partial.0)?, given_out)?;
     claimed.keep()?;
     backup.replaced = move_aside(place)?;
     // The store is older on purpose. Its node asks its peers for what it has written since all the same.
@@ -174,17 +177,24 @@ pub fn restore(
     Ok(backup)
 }
 
-fn verified_copy(
-    from: &Path,
-    to: &Path,
-    progress: &mut impl FnMut(Progress),
-) -> Result<Backup, BackupError> {
-    copy(from, to, |done, all| progress(Progress::Copying(done, all)))?;
-    let mut log = OfflineLog::open(to)?;
+fn copy(from: &Path, to: &Path, progress: &mut impl FnMut(Progress)) -> Result<(), OpenError> {
+    sqlite::copy(from, to, |done, all| progress(Progress::Copying(done, all)))
+}
+
+fn verify(path: &Path, progress: &mut impl FnMut(Progress)) -> Result<Backup, BackupError> {
+    let mut log = OfflineLog::open(path)?;
     let verified = log.verify(|done, all| progress(Progress::Verifying(done, all)))?;
     let Owner { node, cluster } = log.owner();
-    let bytes = fs::metadata(to).map_err(failed(to))?.len();
+    let bytes = fs::metadata(path).map_err(failed(path))?.len();
     Ok(Backup { node, cluster, verified, bytes, key: None, replaced: None })
+}
+
+/// The name of a store that is made here.
+fn fresh_id(path: &Path) -> Result<StoreId, BackupError> {
+    let mut id = [0; 8];
+    let filled = getrandom::fill(&mut id).map_err(|error| io::Error::other(error.to_string()));
+    filled.map_err(failed(path))?;
+    Ok(StoreId(id))
 }
 
 /// Below which number all emits may have been given out already, by what is known here.

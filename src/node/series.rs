@@ -12,6 +12,8 @@ use crate::words::{Entry, NodeId, Seq};
 
 /// How many bytes of changes are read at once.
 const READ_BYTES: usize = 128 << 10;
+/// How many at first, where few entries may be enough.
+const FIRST_BYTES: usize = 2 << 10;
 /// How many stretches are looked at once for what is archived.
 const LOOKED_AT: usize = 1_024;
 
@@ -105,11 +107,13 @@ pub fn last(
 ) -> Result<Vec<Numbered>, StoreError> {
     let mut found: Vec<Numbered> = Vec::new();
     let (mut at, mut bytes) = (through.min(standing.entries), 0);
+    let mut at_once = FIRST_BYTES;
     'reading: while at > standing.hidden {
-        let stretches = reader.of_series(series, at, Direction::Backward, READ_BYTES)?;
+        let stretches = reader.of_series(series, at, Direction::Backward, at_once)?;
         if stretches.is_empty() {
             break;
         }
+        at_once = READ_BYTES.min(at_once * 4);
         for (stretch, arrival) in &stretches {
             let entries = of_stretch(series, standing, stretch, arrival, wanted)?;
             for numbered in entries.into_iter().rev().filter(|it| it.ordinal <= at) {

@@ -36,7 +36,7 @@ pub mod view;
 
 use blocks::{BlockCache, Blocks};
 
-pub use copying::{copy, reserve};
+pub use copying::{begin_anew, bring_up_to_date, copy, owner};
 pub use reader::SqliteReader;
 pub use schema::VERSION;
 

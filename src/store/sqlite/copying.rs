@@ -11,8 +11,8 @@ use std::time::Duration;
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
-use super::super::{OpenError, StoreError};
-use super::schema;
+use super::super::{OpenError, Owner, StoreError, StoreId};
+use super::{SqliteStore, schema};
 use crate::words::EmitNumber;
 
 /// How many pages are copied at once: 1 MiB.
@@ -27,15 +27,13 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// `progress` is told how many bytes of how many are done.
 ///
 /// # Errors
-/// There is no store of this version, or it can't be read, or the copy not written. What was
-/// written of it stays.
+/// There is no store, or it can't be read, or the copy not written. What was written of it stays.
 pub fn copy(from: &Path, to: &Path, mut progress: impl FnMut(u64, u64)) -> Result<(), OpenError> {
     if !from.exists() || schema::check(from)?.is_none() {
         return Err(OpenError::Missing(from.display().to_string()));
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let source = Connection::open_with_flags(from, flags).map_err(StoreError::from)?;
-    schema::check_current(&source)?;
     copy_pages(&source, to, &mut progress)?;
     alone(to)?;
     Ok(())
@@ -93,14 +91,40 @@ fn alone(path: &Path) -> Result<(), StoreError> {
     File::open(path).and_then(|file| file.sync_all()).map_err(failed)
 }
 
-/// Sets the end of the emit numbers that a store no node runs on says were given out.
+/// Whom a store belongs to, of whatever version it is.
+///
+/// # Errors
+/// There is none, or a newer towline wrote it.
+pub fn owner(path: &Path) -> Result<Owner, OpenError> {
+    let missing = || OpenError::Missing(path.display().to_string());
+    if !path.exists() {
+        return Err(missing());
+    }
+    schema::check(path)?.map(|(owner, _)| owner).ok_or_else(missing)
+}
+
+/// Brings a copy that no node runs on to the version of this towline.
 ///
 /// # Errors
 /// It can't be written.
-pub fn reserve(path: &Path, end: EmitNumber) -> Result<(), StoreError> {
-    let connection = Connection::open(path)?;
-    let end = i64::try_from(end.0).unwrap_or(i64::MAX);
-    connection.execute("UPDATE emits SET reserved = max(next, ?1)", [end])?;
+pub fn bring_up_to_date(path: &Path) -> Result<(), OpenError> {
+    let owner = owner(path)?;
+    drop(SqliteStore::open(path, owner, [0; 8])?);
+    Ok(alone(path)?)
+}
+
+/// Makes a copy that no node runs on a store of its own: its offsets mean nothing to readers of
+/// the one that it was copied from, and no emit number below `reserved` is given out again.
+///
+/// # Errors
+/// It can't be written.
+pub fn begin_anew(path: &Path, id: StoreId, reserved: EmitNumber) -> Result<(), StoreError> {
+    let mut connection = Connection::open(path)?;
+    let transaction = connection.transaction()?;
+    transaction.execute("UPDATE settings SET value = ?1 WHERE name = 'store'", [id.0])?;
+    let reserved = i64::try_from(reserved.0).unwrap_or(i64::MAX);
+    transaction.execute("UPDATE emits SET reserved = max(next, ?1)", [reserved])?;
+    transaction.commit()?;
     connection.close().map_err(|(_, error)| error)?;
     File::open(path).and_then(|file| file.sync_all()).map_err(failed)
 }
