@@ -548,5 +548,7 @@ fn text(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(text.as_bytes());
 }
 
+mod names;
+
 #[cfg(test)]
 mod tests;

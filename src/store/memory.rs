@@ -21,6 +21,7 @@ use crate::core::session::Passed;
 use crate::words::{ChangeHash, NodeId, Offset, SegmentId, Seq, Time};
 
 mod series;
+mod zones;
 
 use series::HeldSeries;
 
@@ -412,16 +413,6 @@ impl Reader for MemoryStore {
                 &self.damages,
             ),
         }
-    }
-
-    fn seek_time(&mut self, strand: Strand, time: Time) -> Result<Seq, StoreError> {
-        let contents = self.contents.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(held) = contents.strands.get(&strand) else {
-            return Ok(Seq(0));
-        };
-        let mut changes = held.changes.values().filter_map(|at| contents.arrivals.get(at));
-        let found = changes.find(|arrival| arrival.change.last_time >= time);
-        Ok(found.map_or(held.tip.head.next_seq, |arrival| arrival.change.first_seq))
     }
 
     fn find(&mut self, author: NodeId, seq: Seq) -> Result<Vec<Arrival>, StoreError> {

@@ -319,6 +319,24 @@ impl<'a> View<'a> {
         Ok(view)
     }
 
+    /// Tenant and topic of an entry, without what follows them; as [`View::read`], it trusts the bytes.
+    ///
+    /// # Errors
+    /// Bytes that are no such map.
+    pub fn names(bytes: &'a [u8]) -> Result<(&'a str, &'a str), EntryError> {
+        let mut input = Decoder::new(bytes);
+        input.map()?;
+        let mut tenant = DEFAULT_TENANT;
+        loop {
+            match input.u8()? {
+                0 => drop(input.u64()?),
+                1 => tenant = input.str()?,
+                2 => return Ok((tenant, input.str()?)),
+                key => return Err(EntryError(format!("field {key} before the topic"))),
+            }
+        }
+    }
+
     /// Takes apart an entry that a stranger sent: every rule of the format is checked.
     ///
     /// The rules are the same on every node, so that nodes never part over an entry.
