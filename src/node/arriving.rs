@@ -219,10 +219,7 @@ impl<'f> Arriving<'f> {
     }
 
     /// The stretch that comes next of all series, and whose it is.
-    fn nearest(
-        &mut self,
-        reader: &mut dyn Reader,
-    ) -> Result<Option<(Stretch, usize)>, StoreError> {
+    fn nearest(&mut self, reader: &mut dyn Reader) -> Result<Option<(Stretch, usize)>, StoreError> {
         let direction = self.direction;
         let mut nearest: Option<(Stretch, usize)> = None;
         for (place, ahead) in self.series.iter_mut().flatten().enumerate() {
@@ -240,11 +237,7 @@ impl<'f> Arriving<'f> {
     }
 
     /// Whether the change of a stretch may be wanted, by its author and its times.
-    fn is_wanted(
-        &self,
-        reader: &mut dyn Reader,
-        stretch: &Stretch,
-    ) -> Result<bool, StoreError> {
+    fn is_wanted(&self, reader: &mut dyn Reader, stretch: &Stretch) -> Result<bool, StoreError> {
         if !self.filter.admits_author(stretch.author) {
             return Ok(false);
         }
@@ -264,11 +257,7 @@ impl<'f> Arriving<'f> {
 }
 
 impl Ahead {
-    fn look_up(
-        &mut self,
-        reader: &mut dyn Reader,
-        direction: Direction,
-    ) -> Result<(), StoreError> {
+    fn look_up(&mut self, reader: &mut dyn Reader, direction: Direction) -> Result<(), StoreError> {
         if !self.stretches.is_empty() || self.ordinal == u64::MAX {
             return Ok(());
         }

@@ -16,14 +16,16 @@ use crate::words::name::TOWLINE_TENANT;
 use crate::words::{Kind, NodeId, Offset, Seq, Tenant, Topic};
 
 /// Up to so many entries, and changes, the changes that hold them are listed one by one. Where there are
-/// more, it is enough to know between which offsets they lie.
-const EXACT_ENTRIES: u64 = 65_536;
+/// more, it is enough to know between which offsets they lie. Tests meet both.
+const EXACT_ENTRIES: u64 = if cfg!(test) { 12 } else { 65_536 };
 const EXACT_CHANGES: usize = 16_384;
 /// How many stretches are read from the index at once.
 const AT_ONCE: usize = 4_096;
 /// Where so many entries of the log hold one of the wanted ones on average, all blocks are read: most
 /// hold one.
-const DENSE: u64 = 1_024;
+const DENSE: u64 = if cfg!(test) { 3 } else { 1_024 };
+/// A range with fewer entries of a series than this is not cut any further.
+const FEW: u64 = if cfg!(test) { 3 } else { 64 };
 /// How many ranges of offsets a cover has for each series at most.
 const WINDOWS: usize = 1_024;
 
@@ -228,7 +230,7 @@ fn windows_of(
         let (Some(from), Some(to)) = (from, to) else { continue };
         let window = from.start..to.end;
         let dense = (window.end.0 - window.start.0) / (last - first + 1) <= DENSE;
-        if dense || last - first < 64 || windows.len() + open.len() >= WINDOWS {
+        if dense || last - first < FEW || windows.len() + open.len() >= WINDOWS {
             windows.push(window);
         } else {
             let middle = first + (last - first) / 2;

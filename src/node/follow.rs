@@ -303,7 +303,10 @@ impl Follow {
 }
 
 /// What passes from an offset on, and the offset up to which that is all.
-fn read_on(
+///
+/// # Errors
+/// The store can't be read.
+pub(super) fn read_on(
     reader: &mut dyn Reader,
     filter: &Filter,
     at: Offset,

@@ -147,21 +147,14 @@ pub fn page(reader: &mut dyn Reader, query: &Query) -> Result<Page, QueryError> 
 ///
 /// # Errors
 /// See [`QueryError`].
-pub fn explain(
-    reader: &mut dyn Reader,
-    query: &Query,
-) -> Result<(Page, Explanation), QueryError> {
+pub fn explain(reader: &mut dyn Reader, query: &Query) -> Result<(Page, Explanation), QueryError> {
     let mut trace = Trace::detailed();
     let page = list(reader, query, &mut trace)?;
     let explanation = trace.explain(reader, query, page.entries.len())?;
     Ok((page, explanation))
 }
 
-fn list(
-    reader: &mut dyn Reader,
-    query: &Query,
-    trace: &mut Trace,
-) -> Result<Page, QueryError> {
+fn list(reader: &mut dyn Reader, query: &Query, trace: &mut Trace) -> Result<Page, QueryError> {
     if query.limit == 0 || query.limit > PAGE_ENTRIES_MOST {
         return Err(QueryError::Limit(query.limit));
     }
@@ -293,3 +286,6 @@ pub fn offset_of_last(
 pub fn gaps() -> Query {
     Query::merged().filter(Filter { gaps: Gaps::Only, ..Filter::all() })
 }
+
+#[cfg(test)]
+mod tests;

@@ -175,7 +175,9 @@ impl<'a, 'r> Source<'a, 'r> {
         let direction = self.query.direction;
         let Some(edge) = self.edge else {
             match direction {
-                Direction::Forward => left.start = left.start.max(self.first_from(span, last.time)?),
+                Direction::Forward => {
+                    left.start = left.start.max(self.first_from(span, last.time)?)
+                }
                 Direction::Backward => {
                     let next = last.time.next().unwrap_or(Time::MAX);
                     left.end = left.end.min(self.end_before(span, next)?);
@@ -308,9 +310,7 @@ impl SpanRun<'_, '_> {
             *zones = shared.reader.zones(self.span.strand, from, direction, ZONES)?.into();
         }
         let next = zones.pop_front();
-        Ok(next.filter(|zone| {
-            zone.seqs.start < self.left.end && zone.seqs.end > self.left.start
-        }))
+        Ok(next.filter(|zone| zone.seqs.start < self.left.end && zone.seqs.end > self.left.start))
     }
 
     /// Whether a zone may hold something that is wanted. What the index lists one by one is.
@@ -347,8 +347,7 @@ impl SpanRun<'_, '_> {
             };
             for arrival in &arrivals {
                 shared.trace.read(arrival, &query.filter, &self.part);
-                let mut entries =
-                    query.filter.entries(arrival, self.part.start, self.part.end)?;
+                let mut entries = query.filter.entries(arrival, self.part.start, self.part.end)?;
                 if direction == Direction::Backward {
                     entries.reverse();
                 }

@@ -132,4 +132,8 @@ impl SeriesReader for MemoryStore {
         let feeds = contents.series.keys().filter(|series| series.topic.is_none());
         Ok(feeds.map(|feed| feed.tenant.clone()).collect())
     }
+
+    fn indexed(&mut self) -> Result<Offset, StoreError> {
+        Ok(self.read().indexed.unwrap_or(Offset(u64::MAX)))
+    }
 }

@@ -36,7 +36,9 @@ impl ZoneReader for MemoryStore {
         let zones = held.changes.values().filter_map(|at| contents.arrivals.get(at)).map(zone);
         Ok(match direction {
             Direction::Forward => zones.filter(|z| z.seqs.end > from).take(limit).collect(),
-            Direction::Backward => zones.rev().filter(|z| z.seqs.start < from).take(limit).collect(),
+            Direction::Backward => {
+                zones.rev().filter(|z| z.seqs.start < from).take(limit).collect()
+            }
         })
     }
 

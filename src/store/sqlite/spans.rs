@@ -18,7 +18,8 @@ use crate::words::{NodeId, Offset, SegmentId};
 const MANY: u64 = 100_000;
 
 /// The columns of a span, and the row of its strand.
-const SPAN: &str = "SELECT a.node, s.name, s.side, s.start, s.next_seq, s.start_time, s.last_time, s.id
+const SPAN: &str =
+    "SELECT a.node, s.name, s.side, s.start, s.next_seq, s.start_time, s.last_time, s.id
     FROM held s JOIN authors a ON a.id = s.author";
 
 /// The strands, as far as entries below an offset say.

@@ -42,7 +42,8 @@ const PIECE: &str = "SELECT b.first_seq, b.next_seq, b.first_time, b.last_time, 
     a.node, s.name, s.side FROM pieces p JOIN blocks b ON b.id = p.block
     JOIN segments s ON s.id = b.segment JOIN authors a ON a.id = s.author";
 /// A change in the order of arrival, likewise.
-const ARRIVED: &str = "SELECT c.first_seq, c.first_seq + c.count, c.first_time, c.last_time, c.offset,
+const ARRIVED: &str =
+    "SELECT c.first_seq, c.first_seq + c.count, c.first_time, c.last_time, c.offset,
     c.count, a.node, s.name, s.side FROM changes c
     JOIN segments s ON s.id = c.segment JOIN authors a ON a.id = s.author";
 
@@ -257,8 +258,9 @@ impl SqliteReader {
             let mut query = self.connection.prepare_cached(&format!(
                 "{columns} WHERE segment = ?1 AND first_seq <= ?2 ORDER BY first_seq DESC LIMIT 1"
             ))?;
-            let found =
-                query.query_row(params![row, column(at.0)], |row| of_strand(row, packed)).optional()?;
+            let found = query
+                .query_row(params![row, column(at.0)], |row| of_strand(row, packed))
+                .optional()?;
             if let Some(found) = found.filter(|zone| zone.seqs.end > at) {
                 return Ok(Some(found));
             }
@@ -272,7 +274,8 @@ fn of_strand(row: &Row<'_>, packed: bool) -> rusqlite::Result<Zone> {
     let seqs = seq(row.get(0)?)..seq(row.get(1)?);
     let offsets = if packed {
         let mut pieces = Pieces::read(row.get_ref(4)?.as_blob()?);
-        let first = pieces.next().map_or(Offset(0)..Offset(0), |p| p.offset..p.offset.plus(p.count));
+        let first =
+            pieces.next().map_or(Offset(0)..Offset(0), |p| p.offset..p.offset.plus(p.count));
         pieces.fold(first, |all, piece| all.start..piece.offset.plus(piece.count))
     } else {
         let first = offset(row.get(4)?);
