@@ -130,9 +130,8 @@ impl Sharing {
         lacking: &BTreeMap<NodeId, u64>,
     ) -> Option<NodeId> {
         let enough = own.next_seq(&author).plus(lacking.get(&author)?.saturating_sub(NEAR));
-        let has = |(_, holds): &&(NodeId, Holds)| {
-            holds.get(&author).is_some_and(|held| *held >= enough)
-        };
+        let has =
+            |(_, holds): &&(NodeId, Holds)| holds.get(&author).is_some_and(|held| *held >= enough);
         let having: Vec<NodeId> = peers.iter().filter(has).map(|(peer, _)| *peer).collect();
         if having.len() < 2 {
             return None;
@@ -142,7 +141,11 @@ impl Sharing {
             of_peer.filter_map(|(author, _)| lacking.get(author)).sum()
         };
         let asked = |peer: &&NodeId| !self.avoided.contains_key(&(author, **peer));
-        having.iter().filter(asked).min_by_key(|peer| (load(peer), **peer != author, **peer)).copied()
+        having
+            .iter()
+            .filter(asked)
+            .min_by_key(|peer| (load(*peer), **peer != author, **peer))
+            .copied()
     }
 
     fn measure(&mut self, now: u64, me: NodeId, own: &Frontier) {

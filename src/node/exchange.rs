@@ -28,7 +28,7 @@ use super::wall_millis;
 use super::writer::{AppendError, Writer};
 use crate::core::change::{Change, SignedBlock, Travelling};
 use crate::core::frame::{Frame, FrameError, Heads};
-use crate::core::frontier::Head;
+use crate::core::frontier::{Frontier, Head};
 use crate::core::log::Applied;
 use crate::core::session::{Parties, Received, Session, Step, Violation};
 use crate::net::endpoint::{ConnectError, Connected, HANDSHAKE};
@@ -559,7 +559,12 @@ async fn send(
     metrics: Arc<Metrics>,
 ) {
     while let Some(frame) = frames.recv().await {
-        match sender.send(frame.encode()).await {
+        let sent = match &frame {
+            // A block is packed already: packing it again costs much and gains nothing.
+            Frame::Block(_) => sender.send_plain(frame.encode()).await,
+            _ => sender.send(frame.encode()).await,
+        };
+        match sent {
             Ok(travelled) => drop(metrics.sent_bytes.inc_by(travelled as u64)),
             Err(error) => return drop(report.send(error.into()).await),
         }

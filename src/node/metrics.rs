@@ -138,7 +138,8 @@ impl Metrics {
         let entries = gauge("entries", "Entries in the log");
         let damaged = gauge("damaged_changes", "Changes on disk that are damaged");
         let missing = gauge("missing_entries", "Entries that the store lost and asks for");
-        let lacking = gauge("lacking_entries", "Entries that connected peers hold and this node not");
+        let lacking =
+            gauge("lacking_entries", "Entries that connected peers hold and this node not");
         let http_answers = Family::default();
         let help = "HTTP requests that were answered, by status";
         registry.register("http_answers", help, http_answers.clone());

@@ -38,11 +38,8 @@ async fn whoever_never_says_hello_is_let_go_without_blame() {
 async fn what_peers_hold_and_do_not_send_is_said_to_be_lacking_and_asked_of_one_of_them() {
     let (victim, liars) = Victim::and_liars(2).await;
     let author = NodeId([7; 32]);
-    let head = |next| Head {
-        segment: SegmentId([7; 16]),
-        next_seq: Seq(next),
-        hash: ChangeHash([7; 32]),
-    };
+    let head =
+        |next| Head { segment: SegmentId([7; 16]), next_seq: Seq(next), hash: ChangeHash([7; 32]) };
     let mut lines = [liars[0].greet().await, liars[1].greet().await];
     lines[0].say(&Frame::Frontier(vec![(author, vec![head(100_000)])])).await;
     until(&[&victim.node], |statuses| {

@@ -62,9 +62,8 @@ fn what_a_peer_had_to_bring_is_asked_elsewhere_when_it_goes() {
     let third = peer(3, &[(11, 100_000), (12, 100_000), (13, 100_000), (14, 100_000)]);
     let [one, two] = two_full_peers();
     sharing.look(0, ME, &held(&[]), &[one.clone(), two.clone(), third.clone()]);
-    let of_two = |sharing: &Sharing| {
-        sharing.parts.values().filter(|part| part.peer == node(2)).count()
-    };
+    let of_two =
+        |sharing: &Sharing| sharing.parts.values().filter(|part| part.peer == node(2)).count();
     assert_eq!(of_two(&sharing), 1);
     assert!(sharing.look(10, ME, &held(&[]), &[one, third]));
     assert_eq!((of_two(&sharing), sharing.parts.len()), (0, 4));

@@ -17,10 +17,21 @@ use crate::words::{NodeId, Offset, SegmentId};
 /// After so many new entries all strands are read again: it costs less than to look which have grown.
 const MANY: u64 = 100_000;
 
-/// The columns of a span, and the row of its strand.
-const SPAN: &str =
-    "SELECT a.node, s.name, s.side, s.start, s.next_seq, s.start_time, s.last_time, s.id
-    FROM held s JOIN authors a ON a.id = s.author";
+/// The columns of a span, and the row of its strand. The newest change or block of each strand is looked
+/// up: the view `held` would go through all blocks of the log. Times rise with seqs, so the highest of
+/// both belong together. A strand of which nothing is held has no span.
+const SPAN: &str = "SELECT a.node, s.name, s.side, s.start,
+        max(coalesce((SELECT first_seq + count FROM changes WHERE segment = s.id
+                ORDER BY first_seq DESC LIMIT 1), 0),
+            coalesce((SELECT next_seq FROM blocks WHERE segment = s.id
+                ORDER BY first_seq DESC LIMIT 1), 0)) AS next_seq,
+        s.start_time,
+        max(coalesce((SELECT last_time FROM changes WHERE segment = s.id
+                ORDER BY first_seq DESC LIMIT 1), 0),
+            coalesce((SELECT last_time FROM blocks WHERE segment = s.id
+                ORDER BY first_seq DESC LIMIT 1), 0)),
+        s.id
+    FROM segments s CROSS JOIN authors a ON a.id = s.author";
 
 /// The strands, as far as entries below an offset say.
 #[derive(Default)]
@@ -54,8 +65,7 @@ impl KnownSpans {
             let mut all = connection.prepare_cached(SPAN)?;
             let mut rows = all.query([])?;
             while let Some(row) = rows.next()? {
-                let (id, span) = read(row)?;
-                self.put(id, span);
+                self.put(read(row)?);
             }
         } else {
             self.read_grown(connection)?;
@@ -76,14 +86,16 @@ impl KnownSpans {
         for id in grown {
             let mut rows = one.query(params![id])?;
             while let Some(row) = rows.next()? {
-                let (id, span) = read(row)?;
-                self.put(id, span);
+                self.put(read(row)?);
             }
         }
         Ok(())
     }
 
-    fn put(&mut self, id: i64, span: Span) {
+    fn put(&mut self, (id, span): (i64, Span)) {
+        if span.next_seq <= span.first_seq {
+            return;
+        }
         if let Some(place) = self.places.get(&id) {
             self.spans[*place] = span;
             return;
