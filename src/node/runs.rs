@@ -21,7 +21,9 @@ use crate::store::zones::Zone;
 use crate::store::{Reader, Span, StoreError};
 use crate::words::{Entry, Kind, NodeId, Offset, Seq, Time};
 
-/// How many bytes of changes a run reads ahead.
+/// How many bytes of changes a run reads at first, and how many ahead when it is read on: a page that
+/// needs little of many strands reads little of each.
+const FIRST_BYTES: usize = 4 << 10;
 const RUN_BYTES: usize = 64 << 10;
 /// How many zones a run looks up at once.
 const ZONES: usize = 32;
@@ -158,7 +160,8 @@ impl<'a, 'r> Source<'a, 'r> {
         };
         let part = left.start..left.start;
         let buffer = VecDeque::new();
-        Ok(Some(SpanRun { source: self, span, left, parts, part, bound, buffer }))
+        let at_once = FIRST_BYTES;
+        Ok(Some(SpanRun { source: self, span, left, parts, part, bound, at_once, buffer }))
     }
 
     /// The seqs of a span that may still belong to the listing, by times, cursor and order.
@@ -244,6 +247,8 @@ struct SpanRun<'a, 'r> {
     /// What is left of the part that is read.
     part: Range<Seq>,
     bound: Time,
+    /// How many bytes are read next.
+    at_once: usize,
     buffer: VecDeque<Entry>,
 }
 
@@ -339,7 +344,9 @@ impl SpanRun<'_, '_> {
             }
             let mut shared = shared.borrow_mut();
             let strand = self.span.strand;
-            let arrivals = shared.reader.within(strand, self.part.clone(), direction, RUN_BYTES)?;
+            let part = self.part.clone();
+            let arrivals = shared.reader.within(strand, part, direction, self.at_once)?;
+            self.at_once = RUN_BYTES.min(self.at_once * 4);
             let Some(end) = arrivals.last() else {
                 let (Strand { segment, .. }, at) = (strand, self.part.start);
                 let what = format!("no entry {at} is found in segment {segment}");
