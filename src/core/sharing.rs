@@ -144,7 +144,7 @@ impl Sharing {
         having
             .iter()
             .filter(asked)
-            .min_by_key(|peer| (load(*peer), **peer != author, **peer))
+            .min_by_key(|peer| (load(peer), **peer != author, **peer))
             .copied()
     }
 
