@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
+use std::collections::binary_heap::PeekMut;
 
 use crate::words::{Entry, Time};
 
@@ -90,11 +91,14 @@ impl<R: Run> Merge<R> {
         while let Some(run) = self.closed.pop_if(|run| due(self.direction, run, &self.open)) {
             self.advance(run)?;
         }
-        let Some(Front { entry, run, .. }) = self.open.pop() else {
+        let Some(mut front) = self.open.peek_mut() else {
             return Ok(None);
         };
-        self.advance(run)?;
-        Ok(Some(entry))
+        // In its place: the next entry of a run is mostly the next one of all.
+        match front.run.next_entry()? {
+            Some(next) => Ok(Some(std::mem::replace(&mut front.entry, next))),
+            None => Ok(Some(PeekMut::pop(front).entry)),
+        }
     }
 
     fn advance(&mut self, mut run: R) -> Result<(), R::Error> {
