@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
+use std::collections::binary_heap::PeekMut;
 
 use crate::words::{Entry, Time};
 
@@ -108,14 +109,17 @@ impl<R: Run> Merge<R> {
                 self.advance(run)?;
             }
         }
-        let Some(Front { entry, run, .. }) = self.open.pop() else {
+        let Some(mut front) = self.open.peek_mut() else {
             return Ok(None);
         };
-        if run.is_ready() {
-            self.advance(run)?;
-        } else {
-            self.close(run); // it is read on only when its turn comes
+        // In its place: the next entry of a run is mostly the next one of all.
+        if front.run.is_ready()
+            && let Some(next) = front.run.next_entry()?
+        {
+            return Ok(Some(std::mem::replace(&mut front.entry, next)));
         }
+        let Front { entry, run, .. } = PeekMut::pop(front);
+        self.close(run); // it is read on only when its turn comes
         Ok(Some(entry))
     }
 

@@ -129,7 +129,7 @@ impl Filter {
         }
         let chunk = change.chunk().map_err(|e| damaged(arrival, &e))?;
         let by_name = self.tenant.is_some() || self.topic.is_some() || self.gaps == Gaps::Only;
-        let mut entries = Vec::new();
+        let mut entries: Vec<Entry> = Vec::new();
         for (at, bytes) in (0..).zip(chunk.entries()) {
             let seq = change.first_seq.plus(at);
             if seq < from || seq >= to {
@@ -143,7 +143,7 @@ impl Filter {
             }
             let view = View::read(bytes).map_err(|e| damaged(arrival, &e))?;
             if self.admits(&view) {
-                entries.push(entry(arrival, at, &view)?);
+                entries.push(entry(arrival, at, &view, entries.last())?);
             }
         }
         Ok(entries)
@@ -158,11 +158,17 @@ impl Filter {
     }
 }
 
-/// The entry of a change at a place in it, from 0.
+/// The entry of a change at a place in it, from 0; it shares its names with an entry before it.
 ///
 /// # Errors
 /// The change is damaged.
-pub(super) fn entry(arrival: &Arrival, at: u64, view: &View<'_>) -> Result<Entry, StoreError> {
+pub(super) fn entry(
+    arrival: &Arrival,
+    at: u64,
+    view: &View<'_>,
+    before: Option<&Entry>,
+) -> Result<Entry, StoreError> {
+    let before = before.map(|entry| &entry.body);
     let Arrival { offset, skew, change, .. } = arrival;
     Ok(Entry {
         author: change.author,
@@ -173,7 +179,7 @@ pub(super) fn entry(arrival: &Arrival, at: u64, view: &View<'_>) -> Result<Entry
         segment: change.segment,
         skew: *skew,
         forked: false,
-        body: view.to_draft().map_err(|e| damaged(arrival, &e))?,
+        body: view.to_draft_beside(before).map_err(|e| damaged(arrival, &e))?,
     })
 }
 

@@ -392,11 +392,23 @@ impl<'a> View<'a> {
     /// # Errors
     /// A name that does not parse: the bytes were never checked.
     pub fn to_draft(&self) -> Result<Draft, NameError> {
+        self.to_draft_beside(None)
+    }
+
+    /// As [`Self::to_draft`]; names that another draft has, too, are shared with it. The entries of a
+    /// change mostly have the same ones.
+    ///
+    /// # Errors
+    /// As [`Self::to_draft`].
+    pub fn to_draft_beside(&self, other: Option<&Draft>) -> Result<Draft, NameError> {
         let own = |(key, value): &(&str, &str)| (key.to_string(), value.to_string());
+        let tenant = other.map(|other| &other.tenant).filter(|it| it.as_str() == self.tenant);
+        let topic = other.map(|other| &other.topic).filter(|it| it.as_str() == self.topic);
+        let kind = other.map(|other| &other.kind).filter(|it| it.as_str() == self.kind);
         Ok(Draft {
-            tenant: Tenant::parse(self.tenant)?,
-            topic: Topic::parse(self.topic)?,
-            kind: Kind::parse(self.kind)?,
+            tenant: tenant.cloned().map_or_else(|| Tenant::parse(self.tenant), Ok)?,
+            topic: topic.cloned().map_or_else(|| Topic::parse(self.topic), Ok)?,
+            kind: kind.cloned().map_or_else(|| Kind::parse(self.kind), Ok)?,
             attributes: self.attributes.iter().map(own).collect(),
             content_type: self.content_type.to_owned(),
             data: Bytes::copy_from_slice(self.data),
