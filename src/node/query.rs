@@ -83,7 +83,7 @@ impl Query {
         self
     }
 
-    /// Only entries at or after a moment: a [`Time`], or a duration before now.
+    /// Only entries at or after a moment: a [`Time`](crate::words::Time), or a duration before now.
     pub fn since(mut self, moment: impl Into<Moment>) -> Self {
         self.filter.since = Some(moment.into().time(super::wall_millis()));
         self
