@@ -319,6 +319,24 @@ impl<'a> View<'a> {
         Ok(view)
     }
 
+    /// Tenant and topic of an entry, without what follows them; as [`View::read`], it trusts the bytes.
+    ///
+    /// # Errors
+    /// Bytes that are no such map.
+    pub fn names(bytes: &'a [u8]) -> Result<(&'a str, &'a str), EntryError> {
+        let mut input = Decoder::new(bytes);
+        input.map()?;
+        let mut tenant = DEFAULT_TENANT;
+        loop {
+            match input.u8()? {
+                0 => drop(input.u64()?),
+                1 => tenant = input.str()?,
+                2 => return Ok((tenant, input.str()?)),
+                key => return Err(EntryError(format!("field {key} before the topic"))),
+            }
+        }
+    }
+
     /// Takes apart an entry that a stranger sent: every rule of the format is checked.
     ///
     /// The rules are the same on every node, so that nodes never part over an entry.
@@ -327,27 +345,46 @@ impl<'a> View<'a> {
     /// Bytes that are not exactly what [`Draft::encode`] would write for a valid draft.
     pub fn check(bytes: &'a [u8]) -> Result<Self, EntryError> {
         let view = Self::read(bytes)?;
-        Tenant::check(view.tenant)?;
-        Topic::check(view.topic)?;
-        Kind::check(view.kind)?;
-        check_content_type(view.content_type)?;
-        check_payload(view.data)?;
-        if view.attributes.len() > ATTRIBUTES {
-            return Err(DraftError::TooManyAttributes { found: view.attributes.len() }.into());
-        }
-        for (key, value) in &view.attributes {
-            check_attribute(key, value)?;
-        }
-        let in_order = |pair: &[(&str, &str)]| key_order(pair[0].0) < key_order(pair[1].0);
-        if !view.attributes.windows(2).all(in_order) {
-            return Err(EntryError("attributes out of order or twice".into()));
-        }
+        view.check_names()?;
+        view.check_content()?;
         let mut again = Vec::with_capacity(bytes.len());
         view.write(&mut again);
         if again != bytes {
             return Err(EntryError("not in deterministic encoding".into()));
         }
         Ok(view)
+    }
+
+    /// Checks tenant, topic, kind and content type, which many entries may share.
+    ///
+    /// # Errors
+    /// One that no valid entry has.
+    pub(crate) fn check_names(&self) -> Result<(), EntryError> {
+        Tenant::check(self.tenant)?;
+        Topic::check(self.topic)?;
+        Kind::check(self.kind)?;
+        Ok(check_content_type(self.content_type)?)
+    }
+
+    /// Checks payload and attributes. What has passed this and [`View::check_names`] and is written by
+    /// [`View::write`] passes [`View::check`], too.
+    ///
+    /// # Errors
+    /// They are none of a valid entry.
+    pub(crate) fn check_content(&self) -> Result<(), EntryError> {
+        check_payload(self.data)?;
+        if self.attributes.len() > ATTRIBUTES {
+            return Err(DraftError::TooManyAttributes { found: self.attributes.len() }.into());
+        }
+        for (key, value) in &self.attributes {
+            check_attribute(key, value)?;
+        }
+        let in_order = |pair: &[(&str, &str)]| key_order(pair[0].0) < key_order(pair[1].0);
+        if self.attributes.windows(2).all(in_order) {
+            Ok(())
+        } else {
+            Err(EntryError("attributes out of order or twice".into()))
+        }
     }
 
     /// The draft that this entry was.
