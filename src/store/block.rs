@@ -24,6 +24,8 @@ use crate::words::entry::View;
 use crate::words::limits::{ATTRIBUTES, CHANGE_BYTES, CHANGE_ENTRIES};
 use crate::words::{ChangeHash, ClusterId, NodeId, SegmentId, Seq, Time};
 
+pub mod worth;
+
 /// The most entries of a block of several changes.
 pub const BLOCK_ENTRIES: usize = 1_024;
 /// The most bytes of changes in a block of several.
