@@ -328,6 +328,11 @@ fn due(node: &mut Node, timer: Timer, stage: &mut Stage) -> Outcome {
         Timer::PatienceEnds => node.lose_patience(stage),
         Timer::RejoinEnds => node.join(stage),
         Timer::GraceEnds => node.end_grace(stage),
+        Timer::Seal => node.seal(stage),
+        Timer::Packed => {
+            node.packed(stage);
+            Ok(())
+        }
         Timer::Kill => {
             stage.count(Mark::KilledAnywhere);
             node.end(Ending::Killed, stage)
