@@ -158,7 +158,10 @@ impl World {
             Event::Deliver(connection, side) => self.deliver(connection, side),
             Event::HangUp(connection, side) => self.hang_up(connection, side),
             Event::Cut(link) => {
-                self.cut(link, &Side::BOTH);
+                // A link that was flapping flaps no more once everything has healed.
+                if self.stage.is_chaos() {
+                    self.cut(link, &Side::BOTH);
+                }
                 Ok(())
             }
             Event::Mend(link) => {
