@@ -738,6 +738,36 @@ fn a_record_is_kept_for_the_changes_that_it_was_packed_of_only() {
     assert_eq!(came().kept(&[]), None);
 }
 
+/// Both sides are asked for, and come mixed.
+#[test]
+fn a_damaged_block_of_a_forked_segment_is_mended_though_the_other_side_comes_too() {
+    let mut store = MemoryStore::new(StoreId([1; 8]), owner());
+    let mut world = World::new(1);
+    let write = |n: u64| world.write(0, 1, 1_000 + n, &mut store);
+    let written: Vec<Arrival> = (0..6).flat_map(write).collect();
+    let forked = [0, 3].map(|at| world.fork(&written[at].change, &mut store).remove(0));
+    let mut reader = store.reader().unwrap();
+    let worth = reader.sealable(Offset(u64::MAX)).unwrap();
+    let sealed = worth.iter().map(|arrivals| block::pack(arrivals).unwrap()).collect();
+    store.commit(&Batch { sealed, ..Batch::default() }).unwrap();
+    store.damage(Offset(0)).unwrap();
+    assert!(reader.arrivals(Offset(0), Direction::Forward, 1).is_err());
+    let mut mender = mending::Mender::default();
+    let mut come = |changes: &[Arrival]| {
+        let mut changes = changes.iter().map(|arrival| arrival.change.clone()).collect();
+        mender.mend(&mut *reader, &store.damages(), &mut changes).unwrap()
+    };
+    assert_eq!(come(&written[..2]), []);
+    assert_eq!(come(&forked[..1]), []);
+    assert_eq!(come(&written[2..4]), []);
+    assert_eq!(come(&forked[1..]), []);
+    let mended = come(&written[4..]);
+    let changes: Vec<ChangeHash> = mended[0].1.iter().map(|change| change.hash).collect();
+    assert_eq!(changes, written.iter().map(|arrival| arrival.change.hash).collect::<Vec<_>>());
+    store.commit(&Batch { mended, ..Batch::default() }).unwrap();
+    assert_eq!(store.damages().all(), []);
+}
+
 #[test]
 fn a_batch_that_fails_leaves_nothing_behind() {
     let (_directory, path) = sqlite_file();
