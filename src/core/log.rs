@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 
-use super::change::{Change, EncodeError, Link, Place, encode};
+use super::change::{Change, EncodeError, Link, Place, rebuild};
 use super::clock::{Clock, Skew};
 use super::frontier::{Frontier, Head};
 use super::pending::{Parked, Pending};
@@ -350,8 +350,12 @@ impl Log {
     ) -> Result<Vec<Arrival>, AppendError> {
         let mut clock = self.clock;
         let mut entries = Vec::new();
-        for draft in drafts {
-            entries.push(draft.encode(clock.tick(now).ok_or(AppendError::EndOfTime)?));
+        let mut times = Vec::new();
+        for (index, draft) in drafts.into_iter().enumerate() {
+            draft.check().map_err(|e| EncodeError::Entry { index, error: e.into() })?;
+            let time = clock.tick(now).ok_or(AppendError::EndOfTime)?;
+            entries.push(draft.encode(time));
+            times.push(time);
         }
         if entries.is_empty() {
             return Err(AppendError::Nothing);
@@ -362,11 +366,14 @@ impl Log {
         let mut offset = self.next_offset;
         let mut arrivals: Vec<Arrival> = Vec::new();
         let (mut closed, mut made) = (Vec::new(), Vec::new());
-        let mut rest = &entries[..];
-        while !rest.is_empty() {
+        let (mut rest, mut times) = (&entries[..], &times[..]);
+        while let (Some(first), true) = (times.first(), !rest.is_empty()) {
             let place = self.next_place(&tips, open, rest);
-            let (group, later) = rest.split_at(group_size(rest, place.room));
-            let mut change = encode(&place.place, group)?;
+            let size = group_size(rest, place.room);
+            let (group, later) = rest.split_at(size);
+            let last = times[size - 1];
+            // What was a draft is well-formed as an entry, and the clock only rises.
+            let mut change = rebuild(&place.place, group, (*first, last))?;
             change.signature = Some(self.identity.sign(self.cluster, change.hash));
             match &place.place.link {
                 Link::Opening(opening) => closed.extend(join(&mut tips, opening)),
@@ -379,7 +386,7 @@ impl Log {
             let arrival = Arrival { offset, skew: false, side: 0, change };
             offset = arrival.end();
             arrivals.push(arrival);
-            rest = later;
+            (rest, times) = (later, &times[size..]);
         }
         for (arrival, tip) in arrivals.iter().zip(&made) {
             self.fresh.note(&arrival.change, tip);

@@ -115,12 +115,24 @@ impl Shares {
         let chunk = change.chunk()?;
         let mut counts: BTreeMap<(&str, Option<&str>), u32> = BTreeMap::new();
         let mut cuts = Vec::new();
+        let mut count = |(tenant, topic), entries| {
+            *counts.entry((tenant, Some(topic))).or_default() += entries;
+            *counts.entry((tenant, None)).or_default() += entries;
+        };
+        let mut alike: Option<((&str, &str), u32)> = None; // the last entries, of one topic
         for entry in chunk.entries() {
             let view = View::read(entry).map_err(|_| Damaged::Shape)?;
-            *counts.entry((view.tenant, Some(view.topic))).or_default() += 1;
-            *counts.entry((view.tenant, None)).or_default() += 1;
+            let topic = (view.tenant, view.topic);
+            alike = match alike {
+                Some((last, entries)) if last == topic => Some((last, entries + 1)),
+                other => {
+                    other.into_iter().for_each(|(last, entries)| count(last, entries));
+                    Some((topic, 1))
+                }
+            };
             cuts.extend(Cut::read(&view));
         }
+        alike.into_iter().for_each(|(last, entries)| count(last, entries));
         let named = |((tenant, topic), count): ((&str, Option<&str>), u32)| {
             let tenant = Tenant::parse(tenant).map_err(|_| Damaged::Shape)?;
             let topic = topic.map(Topic::parse).transpose().map_err(|_| Damaged::Shape)?;

@@ -18,6 +18,11 @@ use crate::words::Offset;
 
 /// How often it is looked for what can be sealed.
 const PAUSE: Duration = Duration::from_millis(250);
+/// How many entries that arrive between two looks mean that the node is busy. Then both cores are
+/// the appenders', and sealing waits, ...
+const BUSY: u64 = 8_192;
+/// ... until so many entries have arrived since it last looked.
+const BACKLOG: u64 = 128 << 10;
 /// What arrived so long ago is sealed however little it is.
 const OLD: Duration = Duration::from_secs(60);
 
@@ -51,7 +56,7 @@ impl Sealing {
     /// Seals until the node closes.
     pub async fn run(self, mut closing: watch::Receiver<bool>) {
         let watermark = self.writer.watermark();
-        let mut looked = Offset(0);
+        let (mut looked, mut before) = (Offset(0), *watermark.borrow());
         let (mut old, mut marked, mut marked_at) = (Offset(0), *watermark.borrow(), Instant::now());
         loop {
             tokio::select! {
@@ -64,7 +69,9 @@ impl Sealing {
                 aged = marked > old;
                 (old, marked, marked_at) = (marked, now, Instant::now());
             }
-            if now == looked && !aged {
+            let busy = now.0 - before.0 > BUSY && now.0 - looked.0 < BACKLOG;
+            before = now;
+            if busy || (now == looked && !aged) {
                 continue;
             }
             looked = now;

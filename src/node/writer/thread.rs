@@ -26,8 +26,9 @@ const ALERT: Duration = Duration::from_micros(60);
 /// How often the writer looks for a command while the disk is full.
 const DROWSY: Duration = Duration::from_millis(20);
 
-/// How long the writer looks for one more request of a group: those who were answered together are
-/// back together, and a group that begins with the first of them would leave the others behind.
+/// How long the writer looks for one more request of a group: those whom the last commit answered are
+/// back within microseconds. Without the wait they would be a group of their own, and so would be
+/// those who queued up meanwhile: two commits in turn, each for half of all callers.
 const LINGER: Duration = Duration::from_micros(20);
 
 /// How the writer's thread waits.
@@ -60,13 +61,7 @@ impl State {
     /// Works until the queue is closed or a command says so.
     pub fn run(&mut self, mut commands: mpsc::Receiver<Queued>, wait: Wait) {
         while let Some(first) = self.next(&mut commands, wait) {
-            let mut group = Group::default();
-            group.take(first);
-            while group.has_room()
-                && let Some(next) = self.one_more(&mut commands, &group, wait)
-            {
-                group.take(next);
-            }
+            let group = self.gather(first, &mut commands, wait);
             self.together = group.requests.len();
             let close = group.close.is_some();
             self.commit(group);
@@ -76,18 +71,24 @@ impl State {
         }
     }
 
-    /// What has queued up; and while fewer ask than the last commit answered, what comes in a moment.
-    fn one_more(
-        &self,
-        commands: &mut mpsc::Receiver<Queued>,
-        group: &Group,
-        wait: Wait,
-    ) -> Option<Queued> {
-        match commands.try_recv() {
-            Ok(command) => Some(command),
-            Err(_) if group.requests.len() < self.together => (wait.more)(commands),
-            Err(_) => None,
+    /// What has queued up while the last commit was under way, and, as long as somebody comes within a
+    /// moment, as many again as that commit answered.
+    fn gather(&self, first: Queued, commands: &mut mpsc::Receiver<Queued>, wait: Wait) -> Group {
+        let mut group = Group::default();
+        group.take(first);
+        while group.has_room()
+            && let Ok(next) = commands.try_recv()
+        {
+            group.take(next);
         }
+        let expected = group.requests.len() + self.together;
+        while group.has_room()
+            && group.requests.len() < expected
+            && let Some(next) = (wait.more)(commands)
+        {
+            group.take(next);
+        }
+        group
     }
 
     /// The next command. While the disk is full, the writer looks for room meanwhile.
