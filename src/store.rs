@@ -130,6 +130,33 @@ pub struct Packed {
     pub record: Bytes,
 }
 
+/// A block that came, before it is known what of it is new here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Came {
+    first: ChangeHash,
+    last: ChangeHash,
+    changes: usize,
+    record: Bytes,
+}
+
+impl Came {
+    /// Changes that were verified, and the record that they came in.
+    pub fn of(changes: &[Change], record: Bytes) -> Option<Self> {
+        let (first, last) = (changes.first()?.hash, changes.last()?.hash);
+        Some(Self { first, last, changes: changes.len(), record })
+    }
+
+    /// The block of what has arrived, where that is what came, all of it and nothing else: some of it
+    /// may have been here before, and what waited for the rest of it may have joined the log with it.
+    pub fn kept(self, arrivals: &[Arrival]) -> Option<Packed> {
+        let Self { first, last, changes, record } = self;
+        let (begins, ends) = (arrivals.first()?, arrivals.last()?);
+        let same = (begins.change.hash, ends.change.hash, arrivals.len()) == (first, last, changes);
+        let together = arrivals.iter().all(|arrival| arrival.strand() == begins.strand());
+        (same && together).then_some(Packed { offset: begins.offset, changes, record })
+    }
+}
+
 /// Changes that were packed into a block. See [`block`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sealed {
@@ -373,6 +400,10 @@ pub trait Reader: Past<Error = StoreError> + SeriesReader + ZoneReader + Send {
         from: Seq,
         to: Seq,
     ) -> Result<Vec<(Seq, Seq)>, StoreError>;
+
+    /// Where in the order of arrival ends what holds an offset, whether or not it can be read: a
+    /// change, or as much of a block as arrived together.
+    fn end_at(&mut self, at: Offset) -> Result<Offset, StoreError>;
 
     /// What an idempotency key stands for.
     fn key(&mut self, key: &str) -> Result<Option<KeyRecord>, StoreError>;

@@ -112,11 +112,12 @@ impl<R: Run> Merge<R> {
         let Some(mut front) = self.open.peek_mut() else {
             return Ok(None);
         };
-        // In its place: the next entry of a run is mostly the next one of all.
-        if front.run.is_ready()
-            && let Some(next) = front.run.next_entry()?
-        {
-            return Ok(Some(std::mem::replace(&mut front.entry, next)));
+        if front.run.is_ready() {
+            // In its place: the next entry of a run is mostly the next one of all.
+            return Ok(Some(match front.run.next_entry()? {
+                Some(next) => std::mem::replace(&mut front.entry, next),
+                None => PeekMut::pop(front).entry,
+            }));
         }
         let Front { entry, run, .. } = PeekMut::pop(front);
         self.close(run); // it is read on only when its turn comes

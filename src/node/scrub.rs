@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use super::reading::Reading;
 use super::sync::watch;
-use crate::core::log::Arrival;
-use crate::core::merge::Direction;
+use crate::store::ranges::{Stretch, stretch};
 use crate::store::{Reader, StoreError};
 use crate::words::Offset;
 
@@ -51,13 +50,12 @@ pub async fn sync(tip: Arc<File>, mut closing: watch::Receiver<bool>) {
 
 /// Reads a piece of the log, and returns where the next one begins.
 fn piece(reader: &mut dyn Reader, at: Offset) -> Result<Offset, StoreError> {
-    match reader.arrivals(at, Direction::Forward, PIECE) {
-        Ok(read) => Ok(read.last().map_or(Offset(0), Arrival::end)),
-        Err(StoreError::Lost(lost)) => {
-            tracing::error!(%lost, "damaged on disk: asking the peers for them");
-            let count = lost.next_seq.0.saturating_sub(lost.first_seq.0);
-            Ok(lost.offset.plus(count.max(1)))
-        }
-        Err(error) => Err(error),
+    let Stretch { next, lost, .. } = stretch(reader, at, PIECE)?;
+    if let Some(lost) = lost {
+        tracing::error!(%lost, "damaged on disk: asking the peers for them");
     }
+    Ok(if next == at { Offset(0) } else { next })
 }
+
+#[cfg(test)]
+mod tests;

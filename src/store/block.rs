@@ -21,8 +21,10 @@ use crate::core::change::{Change, Link, Place, SignedBlock, VerifyError, rebuild
 use crate::core::log::Arrival;
 use crate::core::segment::Opening;
 use crate::words::entry::View;
-use crate::words::limits::{CHANGE_BYTES, CHANGE_ENTRIES};
+use crate::words::limits::{ATTRIBUTES, CHANGE_BYTES, CHANGE_ENTRIES};
 use crate::words::{ChangeHash, ClusterId, NodeId, SegmentId, Seq, Time};
+
+pub mod worth;
 
 /// The most entries of a block of several changes.
 pub const BLOCK_ENTRIES: usize = 1_024;
@@ -394,10 +396,14 @@ fn read(
     trust: Trust,
 ) -> Option<Vec<Change>> {
     let mut input = Input { bytes: beside };
-    let changes = input.length(beside.len())?;
+    // Nothing is made room for that the block has no entries for: a few bytes unpack to millions.
+    let all = start.0.next_seq.0.checked_sub(start.0.first_seq.0)?;
+    let all = usize::try_from(all).ok()?;
+    let changes = input.length(all)?;
     let counts: Vec<usize> =
         (0..changes).map(|_| input.length(CHANGE_ENTRIES)).collect::<Option<_>>()?;
-    let distinct = input.length(beside.len())?;
+    (counts.iter().sum::<usize>() == all).then_some(())?;
+    let distinct = input.length(all)?;
     let names: Vec<Names<'_>> = (0..distinct)
         .map(|_| Some([input.text()?, input.text()?, input.text()?, input.text()?]))
         .collect::<Option<_>>()?;
@@ -449,6 +455,7 @@ fn build(
             let rises = first.is_none() || time > last;
             (trust == Trust::Own || rises).then_some(())?;
             last = time;
+            (cbor.len() <= CHANGE_BYTES).then_some(())?; // a long name, used again and again
             first.get_or_insert(last);
             ends.push(cbor.len());
         }
@@ -496,7 +503,7 @@ impl Entries<'_> {
             *self.names.get(usize::try_from(self.which.number()?).ok()?)?;
         self.time = self.time.checked_add(self.times.number()?)?;
         let time = Time::from_bits(self.time)?;
-        let attributes = self.attributes.length(self.texts.bytes.len())?;
+        let attributes = self.attributes.length(ATTRIBUTES)?;
         let attributes = (0..attributes)
             .map(|_| Some((self.texts.text()?, self.texts.text()?)))
             .collect::<Option<_>>()?;

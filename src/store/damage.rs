@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::Sealed;
 use crate::core::change::Change;
 use crate::core::frame::Wanted;
 use crate::core::log::Arrival;
@@ -94,6 +95,16 @@ impl Damages {
     /// The change at this offset was written again.
     pub fn mended(&self, offset: Offset) {
         self.lost.lock().unwrap_or_else(PoisonError::into_inner).remove(&offset);
+    }
+
+    /// Changes in rows have become a block, packed when they were whole.
+    pub fn sealed(&self, sealed: &Sealed) {
+        let mut all = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, lost| {
+            lost.strand != sealed.strand
+                || lost.first_seq < sealed.first_seq
+                || lost.next_seq > sealed.next_seq
+        });
     }
 
     /// All that are known, in the order of their arrival.

@@ -6,12 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use super::damage::Damages;
+use super::block::worth;
+use super::damage::{Damages, Lost};
 use super::{
     Batch, EmitMark, IDEMPOTENCY_KEYS, KeyRecord, Opener, Owner, Reader, Resume, Span, Store,
-    StoreError, StoreId, whole,
+    StoreError, StoreId,
 };
-use crate::core::change::{Change, Link};
+use crate::core::change::{Change, Link, SignedBlock};
 use crate::core::frontier::{Extent, Frontier, Head};
 use crate::core::log::{Arrival, Past, Sides, Standing, Tip};
 use crate::core::merge::Direction;
@@ -20,9 +21,11 @@ use crate::core::series::Series;
 use crate::core::session::Passed;
 use crate::words::{ChangeHash, NodeId, Offset, SegmentId, Seq, Time};
 
+mod blocks;
 mod series;
 mod zones;
 
+use blocks::HeldBlock;
 use series::HeldSeries;
 
 /// What is held of one strand.
@@ -43,6 +46,8 @@ struct Held {
 #[derive(Debug, Default)]
 struct Contents {
     arrivals: BTreeMap<Offset, Arrival>,
+    /// The records that hold some of them, by strand and first seq.
+    blocks: BTreeMap<(Strand, Seq), HeldBlock>,
     strands: BTreeMap<Strand, Held>,
     branched: BTreeSet<NodeId>,
     series: BTreeMap<Series, HeldSeries>,
@@ -78,16 +83,38 @@ impl MemoryStore {
         contents.indexed = Some(contents.watermark());
     }
 
-    /// Damages the change that holds an offset, as a disk would that flips a bit: for tests.
-    pub fn damage(&self, at: Offset) {
+    /// Damages the change that holds an offset, or its block, as a disk would that flips a bit: for
+    /// tests. What is damaged already stays as it is.
+    ///
+    /// # Errors
+    /// There is no memory for it.
+    pub fn damage(&self, at: Offset) -> Result<(), StoreError> {
         let mut contents = self.contents.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, arrival)) = contents.arrivals.range_mut(..=at).next_back() {
+        let Some((_, arrival)) = contents.arrivals.range(..=at).next_back() else {
+            return Ok(());
+        };
+        let (strand, offset, seq) = (arrival.strand(), arrival.offset, arrival.change.first_seq);
+        if contents.damage_block(strand, seq)? {
+            return Ok(());
+        }
+        if let Some(arrival) = contents.arrivals.get_mut(&offset)
+            && arrival.change.check().is_ok()
+        {
             let mut bytes = arrival.change.bytes.to_vec();
             if let Some(last) = bytes.last_mut() {
                 *last ^= 1;
             }
             arrival.change.bytes = bytes.into();
         }
+        Ok(())
+    }
+
+    /// What is lost when the change that holds an offset is damaged, and the changes that are: all
+    /// that are in a block with it.
+    pub fn kept_with(&self, at: Offset) -> Option<(Lost, Vec<ChangeHash>)> {
+        let contents = self.read();
+        let (_, arrival) = contents.arrivals.range(..=at).next_back()?;
+        Some(contents.kept_with(arrival))
     }
 }
 
@@ -247,14 +274,26 @@ impl Store for MemoryStore {
 
     fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
         let mut contents = self.contents.write().unwrap_or_else(PoisonError::into_inner);
-        for arrival in &batch.arrivals {
-            contents.insert(arrival)?;
+        let mut rest = &batch.arrivals[..];
+        while let [first, ..] = rest {
+            let packed = batch.packed.iter().find(|packed| packed.offset == first.offset);
+            let direct = packed.map(|packed| packed.changes).or_else(|| worth::direct(rest));
+            let (together, later) = rest.split_at(direct.unwrap_or(1));
+            together.iter().try_for_each(|arrival| contents.insert(arrival))?;
+            if direct.is_some() {
+                contents.pack(together, packed.map(|packed| packed.record.clone()))?;
+            }
+            rest = later;
         }
         if let Some(emits) = batch.emits {
             contents.emits = emits;
         }
         batch.keys.iter().for_each(|record| contents.remember(record));
         for (lost, changes) in &batch.mended {
+            self.damages.mended(lost.offset);
+            if contents.mend_block(lost, changes)? {
+                continue;
+            }
             let mut offset = lost.offset;
             for change in changes {
                 if let Some(arrival) = contents.arrivals.get_mut(&offset) {
@@ -263,7 +302,10 @@ impl Store for MemoryStore {
                 }
                 offset = offset.plus(u64::from(change.count));
             }
-            self.damages.mended(lost.offset);
+        }
+        for sealed in &batch.sealed {
+            contents.replace(sealed)?;
+            self.damages.sealed(sealed);
         }
         Ok(())
     }
@@ -282,12 +324,12 @@ impl Store for MemoryStore {
 fn up_to<'a>(
     arrivals: impl Iterator<Item = &'a Arrival>,
     max_bytes: usize,
-    damages: &Damages,
+    (contents, damages): (&Contents, &Damages),
 ) -> Result<Vec<Arrival>, StoreError> {
     let mut taken = Vec::new();
     let mut bytes = 0;
     for arrival in arrivals {
-        whole(arrival, damages)?;
+        contents.check(arrival, damages)?;
         bytes += arrival.change.bytes.len();
         taken.push(arrival.clone());
         if bytes >= max_bytes {
@@ -386,11 +428,19 @@ impl Reader for MemoryStore {
             Direction::Forward => {
                 let at = contents.arrivals.range(..=from).next_back().map_or(from, |(at, _)| *at);
                 let ahead = contents.arrivals.range(at..).map(|(_, arrival)| arrival);
-                up_to(ahead.filter(|arrival| arrival.end() > from), max_bytes, &self.damages)
+                up_to(
+                    ahead.filter(|arrival| arrival.end() > from),
+                    max_bytes,
+                    (&contents, &self.damages),
+                )
             }
             Direction::Backward => {
                 let below = contents.arrivals.range(..from).rev().map(|(_, arrival)| arrival);
-                up_to(below.filter(|arrival| arrival.end() <= from), max_bytes, &self.damages)
+                up_to(
+                    below.filter(|arrival| arrival.end() <= from),
+                    max_bytes,
+                    (&contents, &self.damages),
+                )
             }
         }
     }
@@ -414,13 +464,13 @@ impl Reader for MemoryStore {
                 up_to(
                     ahead.filter(|arrival| arrival.change.next_seq() > from),
                     max_bytes,
-                    &self.damages,
+                    (&contents, &self.damages),
                 )
             }
             Direction::Backward => up_to(
                 held.changes.range(..from).rev().filter_map(arrival),
                 max_bytes,
-                &self.damages,
+                (&contents, &self.damages),
             ),
         }
     }
@@ -431,7 +481,7 @@ impl Reader for MemoryStore {
         for (strand, held) in contents.strands.iter().filter(|(_, held)| held.author == author) {
             if held.first_seq <= seq && seq < held.tip.head.next_seq {
                 let around = contents.on_strand(*strand, seq);
-                found.extend(up_to(around.into_iter(), 1, &self.damages)?);
+                found.extend(up_to(around.into_iter(), 1, (&contents, &self.damages))?);
             }
         }
         Ok(found)
@@ -470,6 +520,21 @@ impl Reader for MemoryStore {
             bounds.filter(|(first, next)| *first < to && *next > from).collect();
         around.sort();
         Ok(around)
+    }
+
+    fn end_at(&mut self, at: Offset) -> Result<Offset, StoreError> {
+        let contents = self.contents.read().unwrap_or_else(PoisonError::into_inner);
+        let holds = contents.arrivals.range(..=at).next_back();
+        let end = holds.map(|(_, arrival)| arrival.end()).filter(|end| *end > at);
+        Ok(end.unwrap_or(at.plus(1)))
+    }
+
+    fn sealable(&mut self, old: Offset) -> Result<Vec<Vec<Arrival>>, StoreError> {
+        Ok(self.read().worth_sealing(old, &self.damages))
+    }
+
+    fn packed(&mut self, strand: Strand, from: Seq) -> Result<Option<SignedBlock>, StoreError> {
+        Ok(self.read().travelling(strand, from))
     }
 
     fn key(&mut self, key: &str) -> Result<Option<KeyRecord>, StoreError> {

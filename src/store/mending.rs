@@ -1,25 +1,66 @@
 //! Mending: changes that a disk damaged, written again as a peer sends them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
+use super::block::BLOCK_BYTES;
 use super::damage::{Damages, Lost};
 use super::{Reader, StoreError};
 use crate::core::change::{Change, Link};
 use crate::core::frontier::Head;
 use crate::core::merge::Direction;
-use crate::words::{Offset, Seq};
+use crate::words::limits::CHANGE_BYTES;
+use crate::words::{ChangeHash, Offset, Seq};
 
 /// For how many damaged places of several changes it is remembered what has come of them.
 const GATHERED: usize = 16; // full: what was gathered first is forgotten, and comes again
+/// How many bytes of changes are gathered for one of them: a block is at most half of that.
+const GATHERED_BYTES: usize = 2 * (CHANGE_BYTES + BLOCK_BYTES); // full: all of it is forgotten
 
 /// Damaged changes as they were, and the place where they belong.
 pub type Mended = (Lost, Vec<Change>);
+
+/// What has come of a damaged place of several changes. The sides of a fork stand at the same seqs, so
+/// that it can't be told which of them a change is on before the last one has come, too.
+#[derive(Debug, Default)]
+struct Gathered {
+    changes: HashMap<ChangeHash, Change>,
+    bytes: usize,
+}
+
+impl Gathered {
+    fn add(&mut self, change: Change) {
+        if self.bytes > GATHERED_BYTES {
+            *self = Self::default();
+        }
+        let bytes = change.bytes.len();
+        if self.changes.insert(change.hash, change).is_none() {
+            self.bytes += bytes;
+        }
+    }
+
+    /// The changes up to one of them, each on the one before, if they begin where the place does.
+    fn chain(&self, lost: &Lost, last: &Change) -> Option<Vec<Change>> {
+        let mut chain = vec![last.clone()];
+        let mut first = last;
+        while first.first_seq > lost.first_seq {
+            let Ok(Link::Previous(hash)) = first.link() else { return None };
+            let before = self.changes.get(&hash)?;
+            if before.next_seq() != first.first_seq {
+                return None;
+            }
+            chain.push(before.clone());
+            first = before;
+        }
+        chain.reverse();
+        Some(chain)
+    }
+}
 
 /// Takes out of verified changes what mends damaged ones. A block is mended as a whole, and what it
 /// held may come in several runs, so that they are gathered.
 #[derive(Debug, Default)]
 pub struct Mender {
-    gathered: BTreeMap<Offset, Vec<Change>>,
+    gathered: BTreeMap<Offset, Gathered>,
 }
 
 impl Mender {
@@ -58,7 +99,8 @@ impl Mender {
     }
 
     /// Adds changes to what has come of a damaged block, and returns it once it is whole: each change
-    /// on the one before, and the last one the one whose hash the store kept.
+    /// on the one before, and the last one the one whose hash the store kept. What is of another side
+    /// of a fork, and may be new, comes again once the block is mended.
     fn gather(
         &mut self,
         reader: &mut dyn Reader,
@@ -69,25 +111,19 @@ impl Mender {
             self.gathered.pop_first();
         }
         let gathered = self.gathered.entry(lost.offset).or_default();
-        for change in changes {
-            if change.first_seq == lost.first_seq {
-                gathered.clear();
+        changes.for_each(|change| gathered.add(change));
+        let ends = gathered.changes.values().filter(|change| change.next_seq() == lost.next_seq);
+        for last in ends {
+            let head = Head { segment: last.segment, next_seq: last.next_seq(), hash: last.hash };
+            if reader.locate(&head)? != Some(lost.strand) {
+                continue;
             }
-            let next = gathered.last().map_or(lost.first_seq, Change::next_seq);
-            let linked =
-                gathered.last().is_none_or(|last| change.link() == Ok(Link::Previous(last.hash)));
-            if change.first_seq == next && linked {
-                gathered.push(change);
+            if let Some(chain) = gathered.chain(&lost, last) {
+                self.gathered.remove(&lost.offset);
+                return Ok(Some((lost, chain)));
             }
         }
-        let Some(last) = gathered.last().filter(|last| last.next_seq() == lost.next_seq) else {
-            return Ok(None);
-        };
-        let head = Head { segment: last.segment, next_seq: last.next_seq(), hash: last.hash };
-        if reader.locate(&head)? != Some(lost.strand) {
-            return Ok(None);
-        }
-        Ok(self.gathered.remove(&lost.offset).map(|changes| (lost, changes)))
+        Ok(None)
     }
 }
 

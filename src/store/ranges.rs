@@ -1,7 +1,9 @@
-//! What a session reads of a store: what a peer lacks, and the runs that carry it there.
+//! What a session reads of a store: what a peer lacks, and the runs that carry it there. And how the
+//! whole of it is read where some of it is damaged.
 
 use std::collections::{HashMap, HashSet};
 
+use super::damage::Lost;
 use super::{Reader, StoreError};
 use crate::core::change::{Change, Damaged, Place, SignedRun, Travelling};
 use crate::core::frame::{Heads, RUN_CHANGES, Wanted};
@@ -155,6 +157,54 @@ pub fn fetch(reader: &mut dyn Reader, range: Range) -> Result<Option<Travelling>
     }
     let run = run_of(arrivals.into_iter().map(|arrival| arrival.change).collect())?;
     Ok(run.map(Travelling::Run))
+}
+
+/// Some of the log in the order of arrival, and where to read on.
+#[derive(Debug)]
+pub struct Stretch {
+    /// What could be read.
+    pub arrivals: Vec<Arrival>,
+    /// The offset after that, and after what is damaged; the one it was read from at the log's end.
+    pub next: Offset,
+    /// What is damaged, after the last of them.
+    pub lost: Option<Lost>,
+}
+
+/// Reads changes in the order of arrival, up to what is damaged, which is stepped over.
+///
+/// # Errors
+/// The store fails otherwise than by damage.
+pub fn stretch(
+    reader: &mut dyn Reader,
+    from: Offset,
+    max_bytes: usize,
+) -> Result<Stretch, StoreError> {
+    match reader.arrivals(from, Direction::Forward, max_bytes) {
+        Err(StoreError::Lost(_)) => {}
+        read => {
+            let arrivals = read?;
+            let next = arrivals.last().map_or(from, Arrival::end);
+            return Ok(Stretch { arrivals, next, lost: None });
+        }
+    }
+    let (mut arrivals, mut next) = (Vec::new(), from);
+    loop {
+        match reader.arrivals(next, Direction::Forward, 1) {
+            Err(StoreError::Lost(lost)) => {
+                // Of a block that came in pieces only the one that was come to is stepped over:
+                // between them stands what others wrote.
+                let next = reader.end_at(next)?;
+                return Ok(Stretch { arrivals, next, lost: Some(lost) });
+            }
+            read => {
+                let Some(arrival) = read?.into_iter().next() else {
+                    return Ok(Stretch { arrivals, next, lost: None });
+                };
+                next = arrival.end();
+                arrivals.push(arrival);
+            }
+        }
+    }
 }
 
 /// How many of the changes are sent: up to the end of the range, and on to a signed one.

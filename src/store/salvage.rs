@@ -11,12 +11,12 @@ use std::path::Path;
 use bytes::Bytes;
 
 use super::block::{self, BlockOpener};
+use super::ranges::{Stretch, stretch};
 use super::sqlite::SqliteReader;
 use super::{Batch, EmitMark, Reader, Store, StoreError};
 use crate::core::change::{Change, Chunk, Link, Place, SignedBlock, SignedRun};
 use crate::core::frame::RUN_CHANGES;
 use crate::core::log::{Arrival, Log};
-use crate::core::merge::Direction;
 use crate::core::segment::Opening;
 use crate::words::{ChangeHash, ClusterId, NodeId, Offset, SegmentId, Seq, Signature};
 
@@ -137,18 +137,15 @@ impl Carrier<'_> {
         }
         let mut at = Offset(0);
         loop {
-            let read = match reader.arrivals(at, Direction::Forward, BATCH_BYTES) {
-                Ok(read) => read,
-                Err(StoreError::Lost(lost)) => {
-                    at = lost.offset.plus(lost.next_seq.0.saturating_sub(lost.first_seq.0).max(1));
-                    continue;
-                }
-                Err(_) => return Ok(()),
+            let Ok(Stretch { arrivals, next, .. }) = stretch(reader, at, BATCH_BYTES) else {
+                return Ok(());
             };
-            let Some(last) = read.last() else { return Ok(()) };
-            at = last.end();
+            if next == at {
+                return Ok(());
+            }
+            at = next;
             let mut verified = Vec::new();
-            for arrival in read {
+            for arrival in arrivals {
                 let Change { bytes, hash, signature, .. } = arrival.change;
                 verified.extend(self.verify(Found { bytes, hash, signature }));
             }

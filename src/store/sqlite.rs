@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 
-use super::block::Sealer;
+use super::block::{Sealer, worth};
 use super::damage::Damages;
 use super::{
     Batch, EmitMark, IDEMPOTENCY_KEYS, KeyRecord, OpenError, Opener, Owner, Resume, Store,
@@ -205,6 +205,7 @@ impl Store for SqliteStore {
             block.inspect(|block| drop(self.cache.remove(block)));
             self.damages.mended(lost.offset);
         }
+        batch.sealed.iter().for_each(|sealed| self.damages.sealed(sealed));
         Ok(())
     }
 
@@ -233,7 +234,7 @@ impl SqliteStore {
         let mut rest = &batch.arrivals[..];
         while let [first, ..] = rest {
             let packed = batch.packed.iter().find(|packed| packed.offset == first.offset);
-            let direct = packed.map(|packed| packed.changes).or_else(|| sealing::direct(rest));
+            let direct = packed.map(|packed| packed.changes).or_else(|| worth::direct(rest));
             let (together, later) = rest.split_at(direct.unwrap_or(1));
             let strand = write_strand(&transaction, &mut self.known, &mut self.blocks, together)?;
             match (packed, direct) {

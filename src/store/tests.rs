@@ -30,8 +30,8 @@ struct Stored {
     _directory: tempfile::TempDir,
 }
 
-/// SQLite, in which all changes are packed into blocks at every second commit.
-struct Packed(SqliteStore, u64);
+/// A store in which all changes are packed into blocks at every second commit.
+struct Packed(Box<dyn Store>, u64);
 
 impl Store for Packed {
     fn resume(&mut self) -> Result<Resume, StoreError> {
@@ -61,17 +61,18 @@ impl Store for Packed {
     }
 }
 
-/// All kinds of stores: in memory, SQLite with rows, and SQLite with blocks.
-fn stores() -> [Stored; 3] {
+/// All kinds of stores: in memory and SQLite, with rows and with blocks.
+fn stores() -> [Stored; 4] {
     let directory = || tempfile::tempdir().unwrap();
-    let [one, two, three] = [directory(), directory(), directory()];
+    let [one, two, three, four] = [(); 4].map(|()| directory());
     let sqlite = |directory: &tempfile::TempDir| {
         SqliteStore::open(&directory.path().join("log.sqlite"), owner(), [1; 8]).unwrap()
     };
-    let (rows, packed) = (sqlite(&one), Packed(sqlite(&two), 0));
-    let memory = MemoryStore::new(StoreId([1; 8]), owner());
+    let (rows, packed) = (sqlite(&one), Packed(Box::new(sqlite(&two)), 0));
+    let memory = || MemoryStore::new(StoreId([1; 8]), owner());
     [
-        Stored { store: Box::new(memory), _directory: three },
+        Stored { store: Box::new(memory()), _directory: three },
+        Stored { store: Box::new(Packed(Box::new(memory()), 0)), _directory: four },
         Stored { store: Box::new(rows), _directory: one },
         Stored { store: Box::new(packed), _directory: two },
     ]
@@ -669,6 +670,110 @@ fn a_damaged_block_is_mended_by_what_comes_in_several_runs() {
     assert_eq!(store.damages().all(), []);
     let read = reader.arrivals(Offset(0), Direction::Forward, usize::MAX).unwrap();
     assert_eq!(bare(read), bare(written));
+}
+
+/// Two authors take turns, and each one's changes are a block; the first one's is damaged.
+fn with_a_damaged_block(store: &mut dyn Store, damage: impl FnOnce()) -> Vec<Arrival> {
+    let mut world = World::new(2);
+    let turn = |n: u64| world.write(n as usize % 2, 1, 1_000 + n, store);
+    let written = (0..6).flat_map(turn).collect();
+    let worth = store.reader().unwrap().sealable(Offset(u64::MAX)).unwrap();
+    let sealed = worth.iter().map(|arrivals| block::pack(arrivals).unwrap()).collect();
+    store.commit(&Batch { sealed, ..Batch::default() }).unwrap();
+    damage();
+    written
+}
+
+#[test]
+fn what_lies_between_the_pieces_of_a_damaged_block_is_read() {
+    let (_directory, path) = sqlite_file();
+    let mut sqlite = SqliteStore::open(&path, owner(), [1; 8]).unwrap();
+    let mut memory = MemoryStore::new(StoreId([1; 8]), owner());
+    let held = memory.clone();
+    let spoil = "UPDATE blocks SET record = zeroblob(8) WHERE arrivals IN
+        (SELECT arrivals FROM blocks JOIN pieces ON block = blocks.id WHERE offset = 2)";
+    let written = with_a_damaged_block(&mut sqlite, || {
+        assert_eq!(rusqlite::Connection::open(&path).unwrap().execute(spoil, []), Ok(1));
+    });
+    with_a_damaged_block(&mut memory, || held.damage(Offset(2)).unwrap());
+    for store in [&mut sqlite as &mut dyn Store, &mut memory] {
+        let mut reader = store.reader().unwrap();
+        let (mut at, mut read, mut lost) = (Offset(0), Vec::new(), 0);
+        while at < Offset(6) {
+            let stretch = ranges::stretch(&mut *reader, at, usize::MAX).unwrap();
+            assert!(stretch.next > at);
+            (at, lost) = (stretch.next, lost + usize::from(stretch.lost.is_some()));
+            read.extend(stretch.arrivals);
+        }
+        assert_eq!((offsets(&read), lost), (vec![1, 3, 5], 3));
+        assert_eq!(bare(read), bare(written.iter().skip(1).step_by(2).cloned()));
+    }
+}
+
+/// A row was damaged and noted, and then a block, packed when it was whole, took its place.
+#[test]
+fn a_block_that_took_the_place_of_a_damaged_row_is_not_overwritten_by_what_mends_the_row() {
+    for mut stored in stores() {
+        let mut world = World::new(1);
+        let write = |n: u64| world.write(0, 1, 1_000 + n, &mut *stored.store);
+        let written: Vec<Arrival> = (0..3).flat_map(write).collect();
+        let mut reader = stored.store.reader().unwrap();
+        let worth = reader.sealable(Offset(u64::MAX)).unwrap();
+        let sealed: Vec<Sealed> =
+            worth.iter().map(|arrivals| block::pack(arrivals).unwrap()).collect();
+        stored.store.commit(&Batch { sealed, ..Batch::default() }).unwrap();
+        let mended = vec![(damage::Lost::of(&written[0]), vec![written[0].change.clone()])];
+        stored.store.commit(&Batch { mended, ..Batch::default() }).unwrap();
+        let read = reader.arrivals(Offset(0), Direction::Forward, usize::MAX);
+        assert_eq!(read.map(bare), Ok(bare(written)));
+    }
+}
+
+/// What waited for the rest of a block joins the log with it.
+#[test]
+fn a_record_is_kept_for_the_changes_that_it_was_packed_of_only() {
+    let mut store = MemoryStore::new(StoreId([1; 8]), owner());
+    let mut world = World::new(1);
+    let write = |n: u64| world.write(0, 1, 1_000 + n, &mut store);
+    let written: Vec<Arrival> = (0..3).flat_map(write).collect();
+    let changes: Vec<Change> = written.iter().map(|arrival| arrival.change.clone()).collect();
+    let came = || Came::of(&changes[..2], bytes::Bytes::from_static(b"record")).unwrap();
+    let kept = came().kept(&written[..2]).unwrap();
+    assert_eq!((kept.offset, kept.changes), (Offset(0), 2));
+    assert_eq!(came().kept(&written[1..]), None, "the first was here, the third had waited");
+    assert_eq!(came().kept(&written), None);
+    assert_eq!(came().kept(&written[..1]), None);
+    assert_eq!(came().kept(&[]), None);
+}
+
+/// Both sides are asked for, and come mixed.
+#[test]
+fn a_damaged_block_of_a_forked_segment_is_mended_though_the_other_side_comes_too() {
+    let mut store = MemoryStore::new(StoreId([1; 8]), owner());
+    let mut world = World::new(1);
+    let write = |n: u64| world.write(0, 1, 1_000 + n, &mut store);
+    let written: Vec<Arrival> = (0..6).flat_map(write).collect();
+    let forked = [0, 3].map(|at| world.fork(&written[at].change, &mut store).remove(0));
+    let mut reader = store.reader().unwrap();
+    let worth = reader.sealable(Offset(u64::MAX)).unwrap();
+    let sealed = worth.iter().map(|arrivals| block::pack(arrivals).unwrap()).collect();
+    store.commit(&Batch { sealed, ..Batch::default() }).unwrap();
+    store.damage(Offset(0)).unwrap();
+    assert!(reader.arrivals(Offset(0), Direction::Forward, 1).is_err());
+    let mut mender = mending::Mender::default();
+    let mut come = |changes: &[Arrival]| {
+        let mut changes = changes.iter().map(|arrival| arrival.change.clone()).collect();
+        mender.mend(&mut *reader, &store.damages(), &mut changes).unwrap()
+    };
+    assert_eq!(come(&written[..2]), []);
+    assert_eq!(come(&forked[..1]), []);
+    assert_eq!(come(&written[2..4]), []);
+    assert_eq!(come(&forked[1..]), []);
+    let mended = come(&written[4..]);
+    let changes: Vec<ChangeHash> = mended[0].1.iter().map(|change| change.hash).collect();
+    assert_eq!(changes, written.iter().map(|arrival| arrival.change.hash).collect::<Vec<_>>());
+    store.commit(&Batch { mended, ..Batch::default() }).unwrap();
+    assert_eq!(store.damages().all(), []);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use towline::Draft;
-use towline::core::change::{Change, Link, Place, SignedRun, encode};
+use towline::core::change::{Change, Link, Place, SignedBlock, SignedRun, encode};
 use towline::core::frame::{Frame, Wanted};
 use towline::core::frontier::Head;
 use towline::core::segment::{Opening, Parent};
@@ -10,10 +10,12 @@ use towline::net::link::pack;
 use towline::node::cursor::Last;
 use towline::node::{Addresses, Cursor, Order};
 use towline::store::StoreId;
+use towline::store::block::Sealer;
 use towline::words::{
     ChangeHash, EmitNumber, EntryId, Gap, GapReason, NodeId, Offset, SegmentId, Seq, Time,
 };
 
+use super::decoders::block::form;
 use super::decoders::{CLUSTER, run};
 
 /// A seed: the target that takes it, its name among that target's seeds, and its bytes.
@@ -21,7 +23,7 @@ pub type Seed = (&'static str, &'static str, Vec<u8>);
 
 /// All seeds. They are the same on every machine.
 pub fn all() -> Vec<Seed> {
-    [frames(), changes(), requests(), lines(), words(), files()].concat()
+    [frames(), changes(), blocks(), requests(), lines(), words(), files()].concat()
 }
 
 fn after(byte: u8, rest: impl AsRef<[u8]>) -> Vec<u8> {
@@ -98,6 +100,14 @@ fn frames() -> Vec<Seed> {
         let signature = run::author().sign(CLUSTER, built[1].hash);
         Frame::Run(Box::new(SignedRun { place, changes: all[from..].to_vec(), signature }))
     };
+    let block = |parents, from: usize| {
+        let (built, first, next) = two_changes(parents);
+        let place = if from == 0 { first } else { next };
+        let record = seal(&built[from..]).into();
+        let signature = run::author().sign(CLUSTER, built[1].hash);
+        let next_seq = built[1].next_seq();
+        Frame::Block(Box::new(SignedBlock { place, next_seq, signature, record }))
+    };
     let frames = [
         ("hello", hello),
         ("frontier", Frame::Frontier(heads.clone())),
@@ -109,6 +119,9 @@ fn frames() -> Vec<Seed> {
         ("run-first", run(Vec::new(), 0)),
         ("run-joining", run(parents(), 0)),
         ("run-later", run(parents(), 1)),
+        ("block-first", block(Vec::new(), 0)),
+        ("block-joining", block(parents(), 0)),
+        ("block-later", block(parents(), 1)),
     ];
     let packed = |payload: Vec<u8>| pack(payload).expect("it fits into a frame");
     let noise: Vec<u8> =
@@ -146,6 +159,43 @@ fn changes() -> Vec<Seed> {
         ("run", "later", vec![0, 3, 0, 1, 4, 6, 1, 1, 0, 1, 1, b'1']),
     ];
     texts.into_iter().chain(chunks).chain(entries).chain(runs).collect()
+}
+
+fn seal(changes: &[Change]) -> Vec<u8> {
+    Sealer::new().expect("memory for a compressor").seal(changes).expect("sound changes")
+}
+
+/// Records, and parts of records: see `decoders::block`.
+fn blocks() -> Vec<Seed> {
+    let (built, ..) = two_changes(Vec::new());
+    let [first, later] = [seal(&built), seal(&built[1..])];
+    // An input claims one entry more than its number says.
+    let (five, two) = ([form::WHOLE, 4, 0], [form::WHOLE, 1, 0]);
+    let unchecked = |record: &[u8]| record[..record.len() - 8].to_vec();
+    // One change of three entries that share their names: no attributes, two bytes, a millisecond.
+    let names = b"\x07default\x01t\x01k\x0atext/plain";
+    let columns = [
+        &[1, 3, 1][..],
+        names,
+        &[3, 0, 0, 0, 3, 0, 0, 0, 3, 2, 2, 2, 9, 0x80, 0x80, 4, 0x80, 0x80, 4, 0x80, 0x80, 4, 0],
+    ]
+    .concat();
+    let length = (columns.len() as u16).to_le_bytes();
+    let columns = [&[form::COLUMNS, 2, 0][..], &length, &columns, b"a,b,c,"].concat();
+    let honest = |choices: &[u8]| [&[form::HONEST, 0, 0], choices].concat();
+    vec![
+        ("block", "whole", [&five[..], &first].concat()),
+        ("block", "whole-later", [&two[..], &later].concat()),
+        ("block", "unchecked", [&[form::UNCHECKED, 4, 0][..], &unchecked(&first)].concat()),
+        ("block", "unchecked-later", [&[form::UNCHECKED, 1, 0][..], &unchecked(&later)].concat()),
+        ("block", "columns", columns),
+        (
+            "block",
+            "honest",
+            honest(&[1, 0, 5, 0, 2, 1, 0, 1, 1, b'1', 2, 0, 2, 1, b'2', 210, 3, 0]),
+        ),
+        ("block", "honest-later", honest(&[0, 3, 0, 1, 4, 6, 1, 1, 0, 1, 1, b'1'])),
+    ]
 }
 
 fn requests() -> Vec<Seed> {

@@ -19,6 +19,7 @@ mod scribe;
 mod victim;
 
 mod bans;
+mod blocks;
 mod changes;
 mod floods;
 mod frames;

@@ -40,6 +40,7 @@ mod recorder;
 mod rejoin;
 mod report;
 mod scenario;
+mod sealing;
 mod stage;
 mod story;
 mod tiling;

@@ -155,6 +155,10 @@ impl Reader for TurningReader {
         turning(|| self.0.strands_around(author, from, to))
     }
 
+    fn end_at(&mut self, at: Offset) -> Result<Offset, StoreError> {
+        turning(|| self.0.end_at(at))
+    }
+
     fn key(&mut self, key: &str) -> Result<Option<KeyRecord>, StoreError> {
         turning(|| self.0.key(key))
     }

@@ -17,7 +17,7 @@ use crate::node::sync::{OnceLock, mpsc, watch};
 use crate::node::wall_millis;
 use crate::store::damage::Damages;
 use crate::store::mending::Mender;
-use crate::store::{Batch, EmitMark, Packed, Reader, Store, StoreError};
+use crate::store::{Batch, Came, EmitMark, Reader, Store, StoreError};
 use crate::words::planted::{Bug, planted};
 use crate::words::{Draft, DraftError, Offset};
 
@@ -207,7 +207,7 @@ impl State {
         self.note_keys(group, &answers, &mut batch);
         for (changes, packed, _) in &mut group.applies {
             let mut changes = std::mem::take(changes);
-            let came = changes.len();
+            let came = packed.take().and_then(|record| Came::of(&changes, record));
             let mended = self.mender.mend(&mut *self.past, &self.damages, &mut changes)?;
             for (lost, _) in &mended {
                 tracing::info!(%lost, "mended: a peer has sent them");
@@ -215,12 +215,7 @@ impl State {
             batch.mended.extend(mended);
             let mut applied = self.log.apply(changes, now, &mut *self.past)?;
             self.tell_forks(&applied);
-            if let (Some(record), Some(first)) = (packed.take(), applied.arrivals.first())
-                && applied.arrivals.len() == came
-                && applied.arrivals.iter().all(|arrival| arrival.strand() == first.strand())
-            {
-                batch.packed.push(Packed { offset: first.offset, changes: came, record });
-            }
+            batch.packed.extend(came.and_then(|came| came.kept(&applied.arrivals)));
             batch.arrivals.append(&mut applied.arrivals);
             answers.applied.push(applied);
         }

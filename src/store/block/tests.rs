@@ -174,3 +174,46 @@ fn names_that_repeat_are_kept_once() {
     let record = Sealer::new().unwrap().seal(&changes).unwrap();
     assert!(record.len() < 4_000, "{} bytes", record.len());
 }
+
+/// A block of a stranger: its columns, whatever they say, packed behind a checksum.
+fn forged(beside: &[u8], data: &[u8], entries: u64) -> SignedBlock {
+    let mut block = travelling(&changes(&[vec![Draft::text("t", "k", "x").unwrap()]]));
+    block.next_seq = block.place.first_seq.plus(entries);
+    let pack = |bytes: &[u8]| Compressor::new(LEVEL).unwrap().compress(bytes).unwrap();
+    let (packed_beside, packed_data) = (pack(beside), pack(data));
+    let mut record = vec![FORM_OPENING];
+    for length in [beside.len(), data.len(), packed_beside.len()] {
+        number(&mut record, length as u64);
+    }
+    record.extend([packed_beside, packed_data, vec![0; CHECKSUM]].concat());
+    SignedBlock { record: record.into(), ..block }
+}
+
+/// Three megabytes that stand 4,096 times in a change would be twelve gigabytes of CBOR.
+#[test]
+fn a_long_name_that_many_entries_share_is_refused_before_it_is_written_for_all() {
+    let mut columns = Columns::default();
+    number(&mut columns.head, 1);
+    number(&mut columns.head, CHANGE_ENTRIES as u64);
+    let name = "x".repeat(3 << 20);
+    for millis in 0..CHANGE_ENTRIES as u64 {
+        let time = Time::from_millis(millis + 1);
+        let (attributes, data) = (Vec::new(), &b""[..]);
+        let (tenant, kind, content_type) = ("default", "k", "text/plain");
+        columns.push(&View { time, tenant, topic: &name, kind, attributes, content_type, data });
+    }
+    let block = forged(&columns.join(), b"", CHANGE_ENTRIES as u64);
+    assert!(block.record.len() < 20_000, "{} bytes", block.record.len());
+    assert_eq!(verify(&block), Err(VerifyError::Record));
+}
+
+#[test]
+fn a_block_of_more_or_fewer_entries_than_it_claims_is_refused() {
+    let changes = changes(&[vec![Draft::text("t", "k", "x").unwrap(); 3]]);
+    let honest = travelling(&changes);
+    for entries in [0, 1, 2, 4, 8_192] {
+        let next_seq = honest.place.first_seq.plus(entries);
+        let block = SignedBlock { next_seq, ..honest.clone() };
+        assert_eq!(verify(&block), Err(VerifyError::Record), "{entries}");
+    }
+}

@@ -94,6 +94,7 @@ impl ZoneReader for MemoryStore {
         let at = arrivals.range(..=offsets.start).next_back();
         let at = at.map_or(offsets.start, |(at, _)| *at).min(offsets.end);
         let inside = arrivals.range(at..offsets.end).map(|(_, arrival)| arrival);
-        up_to(inside.filter(|it| it.end() > offsets.start), max_bytes, &self.damages)
+        let inside = inside.filter(|it| it.end() > offsets.start);
+        up_to(inside, max_bytes, (&contents, &self.damages))
     }
 }

@@ -309,6 +309,10 @@ impl Reader for SqliteReader {
         Ok(strands.collect::<Result<_, _>>()?)
     }
 
+    fn end_at(&mut self, at: Offset) -> Result<Offset, StoreError> {
+        self.at_once(|reader| reader.end_of_place(at))
+    }
+
     fn key(&mut self, key: &str) -> Result<Option<KeyRecord>, StoreError> {
         let mut query = self.connection.prepare_cached(
             "SELECT digest, first_seq, count FROM idempotency_keys WHERE key = ?1",

@@ -158,6 +158,18 @@ impl SqliteReader {
         Ok(taken.arrivals)
     }
 
+    /// Where ends what holds an offset: the piece of a block, or a change in a row.
+    pub(super) fn end_of_place(&self, at: Offset) -> Result<Offset, StoreError> {
+        if let Some((_, end)) = blocks::at_offset(&self.connection, at)? {
+            return Ok(end);
+        }
+        let mut query = self.connection.prepare_cached(
+            "SELECT offset + count FROM changes WHERE offset <= ?1 ORDER BY offset DESC LIMIT 1",
+        )?;
+        let end = query.query_row([column(at.0)], |row| Ok(offset(row.get(0)?)));
+        Ok(end.optional()?.filter(|end| *end > at).unwrap_or(at.plus(1)))
+    }
+
     /// Where the change in a row begins that holds entries on both sides of an offset.
     fn row_around(&self, at: Offset) -> Result<Option<Offset>, StoreError> {
         let mut query = self.connection.prepare_cached(

@@ -6,6 +6,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::super::block::worth::{Enough, block_length};
 use super::super::block::{BLOCK_BYTES, BLOCK_ENTRIES, Damaged, Sealer};
 use super::super::damage::{Lost, Part};
 use super::super::{Sealed, StoreError};
@@ -16,47 +17,8 @@ use crate::core::change::Change;
 use crate::core::log::Arrival;
 use crate::words::{ChangeHash, Offset, Seq, Signature};
 
-/// Changes that come together become a block at once from so many entries on, or so many bytes.
-const DIRECT: Enough = Enough { entries: 128, bytes: 32 << 10 };
-/// Changes in rows become a block from so many entries on, or so many bytes.
-const LATER: Enough = Enough { entries: 512, bytes: 128 << 10 };
-/// However few they are: nothing more will follow them soon.
-const ANY: Enough = Enough { entries: 1, bytes: 1 };
 /// How many bytes of changes a step of the background work takes, at most about.
 const STEP_BYTES: usize = 4 << 20;
-
-/// How much is worth a block.
-#[derive(Clone, Copy)]
-struct Enough {
-    entries: usize,
-    bytes: usize,
-}
-
-/// How many of the changes, which arrive together, become one block at once, if any do.
-pub(super) fn direct(arrivals: &[Arrival]) -> Option<usize> {
-    block_length(arrivals, DIRECT)
-}
-
-/// How many of the changes make one block: consecutive ones of one strand, up to a signed one.
-fn block_length(arrivals: &[Arrival], enough: Enough) -> Option<usize> {
-    let (mut entries, mut bytes, mut best) = (0, 0, None);
-    for (at, arrival) in arrivals.iter().enumerate() {
-        let change = &arrival.change;
-        let follows = at == 0 || {
-            let before = &arrivals[at - 1];
-            before.strand() == arrival.strand() && before.change.next_seq() == change.first_seq
-        };
-        entries += change.count as usize;
-        bytes += change.bytes.len();
-        if !follows || (at > 0 && (entries > BLOCK_ENTRIES || bytes > BLOCK_BYTES)) {
-            break;
-        }
-        if change.signature.is_some() && (entries >= enough.entries || bytes >= enough.bytes) {
-            best = Some(at + 1);
-        }
-    }
-    best
-}
 
 /// Packs changes that arrive together.
 pub(super) fn pack(sealer: &mut Sealer, arrivals: &[Arrival]) -> Result<Vec<u8>, StoreError> {
@@ -157,6 +119,13 @@ pub(super) fn mend(
         changes.iter().try_for_each(|change| mend_row(connection, lost, change))?;
         return Ok(None);
     };
+    let stands = "SELECT first_seq, next_seq FROM blocks WHERE id = ?1";
+    let stands: (i64, i64) = connection
+        .prepare_cached(stands)?
+        .query_row([block], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    if stands != (lost.first_seq.0 as i64, lost.next_seq.0 as i64) {
+        return Ok(None); // a row was damaged here, and a block of what it held has taken its place
+    }
     if lost.part == Part::Signature {
         mend_signature(connection, block, changes)?;
         return Ok(Some(block));
@@ -223,8 +192,9 @@ impl SqliteReader {
         let found = strands.query_map([], |row| {
             let (entries, bytes): (i64, i64) = (row.get(2)?, row.get(3)?);
             let done = !row.get::<_, bool>(5)? || offset(row.get(4)?) < old;
-            let much = entries as usize >= LATER.entries || bytes as usize >= LATER.bytes;
-            let enough = if done { ANY } else { LATER };
+            let much =
+                entries as usize >= Enough::LATER.entries || bytes as usize >= Enough::LATER.bytes;
+            let enough = if done { Enough::ANY } else { Enough::LATER };
             Ok((row.get::<_, i64>(0)?, seq(row.get(1)?), enough, done || much))
         })?;
         let found: Vec<_> = found.collect::<Result<_, _>>()?;

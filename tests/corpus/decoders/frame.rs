@@ -4,7 +4,7 @@ use bytes::Bytes;
 use towline::core::frame::Frame;
 
 use super::allocation::within;
-use super::{CLUSTER, Verdict, run};
+use super::{CLUSTER, Verdict, block, run};
 
 pub fn frame(bytes: &[u8]) -> Verdict {
     let input = Bytes::copy_from_slice(bytes);
@@ -13,10 +13,14 @@ pub fn frame(bytes: &[u8]) -> Verdict {
     let decoded = within(6 * bytes.len() + (1 << 20), || Frame::decode(&input));
     if let Ok(frame) = &decoded {
         assert_eq!(frame.encode(), bytes, "one frame has one spelling");
-        if let Frame::Run(run) = frame
-            && let Ok(changes) = run.clone().verify(CLUSTER)
-        {
-            run::admitted(run, &changes);
+        match frame {
+            Frame::Run(run) => {
+                if let Ok(changes) = run.clone().verify(CLUSTER) {
+                    run::admitted(run, &changes);
+                }
+            }
+            Frame::Block(block) => block::arrives(block),
+            _ => {}
         }
     }
     decoded.into()

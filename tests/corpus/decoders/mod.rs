@@ -6,6 +6,7 @@
 //! taken beyond a stated bound.
 
 mod allocation;
+pub mod block;
 mod chunk;
 mod command_line;
 mod cursor;
@@ -44,7 +45,8 @@ impl<T, E> From<Result<T, E>> for Verdict {
 pub type Target = fn(&[u8]) -> Verdict;
 
 /// Every target, by the name of its folder in `fuzz/corpus`.
-pub const TARGETS: [(&str, Target); 14] = [
+pub const TARGETS: [(&str, Target); 15] = [
+    ("block", block::block),
     ("bodies", request::bodies),
     ("chunk", chunk::chunk),
     ("command_line", command_line::command_line),

@@ -24,19 +24,15 @@ pub fn author() -> Identity {
 }
 
 pub fn run(bytes: &[u8]) -> Verdict {
-    let mut choices = Choices(bytes);
-    let place = place(&mut choices);
-    let changes: Vec<Vec<Bytes>> = (0..choices.below(4)).map(|_| entries(&mut choices)).collect();
-    let built = build(&place, &changes);
-    let hash = built.as_ref().ok().and_then(|built| built.last()).map(|last| last.hash);
-    let signature = hash.map_or(Signature([0; 64]), |hash| author().sign(CLUSTER, hash));
-    let run = SignedRun { place, changes, signature };
+    let run = signed(&mut Choices(bytes));
+    let built = build(&run.place, &run.changes);
     travels(&run);
     let here = |link: &Link| match link {
         Link::Opening(opening) => opening.cluster == CLUSTER,
         Link::Previous(_) => true,
     };
-    let sound = here(&run.place.link) && hash.is_some();
+    let holds = built.as_ref().is_ok_and(|built| !built.is_empty());
+    let sound = here(&run.place.link) && holds;
     let admitted_changes = run.clone().verify(CLUSTER);
     assert_eq!(admitted_changes.is_ok(), sound, "{admitted_changes:?}, {built:?}");
     if let Ok(changes) = &admitted_changes {
@@ -45,8 +41,18 @@ pub fn run(bytes: &[u8]) -> Verdict {
     admitted_changes.into()
 }
 
+/// A run that was chosen, signed where its author can build it.
+pub fn signed(choices: &mut Choices) -> SignedRun {
+    let place = place(choices);
+    let changes: Vec<Vec<Bytes>> = (0..choices.below(4)).map(|_| entries(choices)).collect();
+    let built = build(&place, &changes).ok();
+    let hash = built.and_then(|built| built.last().map(|last| last.hash));
+    let signature = hash.map_or(Signature([0; 64]), |hash| author().sign(CLUSTER, hash));
+    SignedRun { place, changes, signature }
+}
+
 /// Builds the changes as their author does; their times must rise from one to the next.
-fn build(place: &Place, changes: &[Vec<Bytes>]) -> Result<Vec<Change>, EncodeError> {
+pub fn build(place: &Place, changes: &[Vec<Bytes>]) -> Result<Vec<Change>, EncodeError> {
     let mut place = place.clone();
     let mut built: Vec<Change> = Vec::new();
     for entries in changes {
@@ -121,10 +127,10 @@ fn joins(changes: &[Change]) -> bool {
 }
 
 /// Bytes as a row of choices; all zero once they are used up.
-struct Choices<'a>(&'a [u8]);
+pub struct Choices<'a>(pub &'a [u8]);
 
 impl Choices<'_> {
-    fn byte(&mut self) -> u8 {
+    pub fn byte(&mut self) -> u8 {
         let Some((first, rest)) = self.0.split_first() else {
             return 0;
         };
@@ -137,7 +143,7 @@ impl Choices<'_> {
     }
 
     /// A small number mostly, at times one near the end of all numbers.
-    fn number(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         match self.byte() {
             255 => u64::MAX - u64::from(self.byte()),
             254 => u64::from(self.byte()) << (self.byte() % 64),

@@ -83,6 +83,10 @@ pub enum Timer {
     RejoinEnds,
     /// A shutdown waits for the recorder no longer.
     GraceEnds,
+    /// It is looked for what is worth a block.
+    Seal,
+    /// A block has been packed.
+    Packed,
     /// The process is killed.
     Kill,
 }

@@ -25,6 +25,8 @@ marks! {
     // The log.
     Branches, BranchesJoined, Forks, Relayed, Parked, Crowded, Duplicates, Refused, Discarded,
     Pruned,
+    // Blocks.
+    BlocksSealed, BlocksSent, BlocksReceived, BlocksKept, BlocksDamaged, BlocksMended,
     // Emitted events.
     GapsOfLag, GapsOfCrash, GapsOfShutdown, EmitsExhausted,
     // Liars.

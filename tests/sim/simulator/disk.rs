@@ -6,9 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use towline::store::damage::Lost;
 use towline::store::memory::MemoryStore;
 use towline::store::{Batch, Owner, Store, StoreError, StoreId};
-use towline::words::{ChangeHash, EmitNumber, Offset};
+use towline::words::{ChangeHash, EmitNumber, Offset, SegmentId};
 
 use super::ledger::Ledger;
 use super::promise::{Outcome, Promise};
@@ -21,7 +22,7 @@ pub struct Disk {
     /// All batches that are durable, oldest first.
     batches: Vec<Rc<Batch>>,
     /// The changes of which it has altered a bit since, by their offsets.
-    damaged: BTreeMap<Offset, ChangeHash>,
+    damaged: BTreeMap<Offset, (Lost, Vec<ChangeHash>)>,
     /// What they hold, as the oracle sees it.
     pub ledger: Ledger,
     /// The file of the emit counter. It lies in the page cache: a killed process leaves it, a power
@@ -50,7 +51,7 @@ impl Disk {
     pub fn open(&self) -> Result<MemoryStore, StoreError> {
         let mut store = MemoryStore::new(self.id, self.owner);
         self.batches.iter().try_for_each(|batch| store.commit(batch))?;
-        self.damaged.keys().for_each(|offset| store.damage(*offset));
+        self.damaged.keys().try_for_each(|offset| store.damage(*offset))?;
         Ok(store)
     }
 
@@ -64,6 +65,14 @@ impl Disk {
             let stood_here = changes.iter().all(|change| self.ledger.holds(&change.hash));
             Promise::OnlySigned.holds(stood_here, || format!("{lost} are mended with others"))?;
             self.damaged.remove(&lost.offset);
+        }
+        for sealed in &batch.sealed {
+            // It was packed when all of it was whole.
+            self.damaged.retain(|_, (lost, _)| {
+                lost.strand != sealed.strand
+                    || lost.first_seq < sealed.first_seq
+                    || lost.next_seq > sealed.next_seq
+            });
         }
         if let Some(mark) = batch.emits {
             let accounted = mark.next.0 == mark.recorded + mark.dropped;
@@ -79,16 +88,35 @@ impl Disk {
         Ok(())
     }
 
-    /// Alters a bit of a change that is on the disk. The process notices it when it reads it.
-    pub fn damage(&mut self, offset: Offset, change: ChangeHash, store: &MemoryStore) {
-        if self.damaged.insert(offset, change).is_none() {
-            store.damage(offset);
+    /// Alters a bit of what is lost with these changes. The process notices it when it reads it.
+    ///
+    /// # Errors
+    /// None: what is held can be damaged.
+    pub fn damage(
+        &mut self,
+        (lost, changes): (Lost, Vec<ChangeHash>),
+        store: &MemoryStore,
+    ) -> Outcome {
+        if self.damaged.insert(lost.offset, (lost, changes)).is_none() {
+            store.damage(lost.offset)?;
         }
+        Ok(())
     }
 
     /// The changes that are damaged.
     pub fn damaged(&self) -> impl Iterator<Item = &ChangeHash> {
-        self.damaged.values()
+        self.damaged.values().flat_map(|(_, changes)| changes)
+    }
+
+    /// Whether a block of a segment is damaged.
+    pub fn has_damaged_block(&self, segment: SegmentId) -> bool {
+        let mut damaged = self.damaged.values();
+        damaged.any(|(lost, changes)| lost.strand.segment == segment && changes.len() > 1)
+    }
+
+    /// Whether something of a segment is damaged.
+    pub fn is_damaged_in(&self, segment: SegmentId) -> bool {
+        self.damaged.values().any(|(lost, _)| lost.strand.segment == segment)
     }
 
     /// Whether a change is on the disk as it was written.
@@ -98,7 +126,7 @@ impl Disk {
 
     /// Takes back the damage to these changes; a process sees that when it is started again.
     pub fn repair(&mut self, changes: &BTreeSet<ChangeHash>) {
-        self.damaged.retain(|_, damaged| !changes.contains(damaged));
+        self.damaged.retain(|_, (_, damaged)| !damaged.iter().any(|hash| changes.contains(hash)));
     }
 
     /// How many batches it holds.

@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use towline::core::change::{Change, SignedRun};
+use towline::core::change::SignedRun;
 use towline::core::frame::{Frame, Wanted};
 use towline::core::frontier::Head;
 use towline::core::session::{Parties, Received, Session, Step};
@@ -20,6 +20,7 @@ use towline::words::{NodeId, Seq};
 use super::agenda::HostId;
 use super::clock::SECOND;
 use super::coverage::Mark;
+use super::group::Verified;
 use super::ledger::Ledger;
 use super::network::{ConnectionId, Side};
 use super::promise::{Outcome, Promise};
@@ -42,7 +43,7 @@ pub struct Exchange {
     session: Session,
     greeted: bool,
     /// Runs that are being verified, oldest first.
-    verifying: VecDeque<Vec<Change>>,
+    verifying: VecDeque<Verified>,
     /// How many runs wait for the writer.
     unsettled: usize,
     /// The heads of this node that the peer named first.
@@ -119,22 +120,26 @@ impl Exchange {
             Received::Block(block) => {
                 let mut opener = BlockOpener::new().map_err(|error| error.to_string())?;
                 let verified = opener.verify(&block, self.parties.cluster);
-                self.verifying.push_back(verified.map_err(|forged| forged.to_string())?);
+                let changes = verified.map_err(|forged| forged.to_string())?;
+                let bytes: usize = changes.iter().map(|change| change.bytes.len()).sum();
+                let record = Some(block.record).filter(|record| record.len() <= bytes);
+                self.verifying.push_back((changes, record));
+                stage.count(Mark::BlocksReceived);
                 Ok(Heard::Run)
             }
             Received::Run(run) => {
                 let verified = run.verify(self.parties.cluster);
-                self.verifying.push_back(verified.map_err(|forged| forged.to_string())?);
+                self.verifying.push_back((verified.map_err(|forged| forged.to_string())?, None));
                 Ok(Heard::Run)
             }
         }
     }
 
     /// Takes out the run that has been verified, for the writer.
-    pub fn next_verified(&mut self) -> Option<Vec<Change>> {
-        let changes = self.verifying.pop_front()?;
+    pub fn next_verified(&mut self) -> Option<Verified> {
+        let verified = self.verifying.pop_front()?;
         self.unsettled += 1;
-        Some(changes)
+        Some(verified)
     }
 
     /// A run has been applied, and what there was of it is durable.
@@ -206,7 +211,13 @@ impl Exchange {
         Promise::Bounded.holds(bytes.len() <= FRAME_BYTES_UNPACKED, || {
             format!("a {} of {} bytes", kind(frame), bytes.len())
         })?;
-        if matches!(frame, Frame::Run(run) if run.place.author != self.parties.me) {
+        stage.coverage.add(Mark::BlocksSent, u64::from(matches!(frame, Frame::Block(_))));
+        let author = match frame {
+            Frame::Run(run) => Some(run.place.author),
+            Frame::Block(block) => Some(block.place.author),
+            _ => None,
+        };
+        if author.is_some_and(|author| author != self.parties.me) {
             stage.count(Mark::Relayed);
         }
         let heard = stage.oracle.is_honest(&self.parties.peer);
@@ -259,11 +270,20 @@ fn check_durable(frame: &Frame, ledger: &Ledger) -> Outcome {
                 format!("a {} names {early} heads that are not durable", kind(frame))
             })
         }
-        Frame::Run(run) => {
-            let next_seq = end_of(run);
-            let durable = ledger.has_end(run.place.segment, next_seq);
+        Frame::Run(_) | Frame::Block(_) => {
+            let (place, next_seq) = match frame {
+                Frame::Block(block) => (&block.place, block.next_seq),
+                Frame::Run(run) => (&run.place, end_of(run)),
+                _ => return Ok(()),
+            };
+            let durable = ledger.has_end(place.segment, next_seq);
             Promise::PersistBeforeTelling.holds(durable, || {
-                format!("a run up to {}:{} is not durable", run.place.author.short(), next_seq.0)
+                format!(
+                    "a {} up to {}:{} is not durable",
+                    kind(frame),
+                    place.author.short(),
+                    next_seq.0
+                )
             })
         }
         _ => Ok(()),

@@ -1,8 +1,9 @@
 //! Forgery: what a liar with a valid key can make: histories of its own, and what resembles others'.
 
 use bytes::Bytes;
-use towline::core::change::{Change, Link, Place, SignedRun, encode};
+use towline::core::change::{Change, Link, Place, SignedBlock, SignedRun, encode};
 use towline::core::segment::{Opening, Parent};
+use towline::store::block::{BlockOpener, Sealer};
 use towline::words::{ChangeHash, ClusterId, Draft, Identity, NodeId, SegmentId, Seq, Time};
 
 use super::dice::Dice;
@@ -124,6 +125,19 @@ impl Forger {
         let mut change = encode(place, entries).ok()?;
         change.signature = Some(self.identity.sign(self.cluster, change.hash));
         Some(change)
+    }
+
+    /// The same run as a block; none when it isn't signed as it should be.
+    pub fn pack(&self, run: &SignedRun) -> Option<SignedBlock> {
+        let changes = run.clone().verify(self.cluster).ok()?;
+        let record = Sealer::new().ok()?.seal(&changes).ok()?.into();
+        let (next_seq, signature) = (changes.last()?.next_seq(), run.signature);
+        Some(SignedBlock { place: run.place.clone(), next_seq, signature, record })
+    }
+
+    /// The same block as a run.
+    pub fn unpack(&self, block: &SignedBlock) -> Option<SignedRun> {
+        run_of(&BlockOpener::new().ok()?.verify(block, self.cluster).ok()?)
     }
 
     /// So many entries with rising times.

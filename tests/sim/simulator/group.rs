@@ -2,11 +2,12 @@
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
 use towline::core::change::Change;
 use towline::core::forks::rollback;
 use towline::core::frontier::Head;
 use towline::core::recording::Recording;
-use towline::store::EmitMark;
+use towline::store::{EmitMark, Sealed};
 use towline::words::Draft;
 use towline::words::limits::CHANGE_ENTRIES;
 
@@ -21,6 +22,9 @@ pub struct Request {
     pub drafts: Vec<Draft>,
 }
 
+/// Changes of a peer that were verified, and the record that they came in.
+pub type Verified = (Vec<Change>, Option<Bytes>);
+
 /// What waits for the writer.
 pub enum Command {
     /// Drafts of a client.
@@ -28,7 +32,9 @@ pub enum Command {
     /// What the recorder heard.
     Record(Recording),
     /// Verified changes of a peer.
-    Apply(ConnectionId, Vec<Change>),
+    Apply(ConnectionId, Verified),
+    /// A block to put in the place of the changes that it was packed of.
+    Seal(Sealed),
     /// The last one.
     Close,
 }
@@ -40,7 +46,8 @@ pub struct Group {
     /// The clients' requests, each with the place of its first draft.
     pub requests: Vec<(usize, Request)>,
     pub recordings: Vec<Recording>,
-    pub applies: Vec<(ConnectionId, Vec<Change>)>,
+    pub applies: Vec<(ConnectionId, Verified)>,
+    pub seals: Vec<Sealed>,
     pub closes: bool,
 }
 
@@ -72,13 +79,14 @@ impl Group {
                 self.recordings.push(recording);
             }
             Command::Apply(from, changes) => self.applies.push((from, changes)),
+            Command::Seal(sealed) => self.seals.push(sealed),
             Command::Close => self.closes = true,
         }
     }
 
     /// How many commands it holds, but for the last one of all.
     pub fn commands(&self) -> usize {
-        self.requests.len() + self.recordings.len() + self.applies.len()
+        self.requests.len() + self.recordings.len() + self.applies.len() + self.seals.len()
     }
 
     /// Where branches of the node's own log are joined by what is appended, that is said first.

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use towline::core::change::{Link, SignedRun};
+use towline::core::change::{Link, SignedBlock, SignedRun};
 use towline::core::frame::{Frame, Heads, PROTOCOL, WANTED, Wanted};
 use towline::core::frontier::Head;
 use towline::words::limits::PAYLOAD_BYTES;
@@ -102,7 +102,7 @@ impl Liar {
     /// A frame has arrived: it may be of use.
     pub fn receive(&mut self, bytes: &Bytes) {
         match Frame::decode(bytes) {
-            Ok(Frame::Run(_)) => {
+            Ok(Frame::Run(_) | Frame::Block(_)) => {
                 if self.heard.len() == HEARD {
                     self.heard.pop_front();
                 }
@@ -134,8 +134,14 @@ impl Liar {
         self.flush(at, stage);
     }
 
+    /// Sends a run, packed now and then.
     fn say_run(&mut self, at: ConnectionId, run: SignedRun, stage: &mut Stage) {
-        self.say(at, &Frame::Run(Box::new(run)), stage);
+        let packed = if stage.dice.percent(25) { self.forger.pack(&run) } else { None };
+        let frame = match packed {
+            Some(block) => Frame::Block(Box::new(block)),
+            None => Frame::Run(Box::new(run)),
+        };
+        self.say(at, &frame, stage);
     }
 
     /// Whether it stays when the network heals.
@@ -240,8 +246,16 @@ impl Liar {
     /// Sends what it heard from others, changed.
     fn pervert(&mut self, trick: Trick, at: ConnectionId, stage: &mut Stage) {
         let heard = self.heard.get(stage.dice.below(self.heard.len())).cloned();
-        let Some(Ok(Frame::Run(mut run))) = heard.map(|bytes| Frame::decode(&bytes)) else {
-            return;
+        let mut run = match heard.map(|bytes| Frame::decode(&bytes)) {
+            Some(Ok(Frame::Run(run))) => *run,
+            Some(Ok(Frame::Block(block))) => {
+                if trick == Trick::Alters {
+                    return self.alter_block(*block, at, stage);
+                }
+                let Some(run) = self.forger.unpack(&block) else { return };
+                run
+            }
+            _ => return,
         };
         match trick {
             Trick::Alters => {
@@ -261,10 +275,19 @@ impl Liar {
                 let Some(usurped) = self.forger.usurp(&run) else { return };
                 stage.oracle.signed(&usurped);
                 let Some(as_own) = run_of(&[usurped]) else { return };
-                *run = as_own;
+                run = as_own;
             }
         }
-        self.say_run(at, *run, stage);
+        self.say_run(at, run, stage);
+    }
+
+    /// Flips a bit of a block's record.
+    fn alter_block(&mut self, mut block: SignedBlock, at: ConnectionId, stage: &mut Stage) {
+        let mut record = block.record.to_vec();
+        let bit = stage.dice.below(record.len() * 8);
+        record[bit / 8] ^= 1 << (bit % 8);
+        block.record = record.into();
+        self.say(at, &Frame::Block(Box::new(block)), stage);
     }
 
     /// Signs what breaks one rule.

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use towline::core::log::Log;
 use towline::store::memory::MemoryStore;
 use towline::store::mending::Mender;
-use towline::store::{Batch, EmitMark, Reader, Store};
+use towline::store::{Batch, EmitMark, Reader, Sealed, Store};
 use towline::words::{ClusterId, EmitNumber, Identity, NodeId};
 
 use super::agenda::{Event, HostId, LifeNumber};
@@ -121,6 +121,8 @@ pub struct Life {
     pub writer_due: bool,
     /// The commit that is under way.
     pub flight: Option<Flight>,
+    /// The block that is being packed, or waits for the writer.
+    pub packing: Option<Sealed>,
     pub exchanges: BTreeMap<ConnectionId, Exchange>,
     pub emitter: Emitter,
     pub recorder: Recorder,
@@ -190,6 +192,7 @@ impl Node {
             stage.network.dial_at(link, at, &mut stage.agenda);
         }
         self.mark_crash(emits_from);
+        self.seal(stage)?;
         self.begin_rejoin(stage)
     }
 
@@ -231,6 +234,7 @@ impl Node {
             queue: VecDeque::new(),
             writer_due: false,
             flight: None,
+            packing: None,
             exchanges: BTreeMap::new(),
             emitter,
             recorder: Recorder::new(resume.emits.next),

@@ -18,6 +18,9 @@ const INTERVALS: u64 = 3;
 /// How many it may take for each hop in other clusters: one digest shows that the other differs, and
 /// after the next one it is sent what it still lacks, whoever should have sent it.
 const INTERVALS_A_HOP: u64 = 2;
+/// How many more it may take where a liar has told every node another history, the last one just before:
+/// of an author of whom each side has something that the other doesn't know, one branch goes at a time.
+const INTERVALS_OF_LIES: u64 = 3;
 /// How long an entry may take over a link while nothing is wrong.
 const HOP: u64 = 100 * MILLI;
 /// How long it may take until all links stand and all nodes run.
@@ -156,7 +159,8 @@ impl World {
     fn converge(&mut self) -> Outcome {
         self.phase("the nodes become equal");
         let began = self.stage.now;
-        let intervals = INTERVALS.max(INTERVALS_A_HOP * self.hops() + 1);
+        let lies = if self.stage.oracle.has_liars() { INTERVALS_OF_LIES } else { 0 };
+        let intervals = INTERVALS.max(INTERVALS_A_HOP * self.hops() + 1) + lies;
         self.wait("all nodes hold the same", intervals * INTERVAL, Self::is_equal)?;
         let took = self.stage.now.since(began).div_ceil(INTERVAL);
         self.stage.coverage.equal_after(took as usize);

@@ -128,6 +128,9 @@ pub struct Scenario {
     pub delay: u64,
     /// The longest that a commit takes.
     pub commit: u64,
+    /// How long it is between two looks for what is worth a block, at most; none when small changes
+    /// stay in rows.
+    pub seal_every: Option<u64>,
     /// What becomes of the liar, if there is one.
     pub liar: Option<LiarsEnd>,
 }
@@ -146,6 +149,7 @@ impl Scenario {
             _ => Writing::Little,
         };
         let emits = dice.percent(60);
+        let seals = dice.percent(60);
         Self {
             nodes,
             topology,
@@ -159,6 +163,7 @@ impl Scenario {
             writing,
             delay: dice.between(1, 150) * MILLI,
             commit: dice.between(1, 30) * MILLI,
+            seal_every: seals.then(|| dice.between(50, 1_500) * MILLI),
             liar: if dice.percent(35) { dice.pick(&ends) } else { None },
         }
     }

@@ -28,6 +28,8 @@ pub enum Happening {
     Received { host: HostId, from: HostId, frame: &'static str },
     /// The network lost, repeated or overtook a frame.
     Mangled { from: HostId, to: HostId, how: &'static str },
+    /// Changes were packed into a block.
+    Packs { host: HostId, changes: usize, entries: u64 },
     /// A commit began.
     Commits { host: HostId, changes: usize, entries: u64, mark: bool },
     /// A commit returned.
@@ -62,6 +64,9 @@ impl fmt::Display for Happening {
             }
             Self::Received { host, from, frame } => write!(f, "{host} <- {from}: {frame}"),
             Self::Mangled { from, to, how } => write!(f, "a frame {from} -> {to} is {how}"),
+            Self::Packs { host, changes, entries } => {
+                write!(f, "{host} packs {changes} changes, {entries} entries")
+            }
             Self::Commits { host, changes, entries, mark } => {
                 let mark = if *mark { ", emit mark" } else { "" };
                 write!(f, "{host} commits {changes} changes, {entries} entries{mark}")

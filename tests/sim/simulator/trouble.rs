@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use towline::core::log::Arrival;
 use towline::core::merge::Direction;
+use towline::store::damage::Lost;
 use towline::store::{Reader, StoreError, StoreId};
 use towline::words::{ChangeHash, Offset};
 
@@ -152,7 +152,7 @@ impl World {
         Ok(())
     }
 
-    /// Flips a bit in a change that another node holds, too.
+    /// Flips a bit in a change, or in a block, that another node holds, too.
     fn damage(&mut self, host: HostId) -> Outcome {
         let Resident::Node(node) = &mut self.hosts[host.0] else {
             return Ok(());
@@ -165,21 +165,39 @@ impl World {
             Err(StoreError::Lost(_)) => return Ok(()), // it is damaged already
             read => read?,
         };
-        let Some(Arrival { offset, change, .. }) = read.into_iter().next() else {
+        let Some(kept) = read.first().and_then(|arrival| life.store.kept_with(arrival.offset))
+        else {
             return Ok(());
         };
-        let others = self.nodes().filter(|node| node.host != host);
-        if others.into_iter().all(|node| !node.disk.holds_whole(&change.hash)) {
+        if !self.can_be_mended(host, &kept) {
             return Ok(());
         }
-        let what = "a bit flips at offset";
-        self.stage.tell(Happening::Trouble { host, what, much: offset.0 as i64 });
+        let (what, much) = ("a bit flips at offset", kept.0.offset.0 as i64);
+        self.stage.coverage.add(Mark::BlocksDamaged, u64::from(kept.1.len() > 1));
+        self.stage.tell(Happening::Trouble { host, what, much });
         if let Resident::Node(node) = &mut self.hosts[host.0]
             && let Some(life) = &node.life
         {
-            node.disk.damage(offset, change.hash, &life.store);
+            node.disk.damage(kept, &life.store)?;
         }
         Ok(())
+    }
+
+    /// Whether another node can send what is to be damaged. A block is mended as a whole, by a node
+    /// that has all of it; so where several changes are lost at once, nothing else of their segment is.
+    fn can_be_mended(&self, host: HostId, (lost, changes): &(Lost, Vec<ChangeHash>)) -> bool {
+        let segment = lost.strand.segment;
+        let is_spoilt = |node: &Node| node.disk.is_damaged_in(segment);
+        let mut others = self.nodes().filter(|node| node.host != host);
+        match changes.as_slice() {
+            [change] if !self.nodes().any(|node| node.disk.has_damaged_block(segment)) => {
+                others.any(|node| node.disk.holds_whole(change))
+            }
+            _ => {
+                !self.nodes().any(is_spoilt)
+                    && others.any(|node| changes.iter().all(|hash| node.disk.holds_whole(hash)))
+            }
+        }
     }
 
     /// Nobody can mend a change of which every copy is damaged or gone: that is taken back.

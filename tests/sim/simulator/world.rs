@@ -158,7 +158,10 @@ impl World {
             Event::Deliver(connection, side) => self.deliver(connection, side),
             Event::HangUp(connection, side) => self.hang_up(connection, side),
             Event::Cut(link) => {
-                self.cut(link, &Side::BOTH);
+                // A link that was flapping flaps no more once everything has healed.
+                if self.stage.is_chaos() {
+                    self.cut(link, &Side::BOTH);
+                }
                 Ok(())
             }
             Event::Mend(link) => {
@@ -328,6 +331,11 @@ fn due(node: &mut Node, timer: Timer, stage: &mut Stage) -> Outcome {
         Timer::PatienceEnds => node.lose_patience(stage),
         Timer::RejoinEnds => node.join(stage),
         Timer::GraceEnds => node.end_grace(stage),
+        Timer::Seal => node.seal(stage),
+        Timer::Packed => {
+            node.packed(stage);
+            Ok(())
+        }
         Timer::Kill => {
             stage.count(Mark::KilledAnywhere);
             node.end(Ending::Killed, stage)

@@ -5,8 +5,8 @@ use std::rc::Rc;
 
 use towline::core::change::{Change, Link};
 use towline::core::log::{Applied, Arrival};
-use towline::core::merge::Direction;
-use towline::store::{Batch, EmitMark, Reader, Store, StoreError};
+use towline::store::ranges::stretch;
+use towline::store::{Batch, Came, EmitMark, Reader, Store};
 use towline::words::{Draft, Offset};
 
 use super::agenda::Timer;
@@ -82,15 +82,17 @@ impl Node {
         let mut batch = Batch { arrivals, ..Batch::default() };
         let appended = batch.arrivals.len();
         let (mut applied, damages) = (Vec::new(), life.store.damages());
-        for (from, changes) in std::mem::take(&mut group.applies) {
-            let mut changes = changes;
+        for (from, (mut changes, record)) in std::mem::take(&mut group.applies) {
+            let came = record.and_then(|record| Came::of(&changes, record));
             let mended = life.mender.mend(&mut life.store, &damages, &mut changes)?;
             stage.coverage.add(Mark::Quarantined, mended.len() as u64);
             batch.mended.extend(mended);
             let mut result = life.apply(changes, now)?;
+            batch.packed.extend(came.and_then(|came| came.kept(&result.arrivals)));
             batch.arrivals.append(&mut result.arrivals);
             applied.push((from, result));
         }
+        batch.sealed = std::mem::take(&mut group.seals);
         batch.emits = group.next_mark(life.mark);
         let flight = Flight {
             batch: Rc::new(batch),
@@ -145,6 +147,7 @@ impl Node {
             return Ok(());
         };
         life.store.commit(&flight.batch)?;
+        life.note_blocks(&flight.batch, stage);
         life.log.committed();
         life.check_frontiers(&self.disk.ledger.frontier())?;
         let watermark = self.disk.ledger.entries();
@@ -281,15 +284,9 @@ impl Life {
     pub fn scrub(&mut self) -> Outcome {
         let mut at = Offset(0);
         loop {
-            match self.store.arrivals(at, Direction::Forward, SCRUBBED) {
-                Ok(read) => match read.last() {
-                    Some(last) => at = last.end(),
-                    None => return Ok(()),
-                },
-                Err(StoreError::Lost(lost)) => {
-                    at = lost.offset.plus(lost.next_seq.0 - lost.first_seq.0);
-                }
-                Err(error) => return Err(error.into()),
+            match stretch(&mut self.store, at, SCRUBBED)?.next {
+                next if next == at => return Ok(()),
+                next => at = next,
             }
         }
     }
