@@ -20,3 +20,4 @@ pub mod recording;
 pub mod segment;
 pub mod series;
 pub mod session;
+pub mod sharing;

@@ -26,16 +26,19 @@ use crate::words::{
     ClusterId, Draft, EmitNumber, Entry, EntryId, GapReason, Identity, Kind, NodeId, Offset, Seq,
 };
 
+pub mod arriving;
 pub mod audit;
 pub mod backup;
 pub mod bans;
 pub mod bell;
 pub mod config;
+pub mod cover;
 pub mod cursor;
 pub mod directory;
 pub mod door;
 pub mod emitted;
 pub mod exchange;
+pub mod explain;
 pub mod export;
 pub mod filter;
 pub mod follow;
@@ -52,6 +55,7 @@ pub mod ration;
 pub mod reading;
 pub mod recorder;
 pub mod roster;
+pub mod runs;
 pub mod salvage;
 #[cfg(test)]
 mod schedules;
@@ -71,6 +75,7 @@ pub use bell::Bell;
 pub use config::{Config, Delivery, PeerAddress, Storage};
 pub use cursor::{Cursor, CursorError, Order};
 pub use directory::{Addresses, DataDirectory, DirectoryError};
+pub use explain::Explanation;
 pub use export::ExportError;
 pub use filter::{Filter, Gaps};
 pub use follow::{Follow, Followed, From};
@@ -562,6 +567,14 @@ impl Node {
     /// See [`QueryError`].
     pub async fn query(&self, query: Query) -> Result<Page, QueryError> {
         self.inner.reading.run(move |reader| query::page(reader, &query)).await
+    }
+
+    /// A page of the log, and what was read for it.
+    ///
+    /// # Errors
+    /// See [`QueryError`].
+    pub async fn explain(&self, query: Query) -> Result<(Page, Explanation), QueryError> {
+        self.inner.reading.run(move |reader| query::explain(reader, &query)).await
     }
 
     /// One entry; two or more where branches of its author share the seq.

@@ -28,11 +28,13 @@ pub mod salvage;
 pub mod series;
 pub mod sqlite;
 pub mod tip;
+pub mod zones;
 
 use damage::{Damages, Lost, Part};
 use mending::Mended;
 use series::SeriesReader;
 use tip::Shortage;
+use zones::ZoneReader;
 
 #[cfg(test)]
 mod tests;
@@ -331,7 +333,7 @@ pub type Opener = Box<dyn Fn() -> Result<Box<dyn Reader>, StoreError> + Send + S
 ///
 /// Every change that is handed out has been checked against its hash. A reader also answers what the
 /// log asks of its past.
-pub trait Reader: Past<Error = StoreError> + SeriesReader + Send {
+pub trait Reader: Past<Error = StoreError> + SeriesReader + ZoneReader + Send {
     /// The store's name.
     fn id(&self) -> StoreId;
 
@@ -380,10 +382,6 @@ pub trait Reader: Past<Error = StoreError> + SeriesReader + Send {
         direction: Direction,
         max_bytes: usize,
     ) -> Result<Vec<Arrival>, StoreError>;
-
-    /// The first seq of the change of a strand in which the first entry at or after `time` lies, or
-    /// the strand's end.
-    fn seek_time(&mut self, strand: Strand, time: Time) -> Result<Seq, StoreError>;
 
     /// The changes that hold an author's entry: one, or one for each branch that has this seq.
     fn find(&mut self, author: NodeId, seq: Seq) -> Result<Vec<Arrival>, StoreError>;

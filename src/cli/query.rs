@@ -5,13 +5,15 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::Outcome;
-use super::client::Client;
+use super::client::{Client, Parameters};
 use super::failure::{Failure, Stop};
 use super::filters::Filters;
 use super::output::Listing;
 use super::place::{Global, Place, as_node};
 use crate::node::{self, Cursor, OfflineLog, Order};
 use crate::words::json::{EntryJson, Lateness};
+
+mod explained;
 
 /// How many entries are asked for at once.
 const PAGE: u64 = 1_000;
@@ -23,16 +25,21 @@ const PAGE: u64 = 1_000;
 Examples:
   towline query --topic story/42
   towline query --since 1h --grep error
-  towline query --reverse --limit 1 -o ndjson  the newest entry",
+  towline query --reverse --limit 1 -o ndjson  the newest entry
+  towline query --topic story/42 --explain     what is read for it",
     after_help = "\
 Prints everything that meets the filters, page by page. With --limit, -o json
-says in \"next\" where --after goes on."
+says in \"next\" where --after goes on. --explain makes one page, of --limit
+entries or 1000, and prints what was read for it instead."
 )]
 pub struct Query {
     #[command(flatten)]
     listing: Range,
     #[command(flatten)]
     filters: Filters,
+    /// Say what of the log is read for the answer, and why no more
+    #[arg(long)]
+    explain: bool,
 }
 
 /// Which part of the log is listed, and in which order.
@@ -82,6 +89,10 @@ impl OrderName {
 impl Query {
     pub(super) fn run(self, global: &Global) -> Outcome {
         let mut output = global.output();
+        if self.explain {
+            let explanation = self.listing.explain(&self.filters, global.place()?)?;
+            return explained::print(&mut output, &explanation);
+        }
         let listing = Listing::new(&mut output, "entries");
         self.listing.print(&self.filters, global.place()?, listing)
     }
@@ -120,6 +131,23 @@ impl Range {
         }
     }
 
+    /// What is read for the first page of the range.
+    fn explain(&self, filters: &Filters, place: Place) -> Result<Box<RawValue>, Stop> {
+        let limit = self.limit.unwrap_or(PAGE);
+        match place {
+            Place::Node(client) => {
+                let mut parameters = self.parameters(filters, limit, self.after.clone());
+                parameters.push(("explain", "true".to_owned()));
+                Ok(client.get("/v1/entries", &parameters)?)
+            }
+            Place::Directory(mut log) => {
+                let query = self.query(filters, limit, self.after.as_deref())?;
+                let (_, explanation) = log.explain(&query).map_err(|e| Failure::query(&e))?;
+                as_node(&explanation)
+            }
+        }
+    }
+
     fn ask(
         &self,
         client: &Client,
@@ -127,12 +155,16 @@ impl Range {
         limit: u64,
         after: Option<String>,
     ) -> Result<Page, Stop> {
+        Ok(client.get("/v1/entries", &self.parameters(filters, limit, after))?)
+    }
+
+    fn parameters(&self, filters: &Filters, limit: u64, after: Option<String>) -> Parameters {
         let mut parameters = filters.parameters();
         parameters.push(("order", self.order.name().to_owned()));
         parameters.push(("limit", limit.to_string()));
         parameters.extend(self.reverse.then(|| ("reverse", "true".to_owned())));
         parameters.extend(after.map(|cursor| ("after", cursor)));
-        Ok(client.get("/v1/entries", &parameters)?)
+        parameters
     }
 
     fn read(
@@ -142,6 +174,22 @@ impl Range {
         limit: u64,
         after: Option<&str>,
     ) -> Result<Page, Stop> {
+        let query = self.query(filters, limit, after)?;
+        let page = log.query(&query).map_err(|error| Failure::query(&error))?;
+        let entries = page.entries.iter();
+        let entries = entries.map(|entry| as_node(&EntryJson::new(entry, Lateness::InOrder)));
+        Ok(Page {
+            entries: entries.collect::<Result<_, _>>()?,
+            next: page.next.map(|cursor| cursor.to_string()),
+        })
+    }
+
+    fn query(
+        &self,
+        filters: &Filters,
+        limit: u64,
+        after: Option<&str>,
+    ) -> Result<node::Query, Stop> {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let mut query = node::Query::in_order(self.order.order());
         query = query.filter(filters.filter()).limit(limit);
@@ -152,13 +200,7 @@ impl Range {
             let cursor: Cursor = text.parse().map_err(|error| bad_cursor(&error))?;
             query = query.after(cursor);
         }
-        let page = log.query(&query).map_err(|error| Failure::query(&error))?;
-        let entries = page.entries.iter();
-        let entries = entries.map(|entry| as_node(&EntryJson::new(entry, Lateness::InOrder)));
-        Ok(Page {
-            entries: entries.collect::<Result<_, _>>()?,
-            next: page.next.map(|cursor| cursor.to_string()),
-        })
+        Ok(query)
     }
 }
 

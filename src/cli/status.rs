@@ -48,6 +48,7 @@ struct Shown {
     #[serde(default)]
     damaged: u64,
     missing: Option<Missing>,
+    catching_up: Option<CatchingUp>,
     peers: Option<Peers>,
     bytes: u64,
     started: Option<String>,
@@ -57,6 +58,13 @@ struct Shown {
 struct Missing {
     entries: u64,
     own: u64,
+}
+
+#[derive(Deserialize)]
+struct CatchingUp {
+    lacking: u64,
+    per_second: u64,
+    eta_seconds: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -125,6 +133,14 @@ fn show(output: &mut Output, status: &Shown) -> Outcome {
             &format!("{entries} at least, {own} of this node's own; peers have them"),
         )?;
     }
+    if let Some(CatchingUp { lacking, per_second, eta_seconds }) = status.catching_up {
+        let entries = counted(lacking, "entry", "entries");
+        let eta = match eta_seconds {
+            Some(seconds) => format!("done in about {}", duration(seconds)),
+            None => "nothing comes at the moment".to_owned(),
+        };
+        field("behind", &format!("{entries} that peers have; {per_second} a second, {eta}"))?;
+    }
     if status.branched > 0 {
         let authors = counted(status.branched as u64, "author", "authors");
         field("forks", &format!("{authors} branched: see `towline forks`"))?;
@@ -148,6 +164,15 @@ fn events(status: &Shown) -> String {
 fn counted(count: u64, one: &str, many: &str) -> String {
     let noun = if count == 1 { one } else { many };
     format!("{count} {noun}")
+}
+
+/// A duration as people say it.
+fn duration(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds.div_ceil(60)),
+        _ => format!("{} h", seconds.div_ceil(3_600)),
+    }
 }
 
 /// A size as people say it.

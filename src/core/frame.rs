@@ -69,6 +69,8 @@ pub enum Frame {
     Block(Box<SignedBlock>),
     /// Kind 6: what the speaker holds by its frontier, and can't read any more.
     Want(Vec<Wanted>),
+    /// Kind 9: the authors that the speaker asks of others, and is not to be sent.
+    Elsewhere(Vec<NodeId>),
 }
 
 /// Says that bytes are no frame.
@@ -113,10 +115,11 @@ impl Frame {
             (1, 2) => Self::Frontier(read_heads(&mut input)?),
             (2, 2) => Self::Digest(fixed(&mut input)?),
             (3, 2) => Self::Ack(read_heads(&mut input)?),
-            (4, 2) => Self::Links(read_links(&mut input)?),
+            (4, 2) => Self::Links(read_nodes(&mut input)?),
             (5, 9) => Self::Run(Box::new(read_run(&mut input, bytes)?)),
             (6, 2) => Self::Want(read_wanted(&mut input)?),
             (7, 9) => Self::Block(Box::new(read_block(&mut input, bytes)?)),
+            (9, 2) => Self::Elsewhere(read_nodes(&mut input)?),
             (kind, items) => return wrong(&format!("kind {kind} with {items} items")),
         };
         if input.position() != bytes.len() {
@@ -153,13 +156,8 @@ impl Frame {
                 e.array(2)?.u8(3)?;
                 write_heads(e, heads)
             }
-            Self::Links(links) => {
-                e.array(2)?.u8(4)?.array(links.len() as u64)?;
-                for node in links {
-                    e.bytes(&node.0)?;
-                }
-                Ok(())
-            }
+            Self::Links(links) => write_nodes(e, 4, links),
+            Self::Elsewhere(authors) => write_nodes(e, 9, authors),
             Self::Run(run) => write_run(e, run),
             Self::Block(block) => write_block(e, block),
             Self::Want(wanted) => {
@@ -220,7 +218,19 @@ fn read_heads(input: &mut Decoder<'_>) -> Result<Heads, FrameError> {
     Ok(authors)
 }
 
-fn read_links(input: &mut Decoder<'_>) -> Result<Vec<NodeId>, FrameError> {
+fn write_nodes<W: Write>(
+    e: &mut Encoder<W>,
+    kind: u8,
+    nodes: &[NodeId],
+) -> Result<(), minicbor::encode::Error<W::Error>> {
+    e.array(2)?.u8(kind)?.array(nodes.len() as u64)?;
+    for node in nodes {
+        e.bytes(&node.0)?;
+    }
+    Ok(())
+}
+
+fn read_nodes(input: &mut Decoder<'_>) -> Result<Vec<NodeId>, FrameError> {
     let count = array(input, AUTHORS as u64)?;
     (0..count).map(|_| Ok(NodeId(fixed(input)?))).collect()
 }

@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
+use std::collections::binary_heap::PeekMut;
 
 use crate::words::{Entry, Time};
 
@@ -29,8 +30,22 @@ pub trait Run {
     /// What goes wrong when the run can't be read.
     type Error;
 
-    /// A time that no entry of the run comes before, in the direction of reading.
+    /// A time that no entry comes before that is left of the run, in the direction of reading.
     fn bound(&self) -> Time;
+
+    /// Looks for a closer bound without reading entries. Returns whether there may be one now; a second
+    /// call in a row returns that there is none.
+    ///
+    /// # Errors
+    /// The run can't be read.
+    fn sharpen(&mut self) -> Result<bool, Self::Error> {
+        Ok(false)
+    }
+
+    /// Whether the next entry is at hand, without reading.
+    fn is_ready(&self) -> bool {
+        true
+    }
 
     /// The next entry.
     fn next_entry(&mut self) -> Result<Option<Entry>, Self::Error>;
@@ -87,14 +102,34 @@ impl<R: Run> Merge<R> {
     /// # Errors
     /// A run that can't be read. The merge must not be read on.
     pub fn next_entry(&mut self) -> Result<Option<Entry>, R::Error> {
-        while let Some(run) = self.closed.pop_if(|run| due(self.direction, run, &self.open)) {
-            self.advance(run)?;
+        while let Some(mut run) = self.closed.pop_if(|run| due(self.direction, run, &self.open)) {
+            if run.sharpen()? {
+                self.close(run);
+            } else {
+                self.advance(run)?;
+            }
         }
-        let Some(Front { entry, run, .. }) = self.open.pop() else {
+        let Some(mut front) = self.open.peek_mut() else {
             return Ok(None);
         };
-        self.advance(run)?;
+        if front.run.is_ready() {
+            // In its place: the next entry of a run is mostly the next one of all.
+            return Ok(Some(match front.run.next_entry()? {
+                Some(next) => std::mem::replace(&mut front.entry, next),
+                None => PeekMut::pop(front).entry,
+            }));
+        }
+        let Front { entry, run, .. } = PeekMut::pop(front);
+        self.close(run); // it is read on only when its turn comes
         Ok(Some(entry))
+    }
+
+    /// Puts a run where its bound says.
+    fn close(&mut self, run: R) {
+        let (direction, bound) = (self.direction, run.bound());
+        let later = |other: &R| direction.order(other.bound().cmp(&bound)) == Ordering::Greater;
+        let place = self.closed.partition_point(later);
+        self.closed.insert(place, run);
     }
 
     fn advance(&mut self, mut run: R) -> Result<(), R::Error> {

@@ -149,6 +149,7 @@ pub struct Session {
     /// Frames that are due, at most one of each kind.
     hello_due: bool,
     links_due: Option<Vec<NodeId>>,
+    elsewhere_due: Option<Vec<NodeId>>,
     want_due: Vec<Wanted>,
     frontier_due: bool,
     digest_due: bool,
@@ -165,6 +166,12 @@ pub struct Session {
     known: HashMap<NodeId, Known>,
     /// Whom the other is connected with.
     links: HashSet<NodeId>,
+    /// The authors that the other asks of somebody else.
+    elsewhere: HashSet<NodeId>,
+    /// Those that it asked of somebody else, and does no more; at the next comparison they are sent.
+    released: HashSet<NodeId>,
+    /// Whether the first of the ranges is being read.
+    fetching: bool,
     own_digest: Option<[u8; 32]>,
     /// Where what the other lacked at the last comparison and was not sent begins.
     lacking: HashSet<(Strand, Seq)>,
@@ -178,6 +185,7 @@ impl Session {
             greeted: false,
             hello_due: true,
             links_due: None,
+            elsewhere_due: None,
             want_due: Vec::new(),
             frontier_due: true,
             digest_due: false,
@@ -189,6 +197,9 @@ impl Session {
             grown: false,
             known: HashMap::new(),
             links: HashSet::new(),
+            elsewhere: HashSet::new(),
+            released: HashSet::new(),
+            fetching: false,
             own_digest: None,
             lacking: HashSet::new(),
         }
@@ -223,6 +234,7 @@ impl Session {
             }
             Frame::Ack(heads) => self.learn(&heads),
             Frame::Links(links) => self.links = links.into_iter().collect(),
+            Frame::Elsewhere(authors) => self.keep(authors.into_iter().collect()),
             Frame::Want(wanted) => return Ok(Received::Wanted(wanted)),
             Frame::Run(run) => {
                 self.note(run.place.author, (run.place.segment, run.next_seq()));
@@ -265,6 +277,24 @@ impl Session {
     /// This node's connections have changed.
     pub fn handle_links(&mut self, links: Vec<NodeId>) {
         self.links_due = Some(links);
+    }
+
+    /// The other is asked for nothing of these authors from now on, and for what it holds of all others.
+    pub fn handle_elsewhere(&mut self, authors: Vec<NodeId>) {
+        self.elsewhere_due = Some(authors);
+        self.frontier_due = true; // the other compares, and sends what it was to keep before
+    }
+
+    /// Keeps what the other asks of somebody else, also where it was to be sent.
+    fn keep(&mut self, elsewhere: HashSet<NodeId>) {
+        self.released.extend(self.elsewhere.difference(&elsewhere));
+        self.released.retain(|author| !elsewhere.contains(author));
+        self.elsewhere = elsewhere;
+        let mut place = 0;
+        self.ranges.retain(|range| {
+            place += 1;
+            (place == 1 && self.fetching) || !self.elsewhere.contains(&range.author)
+        });
     }
 
     /// These entries of the own store are damaged: the other is asked for them. Whatever is not
@@ -316,9 +346,12 @@ impl Session {
             let (due, later): (Vec<Range>, Vec<Range>) = missing.into_iter().partition(|range| {
                 let known = self.known.get(&range.author);
                 let stands = known.is_none_or(|known| known.next_seq() == known.at_last_frontier);
-                let again = self.lacking.contains(&(range.strand, range.from));
-                again || ((first || stands) && !ahead.contains(&range.author))
+                let again = self.lacking.contains(&(range.strand, range.from))
+                    || self.released.contains(&range.author);
+                !self.elsewhere.contains(&range.author)
+                    && (again || ((first || stands) && !ahead.contains(&range.author)))
             });
+            self.released.clear();
             self.ranges.extend(due);
             self.lacking = later.iter().map(|range| (range.strand, range.from)).collect();
         }
@@ -336,7 +369,8 @@ impl Session {
             let Passed { author, first_seq, head, side } = *change;
             let left_to_author = author != self.parties.me && self.links.contains(&author);
             let has = self.known.get(&author).is_some_and(|known| known.has(&head));
-            if has || left_to_author || author == self.parties.peer {
+            let elsewhere = self.elsewhere.contains(&author);
+            if has || left_to_author || elsewhere || author == self.parties.peer {
                 let acks = self.acks.entry(author).or_default();
                 acks.retain(|ack| ack.segment != head.segment && ack.next_seq > head.next_seq);
                 acks.truncate(BRANCHES - 1);
@@ -357,6 +391,7 @@ impl Session {
     /// The answer to [`Step::Fetch`]: the changes from the start of the range, or none when the
     /// store doesn't hold them.
     pub fn handle_fetched(&mut self, fetched: Option<Travelling>) {
+        self.fetching = false;
         let Some(range) = self.ranges.pop_front() else {
             return;
         };
@@ -385,6 +420,9 @@ impl Session {
         if let Some(links) = self.links_due.take() {
             return Some(Step::Send(Frame::Links(links)));
         }
+        if let Some(authors) = self.elsewhere_due.take() {
+            return Some(Step::Send(Frame::Elsewhere(authors)));
+        }
         if !self.want_due.is_empty() {
             return Some(Step::Send(Frame::Want(std::mem::take(&mut self.want_due))));
         }
@@ -395,6 +433,7 @@ impl Session {
             return Some(Step::Compare(heads));
         }
         if let Some(range) = self.ranges.front() {
+            self.fetching = true;
             return Some(Step::Fetch(*range));
         }
         if let Some(cursor) = self.cursor

@@ -1,5 +1,6 @@
 //! Reading entries: pages of them, and one by name.
 
+use axum::Json;
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -104,7 +105,7 @@ fn tag(entries: &[Entry]) -> String {
 /// # Errors
 /// A parameter that is unknown or can't be understood.
 pub fn query(parameters: &Parameters, limit: usize) -> Result<Query, Problem> {
-    let known = ["order", "after", "limit", "reverse"];
+    let known = ["order", "after", "limit", "reverse", "explain"];
     parameters.allow(&[&known[..], &FILTERS].concat())?;
     let order = parameters.read("order", Code::Usage, read_order)?;
     let query = Query::in_order(order.unwrap_or_default())
@@ -129,7 +130,7 @@ fn read_order(text: &str) -> Result<Order, &'static str> {
     }
 }
 
-/// A page as JSON, or one entry a line when that is asked for. It may be shorter than it could be
+/// A page as JSON, or one entry a line when that is asked for; with `explain`, what is read for it. It may be shorter than it could be
 /// while others take the room that answers have in memory.
 async fn answer(
     log: &Reads,
@@ -138,6 +139,9 @@ async fn answer(
     parameters: &Parameters,
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
+    if parameters.parse("explain")? == Some(true) {
+        return Ok(Json(log.explain(query).await?).into_response());
+    }
     let filter = query.filter.clone();
     let offered = [media::JSON, media::NDJSON, media::CLOUD_EVENTS];
     let content_type = media::choose(headers, &offered)?;

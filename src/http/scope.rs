@@ -15,8 +15,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use super::parameters::Parameters;
 use super::problem::Problem;
 use crate::node::{
-    AppendError, CursorError, EmitError, Filter, Follow, From, Node, Page, Persona, Query,
-    QueryError, Receipt, ReplicationError, Right, Token,
+    AppendError, CursorError, EmitError, Explanation, Filter, Follow, From, Node, Page, Persona,
+    Query, QueryError, Receipt, ReplicationError, Right, Token,
 };
 use crate::session::TenantLog;
 use crate::words::gap::GAP_KIND;
@@ -148,6 +148,20 @@ impl Reads {
     pub async fn query(&self, mut query: Query) -> Result<Page, Problem> {
         query.filter = self.tenancy.narrow(query.filter)?;
         Ok(self.node.query(query).await?)
+    }
+
+    /// What is read for a page. It tells of the whole log, so a tenant's token doesn't reach it.
+    ///
+    /// # Errors
+    /// The bearer is bound to a tenant, or the query has no answer.
+    pub async fn explain(&self, query: Query) -> Result<Explanation, Problem> {
+        match &self.tenancy {
+            Tenancy::All => Ok(self.node.explain(query).await?.1),
+            Tenancy::Of(_) => {
+                let what = "what is read for an answer tells of other tenants";
+                Err(Problem::new(Code::Rights, what))
+            }
+        }
     }
 
     /// One entry, or all that share the seq; none that the bearer may not see.

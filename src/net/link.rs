@@ -123,6 +123,19 @@ impl Sender {
     /// See [`LinkError`].
     pub async fn send(&mut self, frame: Vec<u8>) -> Result<usize, LinkError> {
         let packed = blocking_if(frame.len() >= BLOCKING_FROM, move || pack(frame)).await?;
+        self.write(&packed).await
+    }
+
+    /// Sends a frame as it is, and returns how many bytes travel for it.
+    ///
+    /// # Errors
+    /// See [`LinkError`].
+    pub async fn send_plain(&mut self, frame: Vec<u8>) -> Result<usize, LinkError> {
+        let framed = framed(PLAIN, &frame)?;
+        self.write(&framed).await
+    }
+
+    async fn write(&mut self, packed: &[u8]) -> Result<usize, LinkError> {
         for piece in packed.chunks(PIECE_BYTES) {
             let writing = self.stream.write_all(piece);
             let sent = tokio::time::timeout(self.patience.unread, writing).await;
@@ -246,11 +259,18 @@ pub fn pack(frame: Vec<u8>) -> Result<Vec<u8>, LinkError> {
         true => zstd::bulk::compress(&frame, ZSTD_LEVEL).ok().filter(|p| p.len() < frame.len()),
         false => None,
     };
-    let (form, payload) = match &packed {
-        Some(packed) => (ZSTD, packed),
-        None => (PLAIN, &frame),
-    };
-    if payload.len() > FRAME_BYTES || frame.len() > FRAME_BYTES_UNPACKED {
+    if frame.len() > FRAME_BYTES_UNPACKED {
+        return Err(LinkError::TooLarge(frame.len()));
+    }
+    match packed {
+        Some(packed) => framed(ZSTD, &packed),
+        None => framed(PLAIN, &frame),
+    }
+}
+
+/// A payload behind its head.
+fn framed(form: u8, payload: &[u8]) -> Result<Vec<u8>, LinkError> {
+    if payload.len() > FRAME_BYTES {
         return Err(LinkError::TooLarge(payload.len()));
     }
     let mut out = Vec::with_capacity(payload.len() + HEAD_BYTES);

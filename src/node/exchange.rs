@@ -28,7 +28,7 @@ use super::wall_millis;
 use super::writer::{AppendError, Writer};
 use crate::core::change::{Change, SignedBlock, Travelling};
 use crate::core::frame::{Frame, FrameError, Heads};
-use crate::core::frontier::Head;
+use crate::core::frontier::{Frontier, Head};
 use crate::core::log::Applied;
 use crate::core::session::{Parties, Received, Session, Step, Violation};
 use crate::net::endpoint::{ConnectError, Connected, HANDSHAKE};
@@ -268,6 +268,8 @@ struct Exchange {
     own_heads: Option<Vec<Head>>,
     /// Whether all of them are held here.
     own_settled: bool,
+    /// The authors that the peer was told to keep.
+    elsewhere: Vec<NodeId>,
     /// They end with the exchange.
     _tasks: [AbortOnDropHandle<()>; 4],
 }
@@ -305,6 +307,7 @@ impl Exchange {
             heard: None,
             own_heads: None,
             own_settled: false,
+            elsewhere: Vec::new(),
             _tasks: tasks,
         }
     }
@@ -355,6 +358,7 @@ impl Exchange {
                         links.clone_from(&now);
                         self.session.handle_links(now);
                     }
+                    self.tell_elsewhere();
                     Ok(())
                 }
                 Event::Room => Ok(()),
@@ -379,6 +383,7 @@ impl Exchange {
                 Some(Step::ReadFrontier) => {
                     let frontier = self.context.reading.run(|reader| reader.frontier()).await?;
                     self.session.handle_own_frontier(&frontier);
+                    self.share(&frontier);
                 }
                 Some(Step::Compare(heads)) => self.compare(heads).await?,
                 Some(Step::Scan(from)) => {
@@ -451,9 +456,31 @@ impl Exchange {
     }
 
     async fn compare(&mut self, theirs: Heads) -> Result<(), Ended> {
-        let compared = self.context.reading.run(move |reader| compare(reader, &theirs)).await?;
+        let reading = move |reader: &mut dyn Reader| {
+            let frontier = reader.frontier()?;
+            Ok::<_, Ended>((compare(reader, &theirs)?, frontier))
+        };
+        let (compared, frontier) = self.context.reading.run(reading).await?;
+        self.share(&frontier);
         self.session.handle_compared(compared.missing, &compared.ahead, compared.watermark);
         self.settle_own().await
+    }
+
+    /// Looks which peer is asked for what is lacking here.
+    fn share(&mut self, own: &Frontier) {
+        let progress = self.context.roster.look(own);
+        let lacking = progress.map_or(0, |progress| progress.lacking);
+        self.context.metrics.lacking.set(i64::try_from(lacking).unwrap_or(i64::MAX));
+        self.tell_elsewhere();
+    }
+
+    /// Tells the peer what it is to keep, when that is something else than before.
+    fn tell_elsewhere(&mut self) {
+        let elsewhere = self.context.roster.elsewhere(&self.peer);
+        if elsewhere != self.elsewhere {
+            self.elsewhere.clone_from(&elsewhere);
+            self.session.handle_elsewhere(elsewhere);
+        }
     }
 
     /// Looks whether all that the peer holds of this node is held here by now.
@@ -532,7 +559,12 @@ async fn send(
     metrics: Arc<Metrics>,
 ) {
     while let Some(frame) = frames.recv().await {
-        match sender.send(frame.encode()).await {
+        let sent = match &frame {
+            // A block is packed already: packing it again costs much and gains nothing.
+            Frame::Block(_) => sender.send_plain(frame.encode()).await,
+            _ => sender.send(frame.encode()).await,
+        };
+        match sent {
             Ok(travelled) => drop(metrics.sent_bytes.inc_by(travelled as u64)),
             Err(error) => return drop(report.send(error.into()).await),
         }

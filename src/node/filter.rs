@@ -4,7 +4,8 @@ use super::persona::Persona;
 use crate::core::log::Arrival;
 use crate::store::StoreError;
 use crate::words::entry::View;
-use crate::words::gap::GAP_KIND;
+use crate::words::gap::{GAP_KIND, GAP_TOPIC};
+use crate::words::name::TOWLINE_TENANT;
 use crate::words::{Entry, Kind, NodeId, Seq, Tenant, Time, Topic};
 
 /// How gaps are treated by a filter.
@@ -71,7 +72,7 @@ impl Filter {
         if !self.admits_times(view.time, view.time) {
             return false;
         }
-        let is_gap = view.kind == GAP_KIND;
+        let is_gap = view.kind == GAP_KIND && is_of_gaps((view.tenant, view.topic));
         match self.gaps {
             Gaps::Only => return is_gap,
             Gaps::Always if is_gap => return true,
@@ -83,6 +84,18 @@ impl Filter {
             && self.kind.as_ref().is_none_or(|kind| kind.as_str() == view.kind)
             && self.grep.as_ref().is_none_or(grep)
             && self.persona.as_ref().is_none_or(|persona| persona.admits(view))
+    }
+
+    /// Whether entries of a tenant and topic can pass at all.
+    fn admits_names(&self, names: (&str, &str)) -> bool {
+        let (tenant, topic) = names;
+        match self.gaps {
+            Gaps::Only => return is_of_gaps(names),
+            Gaps::Always if is_of_gaps(names) => return true,
+            _ => {}
+        }
+        self.tenant.as_ref().is_none_or(|wanted| wanted.as_str() == tenant)
+            && self.topic.as_ref().is_none_or(|wanted| wanted.as_str() == topic)
     }
 
     /// Whether an entry passes.
@@ -115,15 +128,22 @@ impl Filter {
             return Ok(Vec::new());
         }
         let chunk = change.chunk().map_err(|e| damaged(arrival, &e))?;
-        let mut entries = Vec::new();
+        let by_name = self.tenant.is_some() || self.topic.is_some() || self.gaps == Gaps::Only;
+        let mut entries: Vec<Entry> = Vec::new();
         for (at, bytes) in (0..).zip(chunk.entries()) {
             let seq = change.first_seq.plus(at);
             if seq < from || seq >= to {
                 continue;
             }
+            if by_name {
+                let names = View::names(bytes).map_err(|e| damaged(arrival, &e))?;
+                if !self.admits_names(names) {
+                    continue; // most entries of a log, where a topic is asked for
+                }
+            }
             let view = View::read(bytes).map_err(|e| damaged(arrival, &e))?;
             if self.admits(&view) {
-                entries.push(entry(arrival, at, &view)?);
+                entries.push(entry(arrival, at, &view, entries.last())?);
             }
         }
         Ok(entries)
@@ -138,11 +158,17 @@ impl Filter {
     }
 }
 
-/// The entry of a change at a place in it, from 0.
+/// The entry of a change at a place in it, from 0; it shares its names with an entry before it.
 ///
 /// # Errors
 /// The change is damaged.
-pub(super) fn entry(arrival: &Arrival, at: u64, view: &View<'_>) -> Result<Entry, StoreError> {
+pub(super) fn entry(
+    arrival: &Arrival,
+    at: u64,
+    view: &View<'_>,
+    before: Option<&Entry>,
+) -> Result<Entry, StoreError> {
+    let before = before.map(|entry| &entry.body);
     let Arrival { offset, skew, change, .. } = arrival;
     Ok(Entry {
         author: change.author,
@@ -153,7 +179,7 @@ pub(super) fn entry(arrival: &Arrival, at: u64, view: &View<'_>) -> Result<Entry
         segment: change.segment,
         skew: *skew,
         forked: false,
-        body: view.to_draft().map_err(|e| damaged(arrival, &e))?,
+        body: view.to_draft_beside(before).map_err(|e| damaged(arrival, &e))?,
     })
 }
 
@@ -161,6 +187,11 @@ pub(super) fn entry(arrival: &Arrival, at: u64, view: &View<'_>) -> Result<Entry
 pub(super) fn damaged(arrival: &Arrival, what: &dyn std::fmt::Display) -> StoreError {
     let change = &arrival.change;
     StoreError::Damaged(format!("{}:{}: {what}", change.author, change.first_seq))
+}
+
+/// Whether these are the tenant and topic of all gaps.
+fn is_of_gaps((tenant, topic): (&str, &str)) -> bool {
+    (tenant, topic) == (TOWLINE_TENANT, GAP_TOPIC)
 }
 
 fn contains(bytes: &[u8], wanted: &[u8]) -> bool {

@@ -9,7 +9,9 @@ use std::sync::{Arc, PoisonError};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use super::arriving::Arriving;
 use super::cursor::{Cursor, CursorError, Order};
+use super::explain::Trace;
 use super::filter::Filter;
 use super::forked;
 use super::frontier_cursor::FrontierCursor;
@@ -20,7 +22,7 @@ use super::sync::{Mutex, watch};
 use crate::core::frontier::Frontier;
 use crate::core::log::Arrival;
 use crate::core::merge::Direction;
-use crate::store::StoreId;
+use crate::store::{Reader, StoreError, StoreId};
 use crate::words::{ChangeHash, Entry, NodeId, Offset, SegmentId, Seq, Time};
 
 /// How many bytes of changes a follower reads at once.
@@ -235,14 +237,7 @@ impl Follow {
         let (entries, next) = self
             .reading
             .run(move |reader| {
-                let arrivals = reader.arrivals(at, Direction::Forward, READ_BYTES)?;
-                let mut entries = Vec::new();
-                let mut next = at;
-                for arrival in &arrivals {
-                    let passing = filter.all_entries(arrival)?;
-                    entries.extend(passing.into_iter().filter(|entry| entry.offset >= at));
-                    next = arrival.end();
-                }
+                let (mut entries, next) = read_on(reader, &filter, at)?;
                 forked::mark(reader, &mut entries)?;
                 Ok::<_, QueryError>((entries, next))
             })
@@ -305,4 +300,30 @@ impl Follow {
         }
         self.buffer = entries;
     }
+}
+
+/// What passes from an offset on, and the offset up to which that is all.
+///
+/// # Errors
+/// The store can't be read.
+pub(super) fn read_on(
+    reader: &mut dyn Reader,
+    filter: &Filter,
+    at: Offset,
+) -> Result<(Vec<Entry>, Offset), StoreError> {
+    let end = reader.watermark()?;
+    let mut arriving = Arriving::new(reader, filter, at, Direction::Forward)?;
+    let (mut entries, mut next, mut bytes) = (Vec::new(), at, 0);
+    while bytes < READ_BYTES {
+        let Some(arrivals) = arriving.next(reader, &mut Trace::default())? else {
+            return Ok((entries, next.max(end)));
+        };
+        for arrival in &arrivals {
+            let passing = filter.all_entries(arrival)?;
+            entries.extend(passing.into_iter().filter(|entry| entry.offset >= at));
+            next = arrival.end();
+            bytes += arrival.change.bytes.len();
+        }
+    }
+    Ok((entries, next))
 }

@@ -80,6 +80,8 @@ pub struct Metrics {
     pub damaged: Gauge,
     /// Entries that the store lost and that are not back yet, as they were counted at the start.
     pub missing: Gauge,
+    /// Entries that connected peers say they hold and that are not here.
+    pub lacking: Gauge,
     /// Damaged changes that were written again as a peer sent them.
     pub mended: Counter,
     /// Blocks that small changes were packed into.
@@ -136,6 +138,8 @@ impl Metrics {
         let entries = gauge("entries", "Entries in the log");
         let damaged = gauge("damaged_changes", "Changes on disk that are damaged");
         let missing = gauge("missing_entries", "Entries that the store lost and asks for");
+        let lacking =
+            gauge("lacking_entries", "Entries that connected peers hold and this node not");
         let http_answers = Family::default();
         let help = "HTTP requests that were answered, by status";
         registry.register("http_answers", help, http_answers.clone());
@@ -172,6 +176,7 @@ impl Metrics {
             entries,
             damaged,
             missing,
+            lacking,
             mended,
             sealed,
         }

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::directory::{store_path, tip_path};
+use super::explain::Explanation;
 use super::export::{self, ExportError};
 use super::forks::{self, ForkReport};
 use super::query::{self, Page, Query, QueryError};
@@ -96,6 +97,14 @@ impl OfflineLog {
     /// See [`QueryError`].
     pub fn query(&mut self, query: &Query) -> Result<Page, QueryError> {
         query::page(&mut *self.reader, query)
+    }
+
+    /// A page of the log, and what was read for it.
+    ///
+    /// # Errors
+    /// See [`QueryError`].
+    pub fn explain(&mut self, query: &Query) -> Result<(Page, Explanation), QueryError> {
+        query::explain(&mut *self.reader, query)
     }
 
     /// One entry; two or more where branches of its author share the seq.

@@ -2,21 +2,18 @@
 //!
 //! They run on a [`Reader`], so a running node and a data directory on which no node runs answer
 //! alike. Merged order is a k-way merge over segments, each of which is sorted already; a page
-//! reads what it returns and little more, and memory does not grow with the log.
+//! reads what it returns and little more, and memory does not grow with the log. What can't hold
+//! anything that a filter wants is not read, and [`explain`] says so.
 
-use std::cell::RefCell;
-use std::cmp::Ordering;
-use std::collections::VecDeque;
-
-use super::cursor::{Cursor, CursorError, Last, Order};
+use super::arriving::Arriving;
+use super::cursor::{Cursor, CursorError, Order};
+use super::explain::{ANYWHERE, Explanation, Trace};
 use super::filter::{Filter, Gaps};
-use super::forked;
-use crate::core::log::Arrival;
-use crate::core::merge::{Direction, Merge, Run};
-use crate::core::segment::Strand;
-use crate::store::{Reader, Span, StoreError};
+use super::{forked, runs};
+use crate::core::merge::Direction;
+use crate::store::{Reader, StoreError};
 use crate::words::time::Moment;
-use crate::words::{Entry, EntryId, NodeId, Offset, Seq, Time};
+use crate::words::{Entry, EntryId, Offset};
 
 /// How many entries a page holds when nothing is said.
 pub const PAGE_ENTRIES: usize = 100;
@@ -24,8 +21,6 @@ pub const PAGE_ENTRIES: usize = 100;
 pub const PAGE_ENTRIES_MOST: usize = 10_000;
 /// A page ends after so many bytes of payload, whatever its limit.
 pub const PAGE_BYTES: usize = 16 << 20;
-/// How many bytes of changes a run reads ahead.
-const RUN_BYTES: usize = 64 << 10;
 
 /// Says why a query has no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -135,7 +130,7 @@ pub struct Page {
 }
 
 impl Page {
-    fn is_full(&self, query: &Query, bytes: usize) -> bool {
+    pub(super) fn is_full(&self, query: &Query, bytes: usize) -> bool {
         self.entries.len() >= query.limit || bytes >= query.bytes
     }
 }
@@ -145,6 +140,21 @@ impl Page {
 /// # Errors
 /// See [`QueryError`].
 pub fn page(reader: &mut dyn Reader, query: &Query) -> Result<Page, QueryError> {
+    list(reader, query, &mut Trace::default())
+}
+
+/// Answers a query, and says what was read for it.
+///
+/// # Errors
+/// See [`QueryError`].
+pub fn explain(reader: &mut dyn Reader, query: &Query) -> Result<(Page, Explanation), QueryError> {
+    let mut trace = Trace::detailed();
+    let page = list(reader, query, &mut trace)?;
+    let explanation = trace.explain(reader, query, page.entries.len())?;
+    Ok((page, explanation))
+}
+
+fn list(reader: &mut dyn Reader, query: &Query, trace: &mut Trace) -> Result<Page, QueryError> {
     if query.limit == 0 || query.limit > PAGE_ENTRIES_MOST {
         return Err(QueryError::Limit(query.limit));
     }
@@ -153,8 +163,8 @@ pub fn page(reader: &mut dyn Reader, query: &Query) -> Result<Page, QueryError> 
         check_cursor(cursor, reader, watermark, query.order)?;
     }
     let mut page = match query.order {
-        Order::Arrival => by_arrival(reader, query, watermark),
-        Order::Time | Order::Author => by_spans(reader, query, watermark),
+        Order::Arrival => by_arrival(reader, query, watermark, trace),
+        Order::Time | Order::Author => runs::page(reader, query, watermark, trace),
     }?;
     forked::mark(reader, &mut page.entries)?;
     Ok(page)
@@ -184,27 +194,26 @@ fn by_arrival(
     reader: &mut dyn Reader,
     query: &Query,
     watermark: Offset,
+    trace: &mut Trace,
 ) -> Result<Page, QueryError> {
-    let store = reader.id();
-    let start = match query.direction {
+    let (store, direction) = (reader.id(), query.direction);
+    let start = match direction {
         Direction::Forward => Offset(0),
         Direction::Backward => watermark,
     };
     let mut at = query.after.map_or(start, |cursor| cursor.offset);
     let mut page = Page { entries: Vec::new(), next: None };
     let mut bytes = 0;
-    loop {
-        let arrivals = arrivals_at(reader, at, query.direction)?;
-        if arrivals.is_empty() {
-            return Ok(page);
-        }
+    let mut arriving = Arriving::new(reader, &query.filter, at, direction)?;
+    while let Some(arrivals) = arriving.next(reader, trace)? {
         for arrival in &arrivals {
+            trace.read(arrival, &query.filter, &ANYWHERE);
             let mut entries = query.filter.all_entries(arrival)?;
-            if query.direction == Direction::Backward {
+            if direction == Direction::Backward {
                 entries.reverse();
             }
             for entry in entries {
-                let wanted = match query.direction {
+                let wanted = match direction {
                     Direction::Forward => entry.offset >= at,
                     Direction::Backward => entry.offset < at,
                 };
@@ -215,268 +224,20 @@ fn by_arrival(
                     page.next = Some(Cursor { store, offset: at, last: None });
                     return Ok(page);
                 }
-                at = match query.direction {
+                at = match direction {
                     Direction::Forward => entry.offset.plus(1),
                     Direction::Backward => entry.offset,
                 };
                 bytes += entry.body.size();
                 page.entries.push(entry);
             }
-            at = match query.direction {
+            at = match direction {
                 Direction::Forward => arrival.end(),
                 Direction::Backward => arrival.offset,
             };
         }
     }
-}
-
-/// Changes from an offset on; backward, the one that the offset lies in comes first.
-fn arrivals_at(
-    reader: &mut dyn Reader,
-    at: Offset,
-    direction: Direction,
-) -> Result<Vec<Arrival>, StoreError> {
-    if direction == Direction::Backward && at > Offset(0) {
-        let around = reader.arrivals(Offset(at.0 - 1), Direction::Forward, 1)?;
-        let inside = |a: &Arrival| a.end() > at;
-        if around.first().is_some_and(inside) {
-            return Ok(around);
-        }
-    }
-    reader.arrivals(at, direction, RUN_BYTES)
-}
-
-fn by_spans(reader: &mut dyn Reader, query: &Query, watermark: Offset) -> Result<Page, QueryError> {
-    let store = reader.id();
-    let bound = query.after.map_or(watermark, |cursor| cursor.offset);
-    let after = query.after.and_then(|cursor| cursor.last);
-    let mut spans = reader.spans(query.filter.author)?;
-    if query.filter.author.is_none() {
-        check_complete(&spans, watermark)?;
-    }
-    spans.retain(|span| query.filter.admits_times(span.first_time, span.last_time));
-    let edge = match after.filter(|_| query.order == Order::Author) {
-        Some(last) => Some(edge_of_author_order(reader, &last)?),
-        None => None,
-    };
-    let reader = RefCell::new(reader);
-    let source = Source { reader: &reader, query, bound, after, edge };
-    let mut page = Page { entries: Vec::new(), next: None };
-    let mut bytes = 0;
-    for group in groups(spans, query) {
-        let runs: Result<Vec<SpanRun<'_, '_>>, StoreError> =
-            group.into_iter().filter_map(|span| source.run(span).transpose()).collect();
-        let mut merge = Merge::new(runs?, query.direction);
-        while let Some(entry) = merge.next_entry()? {
-            if page.is_full(query, bytes) {
-                let last = page.entries.last().map(|last| Last {
-                    order: query.order,
-                    time: last.time,
-                    author: last.author,
-                    seq: last.seq,
-                    segment: last.segment,
-                    change: last.change,
-                });
-                page.next = Some(Cursor { store, offset: bound, last });
-                return Ok(page);
-            }
-            bytes += entry.body.size();
-            page.entries.push(entry);
-        }
-    }
     Ok(page)
-}
-
-/// Every entry below the watermark lies in a span: one that the store doesn't name is damage, and
-/// would be left out without a word.
-fn check_complete(spans: &[Span], watermark: Offset) -> Result<(), StoreError> {
-    let named: u64 = spans.iter().map(|s| s.next_seq.0.saturating_sub(s.first_seq.0)).sum();
-    if named >= watermark.0 {
-        return Ok(());
-    }
-    let what = format!("its segments name {named} entries of {watermark}");
-    Err(StoreError::Damaged(what))
-}
-
-/// The spans that are merged with each other: all of them in merged order; one after the other, by
-/// author and first seq, in author order.
-fn groups(mut spans: Vec<Span>, query: &Query) -> Vec<Vec<Span>> {
-    if query.order == Order::Time {
-        return vec![spans];
-    }
-    spans.sort_by_key(|span| (span.author, span.first_seq, span.strand));
-    if query.direction == Direction::Backward {
-        spans.reverse();
-    }
-    spans.into_iter().map(|span| vec![span]).collect()
-}
-
-/// What all runs of one page share.
-struct Source<'a, 'r> {
-    reader: &'a RefCell<&'r mut dyn Reader>,
-    query: &'a Query,
-    /// Entries that arrived at or after this offset don't belong to the listing.
-    bound: Offset,
-    after: Option<Last>,
-    /// In author order, the span in which the last page ended.
-    edge: Option<(NodeId, Seq, Strand)>,
-}
-
-/// The span in which the last page of a listing in author order ended.
-fn edge_of_author_order(
-    reader: &mut dyn Reader,
-    last: &Last,
-) -> Result<(NodeId, Seq, Strand), StoreError> {
-    let held = reader.find(last.author, last.seq)?;
-    let found = held.iter().find(|arrival| arrival.change.hash == last.change);
-    let strand = found.map_or(Strand::first(last.segment), Arrival::strand);
-    let spans = reader.spans(Some(last.author))?;
-    let span = spans.iter().find(|span| span.strand == strand);
-    Ok((last.author, span.map_or(last.seq, |span| span.first_seq), strand))
-}
-
-impl<'a, 'r> Source<'a, 'r> {
-    /// The run of a span from where the listing goes on; none when nothing of it is left.
-    fn run(&self, span: Span) -> Result<Option<SpanRun<'a, 'r>>, StoreError> {
-        let direction = self.query.direction;
-        let (mut low, mut high) = (span.first_seq, span.next_seq);
-        let mut reader = self.reader.borrow_mut();
-        if let Some(since) = self.query.filter.since.filter(|since| *since > span.first_time) {
-            low = reader.seek_time(span.strand, since)?;
-        }
-        if let Some(last) = &self.after {
-            let place = match self.edge {
-                Some(edge) => (span.author, span.first_seq, span.strand).cmp(&edge),
-                None => Ordering::Equal,
-            };
-            match (self.edge.is_some(), direction, place) {
-                (true, Direction::Forward, Ordering::Less)
-                | (true, Direction::Backward, Ordering::Greater) => return Ok(None),
-                (true, Direction::Forward, Ordering::Equal) => low = low.max(last.seq.plus(1)),
-                (true, Direction::Backward, Ordering::Equal) => high = high.min(last.seq),
-                (true, ..) => {}
-                (false, Direction::Forward, _) => {
-                    low = low.max(reader.seek_time(span.strand, last.time)?);
-                }
-                (false, Direction::Backward, _) => {
-                    // The change that holds the time is read, and what is above it left out.
-                    let next = last.time.next().unwrap_or(Time::MAX);
-                    let above = reader.seek_time(span.strand, next)?;
-                    let change = reader.of_strand(span.strand, above, Direction::Forward, 1)?;
-                    high = change.first().map_or(high, |a| a.change.next_seq()).min(high);
-                }
-            }
-        }
-        let bound = match direction {
-            Direction::Forward => span.first_time,
-            Direction::Backward => span.last_time,
-        };
-        drop(reader);
-        let at = if direction == Direction::Forward { low } else { high };
-        Ok((low < high).then(|| SpanRun {
-            reader: self.reader,
-            query: self.query,
-            listing: (self.bound, self.after),
-            span,
-            low,
-            high,
-            at,
-            bound,
-            buffer: VecDeque::new(),
-        }))
-    }
-}
-
-/// A segment as a sorted run of the entries that a query wants.
-struct SpanRun<'a, 'r> {
-    reader: &'a RefCell<&'r mut dyn Reader>,
-    query: &'a Query,
-    /// The offset that bounds the listing, and the last entry that was listed.
-    listing: (Offset, Option<Last>),
-    span: Span,
-    low: Seq,
-    high: Seq,
-    at: Seq,
-    bound: Time,
-    buffer: VecDeque<Entry>,
-}
-
-impl SpanRun<'_, '_> {
-    fn fill(&mut self) -> Result<(), StoreError> {
-        let direction = self.query.direction;
-        while self.buffer.is_empty()
-            && self.low < self.high
-            && self.low <= self.at
-            && self.at <= self.high
-        {
-            let arrivals = self.reader.borrow_mut().of_strand(
-                self.span.strand,
-                self.at,
-                direction,
-                RUN_BYTES,
-            )?;
-            let Some(end) = arrivals.last() else {
-                let Strand { segment, .. } = self.span.strand;
-                let what = format!("no entry {} is found in segment {segment}", self.at);
-                return Err(StoreError::Damaged(what));
-            };
-            let reached = match direction {
-                Direction::Forward => end.change.next_seq(),
-                Direction::Backward => end.change.first_seq,
-            };
-            for arrival in &arrivals {
-                let mut entries = self.query.filter.entries(arrival, self.low, self.high)?;
-                if direction == Direction::Backward {
-                    entries.reverse();
-                }
-                let listing = self.listing;
-                let order = (self.query.order, direction);
-                self.buffer
-                    .extend(entries.into_iter().filter(|entry| listed(entry, listing, order)));
-            }
-            match direction {
-                Direction::Forward if reached >= self.high => self.low = self.high,
-                Direction::Backward if reached <= self.low => self.high = self.low,
-                _ => {}
-            }
-            self.at = reached;
-        }
-        Ok(())
-    }
-}
-
-/// Whether an entry belongs to what is left of a listing.
-fn listed(
-    entry: &Entry,
-    (bound, last): (Offset, Option<Last>),
-    (order, direction): (Order, Direction),
-) -> bool {
-    if entry.offset >= bound {
-        return false;
-    }
-    let Some(last) = last.filter(|_| order == Order::Time) else {
-        return true;
-    };
-    let edge = (last.time, last.author, last.seq, last.segment, last.change);
-    match direction {
-        Direction::Forward => entry.merged_key() > edge,
-        Direction::Backward => entry.merged_key() < edge,
-    }
-}
-
-impl Run for SpanRun<'_, '_> {
-    type Error = StoreError;
-
-    fn bound(&self) -> Time {
-        self.bound
-    }
-
-    fn next_entry(&mut self) -> Result<Option<Entry>, StoreError> {
-        if self.buffer.is_empty() {
-            self.fill()?;
-        }
-        Ok(self.buffer.pop_front())
-    }
 }
 
 /// One entry by name; two or more where branches share the seq and no segment is named.
@@ -503,26 +264,28 @@ pub fn offset_of_last(
     filter: &Filter,
     count: usize,
 ) -> Result<Offset, StoreError> {
-    let mut at = reader.watermark()?;
-    let mut left = count;
-    while left > 0 {
-        let arrivals = reader.arrivals(at, Direction::Backward, RUN_BYTES)?;
-        if arrivals.is_empty() {
-            break;
-        }
+    let end = reader.watermark()?;
+    if count == 0 {
+        return Ok(end);
+    }
+    let (mut left, mut trace) = (count, Trace::default());
+    let mut arriving = Arriving::new(reader, filter, end, Direction::Backward)?;
+    while let Some(arrivals) = arriving.next(reader, &mut trace)? {
         for arrival in &arrivals {
             let entries = filter.all_entries(arrival)?;
             if let Some(first) = entries.len().checked_sub(left) {
                 return Ok(entries[first].offset);
             }
             left -= entries.len();
-            at = arrival.offset;
         }
     }
-    Ok(at)
+    Ok(Offset(0))
 }
 
 /// All gaps, in merged order.
 pub fn gaps() -> Query {
     Query::merged().filter(Filter { gaps: Gaps::Only, ..Filter::all() })
 }
+
+#[cfg(test)]
+mod tests;

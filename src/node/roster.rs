@@ -6,10 +6,13 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use tokio::sync::watch;
 
 use super::config::PeerAddress;
+use crate::core::frontier::Frontier;
+use crate::core::sharing::{Holds, Progress, Sharing};
 use crate::net::link::Closer;
 use crate::words::{NodeId, Seq, Time};
 
@@ -66,6 +69,9 @@ pub struct Roster {
     peers: Mutex<BTreeMap<NodeId, Peer>>,
     changed: watch::Sender<u64>,
     sessions: AtomicU64,
+    /// Which of them is asked for what, where much is lacking.
+    sharing: Mutex<Sharing>,
+    began: Instant,
 }
 
 impl Roster {
@@ -75,7 +81,14 @@ impl Roster {
             (named.node, Peer { address: Some(named.address), ..Peer::default() })
         };
         let peers = Mutex::new(named.iter().map(peer).collect());
-        Self { me, peers, changed: watch::Sender::new(0), sessions: AtomicU64::new(0) }
+        Self {
+            me,
+            peers,
+            changed: watch::Sender::new(0),
+            sessions: AtomicU64::new(0),
+            sharing: Mutex::default(),
+            began: Instant::now(),
+        }
     }
 
     /// Changes what is known of a peer.
@@ -150,6 +163,29 @@ impl Roster {
         if let Some(session) = peers.get(peer).and_then(|entry| entry.session.as_ref()) {
             session.closer.close(why);
         }
+    }
+
+    /// Looks what of the log is lacking here, given what is held, and which peer is asked for it.
+    pub fn look(&self, own: &Frontier) -> Option<Progress> {
+        let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        let connected = peers.iter().filter(|(_, peer)| peer.session.is_some());
+        let holds: Vec<(NodeId, Holds)> =
+            connected.map(|(node, peer)| (*node, peer.holds.clone())).collect();
+        drop(peers);
+        let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let mut sharing = self.sharing.lock().unwrap_or_else(PoisonError::into_inner);
+        let others = sharing.look(now, self.me, own, &holds);
+        let progress = sharing.progress();
+        drop(sharing);
+        if others {
+            self.changed.send_modify(|count| *count += 1);
+        }
+        progress
+    }
+
+    /// The authors that a peer is told to keep, since another one is asked for them.
+    pub fn elsewhere(&self, peer: &NodeId) -> Vec<NodeId> {
+        self.sharing.lock().unwrap_or_else(PoisonError::into_inner).elsewhere(peer)
     }
 
     /// Whether a session stands with a peer.

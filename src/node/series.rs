@@ -160,10 +160,11 @@ fn of_stretch(
     wanted: Wanted<'_>,
 ) -> Result<Vec<Numbered>, StoreError> {
     let author = arrival.change.author;
-    let mut entries = Vec::new();
+    let mut entries: Vec<Numbered> = Vec::new();
     each(series, stretch, arrival, |ordinal, at, seq, view| {
         if !standing.is_archived(author, seq) && wanted(view) {
-            entries.push(Numbered { ordinal, entry: entry(arrival, at, view)? });
+            let entry = entry(arrival, at, view, entries.last().map(|before| &before.entry))?;
+            entries.push(Numbered { ordinal, entry });
         }
         Ok(())
     })?;

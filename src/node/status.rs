@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::Node;
 use super::roster::{Contact, Peer};
 use crate::core::frontier::Frontier;
+use crate::core::sharing::Progress;
 use crate::store::tip::Missing;
 use crate::store::{EmitMark, StoreError};
 use crate::words::{ClusterId, NodeId};
@@ -76,6 +77,9 @@ pub struct Status {
     /// What the store lost and asks its peers for, if anything.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub missing: Option<Missing>,
+    /// How it comes closer to what its peers hold, while something of it is lacking.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub catching_up: Option<Progress>,
     /// The authors that ever branched: a disk was restored, a key copied, or a history forged.
     pub branched: usize,
     /// Its peers.
@@ -190,6 +194,7 @@ impl Node {
             pending: inner.metrics.pending.get(),
             damaged: inner.damages.all().len(),
             missing,
+            catching_up: inner.roster.look(&frontier),
             branched,
             peers: Peers { configured: inner.named_peers, connected, banned: inner.door.banned() },
             bytes,

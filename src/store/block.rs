@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use zstd::bulk::{Compressor, Decompressor};
 
 use super::Sealed;
-use crate::core::change::{Change, Link, Place, SignedBlock, VerifyError, encode, rebuild};
+use crate::core::change::{Change, Link, Place, SignedBlock, VerifyError, rebuild};
 use crate::core::log::Arrival;
 use crate::core::segment::Opening;
 use crate::words::entry::View;
@@ -422,6 +422,9 @@ fn read(
         data: Input { bytes: data },
     };
     input.bytes.is_empty().then_some(())?;
+    if trust == Trust::Nobody {
+        names.iter().all(|names| are_sound(*names)).then_some(())?;
+    }
     build(entries, &counts, start, trust)
 }
 
@@ -448,18 +451,22 @@ fn build(
         ends.clear();
         let (mut first, mut last) = (None, Time::default());
         for _ in 0..count {
-            last = entries.write_next(&mut cbor)?;
+            let time = entries.write_next(&mut cbor, trust)?;
+            let rises = first.is_none() || time > last;
+            (trust == Trust::Own || rises).then_some(())?;
+            last = time;
             (cbor.len() <= CHANGE_BYTES).then_some(())?; // a long name, used again and again
             first.get_or_insert(last);
             ends.push(cbor.len());
         }
+        if trust == Trust::Nobody {
+            ((1..=CHANGE_ENTRIES).contains(&count) && cbor.len() <= CHANGE_BYTES).then_some(())?;
+        }
         let mut at = 0;
         let cut = |end: &usize| &cbor[std::mem::replace(&mut at, *end)..*end];
         let cut: Vec<&[u8]> = ends.iter().map(cut).collect();
-        let change = match trust {
-            Trust::Own => rebuild(&place, &cut, (first?, last)).ok()?,
-            Trust::Nobody => encode(&place, &cut).ok()?,
-        };
+        // A stranger's entries were checked one by one, and are spelled as we spell them.
+        let change = rebuild(&place, &cut, (first?, last)).ok()?;
         before.is_none_or(|before| change.first_time > before).then_some(())?;
         before = Some(change.last_time);
         place.index = place.index.checked_add(1)?;
@@ -468,6 +475,13 @@ fn build(
         changes.push(change);
     }
     entries.is_empty().then_some(changes)
+}
+
+/// Whether names are such as an entry may have.
+fn are_sound([tenant, topic, kind, content_type]: Names<'_>) -> bool {
+    let (time, attributes, data): (_, _, &[u8]) = (Time::default(), Vec::new(), &[]);
+    let view = View { time, tenant, topic, kind, attributes, content_type, data };
+    view.check_names().is_ok()
 }
 
 /// The entries of an unpacked block, one after the other.
@@ -484,7 +498,7 @@ struct Entries<'a> {
 
 impl Entries<'_> {
     /// Writes the next entry's CBOR, and returns its time.
-    fn write_next(&mut self, out: &mut Vec<u8>) -> Option<Time> {
+    fn write_next(&mut self, out: &mut Vec<u8>, trust: Trust) -> Option<Time> {
         let [tenant, topic, kind, content_type] =
             *self.names.get(usize::try_from(self.which.number()?).ok()?)?;
         self.time = self.time.checked_add(self.times.number()?)?;
@@ -495,7 +509,11 @@ impl Entries<'_> {
             .collect::<Option<_>>()?;
         let length = self.lengths.length(self.data.bytes.len())?;
         let data = self.data.take(length)?;
-        View { time, tenant, topic, kind, attributes, content_type, data }.write(out);
+        let view = View { time, tenant, topic, kind, attributes, content_type, data };
+        if trust == Trust::Nobody {
+            view.check_content().ok()?;
+        }
+        view.write(out);
         Some(time)
     }
 
@@ -554,6 +572,8 @@ fn text(out: &mut Vec<u8>, text: &str) {
     number(out, text.len() as u64);
     out.extend_from_slice(text.as_bytes());
 }
+
+mod names;
 
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@ use super::StoreError;
 use crate::core::log::Arrival;
 use crate::core::merge::Direction;
 use crate::core::series::{Series, Standing, Stretch};
-use crate::words::Offset;
+use crate::words::{Offset, Tenant};
 
 /// How many changes are looked at when a statement arrives that archives entries; what lies behind
 /// them is found archived when it is read.
@@ -48,6 +48,15 @@ pub trait SeriesReader {
 
     /// How many entries of a series lie in changes that begin below an offset.
     fn entries_before(&mut self, series: &Series, offset: Offset) -> Result<u64, StoreError>;
+
+    /// All tenants of whom an entry has arrived, in order.
+    fn tenants(&mut self) -> Result<Vec<Tenant>, StoreError>;
+
+    /// The offset below which the index names every change; what arrived from there on is to be looked
+    /// at itself.
+    fn indexed(&mut self) -> Result<Offset, StoreError> {
+        Ok(Offset(u64::MAX))
+    }
 }
 
 /// Says that the index and the change don't agree.

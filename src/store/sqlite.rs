@@ -30,9 +30,11 @@ mod reading;
 mod schema;
 mod sealing;
 mod series;
+mod spans;
 mod structure;
 mod tips;
 pub mod view;
+mod zones;
 
 use blocks::{BlockCache, Blocks};
 

@@ -319,6 +319,24 @@ impl<'a> View<'a> {
         Ok(view)
     }
 
+    /// Tenant and topic of an entry, without what follows them; as [`View::read`], it trusts the bytes.
+    ///
+    /// # Errors
+    /// Bytes that are no such map.
+    pub fn names(bytes: &'a [u8]) -> Result<(&'a str, &'a str), EntryError> {
+        let mut input = Decoder::new(bytes);
+        input.map()?;
+        let mut tenant = DEFAULT_TENANT;
+        loop {
+            match input.u8()? {
+                0 => drop(input.u64()?),
+                1 => tenant = input.str()?,
+                2 => return Ok((tenant, input.str()?)),
+                key => return Err(EntryError(format!("field {key} before the topic"))),
+            }
+        }
+    }
+
     /// Takes apart an entry that a stranger sent: every rule of the format is checked.
     ///
     /// The rules are the same on every node, so that nodes never part over an entry.
@@ -327,21 +345,8 @@ impl<'a> View<'a> {
     /// Bytes that are not exactly what [`Draft::encode`] would write for a valid draft.
     pub fn check(bytes: &'a [u8]) -> Result<Self, EntryError> {
         let view = Self::read(bytes)?;
-        Tenant::check(view.tenant)?;
-        Topic::check(view.topic)?;
-        Kind::check(view.kind)?;
-        check_content_type(view.content_type)?;
-        check_payload(view.data)?;
-        if view.attributes.len() > ATTRIBUTES {
-            return Err(DraftError::TooManyAttributes { found: view.attributes.len() }.into());
-        }
-        for (key, value) in &view.attributes {
-            check_attribute(key, value)?;
-        }
-        let in_order = |pair: &[(&str, &str)]| key_order(pair[0].0) < key_order(pair[1].0);
-        if !view.attributes.windows(2).all(in_order) {
-            return Err(EntryError("attributes out of order or twice".into()));
-        }
+        view.check_names()?;
+        view.check_content()?;
         let mut again = Vec::with_capacity(bytes.len());
         view.write(&mut again);
         if again != bytes {
@@ -350,16 +355,60 @@ impl<'a> View<'a> {
         Ok(view)
     }
 
+    /// Checks tenant, topic, kind and content type, which many entries may share.
+    ///
+    /// # Errors
+    /// One that no valid entry has.
+    pub(crate) fn check_names(&self) -> Result<(), EntryError> {
+        Tenant::check(self.tenant)?;
+        Topic::check(self.topic)?;
+        Kind::check(self.kind)?;
+        Ok(check_content_type(self.content_type)?)
+    }
+
+    /// Checks payload and attributes. What has passed this and [`View::check_names`] and is written by
+    /// [`View::write`] passes [`View::check`], too.
+    ///
+    /// # Errors
+    /// They are none of a valid entry.
+    pub(crate) fn check_content(&self) -> Result<(), EntryError> {
+        check_payload(self.data)?;
+        if self.attributes.len() > ATTRIBUTES {
+            return Err(DraftError::TooManyAttributes { found: self.attributes.len() }.into());
+        }
+        for (key, value) in &self.attributes {
+            check_attribute(key, value)?;
+        }
+        let in_order = |pair: &[(&str, &str)]| key_order(pair[0].0) < key_order(pair[1].0);
+        if self.attributes.windows(2).all(in_order) {
+            Ok(())
+        } else {
+            Err(EntryError("attributes out of order or twice".into()))
+        }
+    }
+
     /// The draft that this entry was.
     ///
     /// # Errors
     /// A name that does not parse: the bytes were never checked.
     pub fn to_draft(&self) -> Result<Draft, NameError> {
+        self.to_draft_beside(None)
+    }
+
+    /// As [`Self::to_draft`]; names that another draft has, too, are shared with it. The entries of a
+    /// change mostly have the same ones.
+    ///
+    /// # Errors
+    /// As [`Self::to_draft`].
+    pub fn to_draft_beside(&self, other: Option<&Draft>) -> Result<Draft, NameError> {
         let own = |(key, value): &(&str, &str)| (key.to_string(), value.to_string());
+        let tenant = other.map(|other| &other.tenant).filter(|it| it.as_str() == self.tenant);
+        let topic = other.map(|other| &other.topic).filter(|it| it.as_str() == self.topic);
+        let kind = other.map(|other| &other.kind).filter(|it| it.as_str() == self.kind);
         Ok(Draft {
-            tenant: Tenant::parse(self.tenant)?,
-            topic: Topic::parse(self.topic)?,
-            kind: Kind::parse(self.kind)?,
+            tenant: tenant.cloned().map_or_else(|| Tenant::parse(self.tenant), Ok)?,
+            topic: topic.cloned().map_or_else(|| Topic::parse(self.topic), Ok)?,
+            kind: kind.cloned().map_or_else(|| Kind::parse(self.kind), Ok)?,
             attributes: self.attributes.iter().map(own).collect(),
             content_type: self.content_type.to_owned(),
             data: Bytes::copy_from_slice(self.data),

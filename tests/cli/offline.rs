@@ -53,6 +53,29 @@ fn a_node_answers_a_query_as_its_store_does() {
 }
 
 #[test]
+fn a_query_says_what_was_read_for_it() {
+    let home = Home::new();
+    written(&home, 6);
+    let ask = ["query", "--topic", "odd", "--explain"];
+    let explained = home.json(&[&ask[..], &["-o", "json"]].concat());
+    let index = serde_json::json!({"series": ["default/odd"], "entries": 3, "changes": 3});
+    assert_eq!(explained["index"], index);
+    assert_eq!(explained["changes"]["held"], 6);
+    assert_eq!(explained["changes"]["pruned"]["topic"], 3);
+    assert_eq!(explained["changes"]["read"], 3);
+    assert_eq!((&explained["looked_at"], &explained["returned"]), (&3.into(), &3.into()));
+    let text = home.ok(&ask);
+    assert!(text.starts_with("index of default/odd: 3 entries in 3 changes\n"), "{text}");
+    assert!(text.contains("read 0 of 0 blocks and 3 of 6 single changes: "), "{text}");
+    let whole = home.ok(&["query", "--explain"]);
+    assert!(whole.starts_with("index not used: "), "{whole}");
+    let _node = home.start(&[]);
+    let of_node = home.json(&[&ask[..], &["-o", "json"]].concat());
+    assert_eq!(of_node["returned"], explained["returned"]);
+    assert_eq!(of_node["index"], explained["index"]);
+}
+
+#[test]
 fn pages_join_without_a_seam() {
     let home = Home::new();
     written(&home, 5);

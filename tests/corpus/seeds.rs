@@ -114,6 +114,7 @@ fn frames() -> Vec<Seed> {
         ("digest", Frame::Digest([7; 32])),
         ("ack", Frame::Ack(heads)),
         ("links", Frame::Links(vec![NodeId([1; 32]), NodeId([2; 32])])),
+        ("elsewhere", Frame::Elsewhere(vec![NodeId([1; 32]), NodeId([2; 32])])),
         ("want", Frame::Want(vec![wanted])),
         ("run-first", run(Vec::new(), 0)),
         ("run-joining", run(parents(), 0)),

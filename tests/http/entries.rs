@@ -47,6 +47,20 @@ fn pages_joined_are_one_big_page_in_every_order() {
 }
 
 #[test]
+fn an_explained_query_says_what_was_read_and_shows_no_entries() {
+    let server = Server::start();
+    for topic in ["a", "b", "a"] {
+        server.append(topic, 1);
+    }
+    let explained = server.get("/v1/entries?topic=a&explain=true").json();
+    assert_eq!(explained["changes"]["read"], 2);
+    assert_eq!(explained["changes"]["pruned"]["topic"], 1);
+    assert_eq!((&explained["returned"], &explained["entries"]), (&2.into(), &Value::Null));
+    assert_eq!(server.get("/v1/entries?topic=a&explain=false").json()["next"], Value::Null);
+    assert_eq!(server.get("/v1/entries?explain=perhaps").status, 400);
+}
+
+#[test]
 fn the_link_leads_where_next_does() {
     let server = Server::start();
     (0..3).for_each(|n| server.append("a b&c", n));

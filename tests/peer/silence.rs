@@ -6,8 +6,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use futures_util::FutureExt;
 use quinn::{SendStream, TransportConfig, VarInt};
 use towline::Draft;
+use towline::core::frame::Frame;
+use towline::core::frontier::Head;
+use towline::words::{ChangeHash, NodeId, SegmentId, Seq};
 
-use crate::liar::length;
+use crate::liar::{Line, length};
 use crate::support::until;
 use crate::victim::Victim;
 
@@ -28,6 +31,36 @@ async fn whoever_never_says_hello_is_let_go_without_blame() {
         line.closed().await;
     }
     assert_eq!(victim.violations(), 0);
+    victim.still_serves().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_peers_hold_and_do_not_send_is_said_to_be_lacking_and_asked_of_one_of_them() {
+    let (victim, liars) = Victim::and_liars(2).await;
+    let author = NodeId([7; 32]);
+    let head =
+        |next| Head { segment: SegmentId([7; 16]), next_seq: Seq(next), hash: ChangeHash([7; 32]) };
+    let mut lines = [liars[0].greet().await, liars[1].greet().await];
+    lines[0].say(&Frame::Frontier(vec![(author, vec![head(100_000)])])).await;
+    until(&[&victim.node], |statuses| {
+        statuses[0].catching_up.is_some_and(|progress| progress.lacking == 100_000)
+    })
+    .await;
+    let progress = victim.node.status().await.unwrap().catching_up.unwrap();
+    assert_eq!(progress.eta_seconds, None, "nothing of it comes");
+    lines[1].say(&Frame::Frontier(vec![(author, vec![head(100_000)])])).await;
+    // One of the two is told to keep it.
+    let [one, two] = &mut lines;
+    let told = async |line: &mut Line| loop {
+        if let Frame::Elsewhere(authors) = line.hear().await {
+            return authors;
+        }
+    };
+    let authors = tokio::select! {
+        authors = told(one) => authors,
+        authors = told(two) => authors,
+    };
+    assert_eq!(authors, [author]);
     victim.still_serves().await;
 }
 

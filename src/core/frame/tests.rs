@@ -89,6 +89,7 @@ fn frame() -> impl Strategy<Value = Frame> {
         id().prop_map(Frame::Digest),
         heads().prop_map(Frame::Ack),
         vec(id().prop_map(NodeId), 0..5).prop_map(Frame::Links),
+        vec(id().prop_map(NodeId), 0..5).prop_map(Frame::Elsewhere),
         run().prop_map(|run| Frame::Run(Box::new(run))),
         wanted().prop_map(Frame::Want),
     ]
@@ -273,6 +274,7 @@ fn a_frame_names_10000_authors_at_most() {
     assert!(refused_for_length(&Frame::Frontier(heads(AUTHORS + 1))));
     assert!(refused_for_length(&Frame::Ack(heads(AUTHORS + 1))));
     assert!(refused_for_length(&Frame::Links(links(AUTHORS + 1))));
+    assert!(refused_for_length(&Frame::Elsewhere(links(AUTHORS + 1))));
 }
 
 #[test]

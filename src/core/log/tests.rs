@@ -7,6 +7,7 @@ use proptest::sample::Index;
 
 use super::*;
 use crate::core::change::SignedRun;
+use crate::core::change::encode;
 use crate::core::disk::{Disk, end, parents_of};
 use crate::core::document::{Contents, Document, DocumentError, contents};
 use crate::core::frontier::Range;

@@ -529,6 +529,73 @@ fn in_a_full_mesh_each_entry_reaches_each_node_once() {
     });
 }
 
+/// Alice and Carol hold what both wrote; Bob is empty, connected with both, and asks each for its own.
+fn shared_out(seed: u64) -> World {
+    let mut world = World::settled(3, &[(ALICE, CAROL)], seed);
+    for _ in 0..9 {
+        world.append(ALICE, 3);
+        world.append(CAROL, 4);
+    }
+    world.settle();
+    world.runs();
+    for (peer, other) in [(ALICE, CAROL), (CAROL, ALICE)] {
+        world.connect(peer, BOB);
+        let session = world.hosts[BOB].sessions.get_mut(&peer).unwrap();
+        session.handle_elsewhere(vec![node(other)]);
+    }
+    world.wake();
+    world
+}
+
+#[test]
+fn what_is_asked_of_another_peer_is_not_sent() {
+    in_any_order(|seed| {
+        let mut world = shared_out(seed);
+        world.settle();
+        world.interval();
+        assert!(world.equal());
+        assert_eq!(world.duplicates, 0);
+        let mut sent = [0; 3];
+        world.runs().into_iter().for_each(|(from, _, entries)| sent[from] += entries);
+        assert_eq!(sent, [27, 0, 36]);
+    });
+}
+
+#[test]
+fn what_a_peer_was_to_bring_comes_from_another_when_it_is_gone() {
+    in_any_order(|seed| {
+        let mut world = shared_out(seed);
+        world.go_on(30);
+        world.disconnect(CAROL, BOB);
+        world.disconnect(CAROL, ALICE);
+        let session = world.hosts[BOB].sessions.get_mut(&ALICE).unwrap();
+        session.handle_elsewhere(Vec::new());
+        world.wake();
+        world.settle();
+        world.interval();
+        assert_eq!(world.entries(BOB), 63, "Alice has brought Carol's part, too");
+    });
+}
+
+#[test]
+fn a_cut_session_goes_on_where_it_was() {
+    in_any_order(|seed| {
+        let mut world = World::new(2, seed);
+        (0..9).for_each(|_| world.append(ALICE, 3));
+        world.connect(ALICE, BOB);
+        world.go_on(60);
+        world.disconnect(ALICE, BOB);
+        while world.hosts[BOB].write().is_some() {}
+        world.runs();
+        let held = world.entries(BOB) as usize;
+        world.connect(ALICE, BOB);
+        world.settle();
+        assert!(world.equal());
+        let sent: usize = world.runs().iter().map(|(.., entries)| entries).sum();
+        assert_eq!((sent, world.duplicates), (27 - held, 0));
+    });
+}
+
 #[test]
 fn an_author_is_not_sent_its_own_entries() {
     in_any_order(|seed| {

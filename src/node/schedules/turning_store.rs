@@ -1,6 +1,7 @@
 //! A memory store of which every call is a turn: others may go on before it and after it.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use shuttle::rand::{Rng, thread_rng};
 
@@ -13,10 +14,11 @@ use crate::core::session::Passed;
 use crate::node::sync::turn;
 use crate::store::memory::MemoryStore;
 use crate::store::series::SeriesReader;
+use crate::store::zones::{Zone, ZoneReader};
 use crate::store::{
     Batch, EmitMark, KeyRecord, Opener, Owner, Reader, Resume, Span, Store, StoreError, StoreId,
 };
-use crate::words::{ChangeHash, NodeId, Offset, SegmentId, Seq, Time};
+use crate::words::{ChangeHash, NodeId, Offset, SegmentId, Seq, Tenant, Time};
 
 /// Takes a turn, does it, and takes another.
 fn turning<T>(call: impl FnOnce() -> T) -> T {
@@ -132,10 +134,6 @@ impl Reader for TurningReader {
         turning(|| self.0.of_strand(strand, from, direction, max_bytes))
     }
 
-    fn seek_time(&mut self, strand: Strand, time: Time) -> Result<Seq, StoreError> {
-        turning(|| self.0.seek_time(strand, time))
-    }
-
     fn find(&mut self, author: NodeId, seq: Seq) -> Result<Vec<Arrival>, StoreError> {
         turning(|| self.0.find(author, seq))
     }
@@ -200,6 +198,53 @@ impl SeriesReader for TurningReader {
 
     fn entries_before(&mut self, series: &Series, offset: Offset) -> Result<u64, StoreError> {
         turning(|| self.0.entries_before(series, offset))
+    }
+
+    fn tenants(&mut self) -> Result<Vec<Tenant>, StoreError> {
+        turning(|| self.0.tenants())
+    }
+}
+
+impl ZoneReader for TurningReader {
+    fn zones(
+        &mut self,
+        strand: Strand,
+        from: Seq,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<Zone>, StoreError> {
+        turning(|| self.0.zones(strand, from, direction, limit))
+    }
+
+    fn zone_at(&mut self, strand: Strand, time: Time) -> Result<Option<Zone>, StoreError> {
+        turning(|| self.0.zone_at(strand, time))
+    }
+
+    fn zones_by_arrival(
+        &mut self,
+        from: Offset,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<Zone>, StoreError> {
+        turning(|| self.0.zones_by_arrival(from, direction, limit))
+    }
+
+    fn within(
+        &mut self,
+        strand: Strand,
+        seqs: Range<Seq>,
+        direction: Direction,
+        max_bytes: usize,
+    ) -> Result<Vec<Arrival>, StoreError> {
+        turning(|| self.0.within(strand, seqs, direction, max_bytes))
+    }
+
+    fn arrived_within(
+        &mut self,
+        offsets: Range<Offset>,
+        max_bytes: usize,
+    ) -> Result<Vec<Arrival>, StoreError> {
+        turning(|| self.0.arrived_within(offsets, max_bytes))
     }
 }
 

@@ -8,7 +8,7 @@ use super::{Contents, MemoryStore};
 use crate::core::log::Arrival;
 use crate::core::merge::Direction;
 use crate::core::series::{Series, Shares, Standing, Stretch};
-use crate::words::Offset;
+use crate::words::{Offset, Tenant};
 
 /// What is held of one series.
 #[derive(Debug, Default)]
@@ -125,5 +125,15 @@ impl SeriesReader for MemoryStore {
         let Some(held) = contents.series.get(series) else { return Ok(0) };
         let below = held.stretches.values().take_while(|stretch| stretch.offset < offset);
         Ok(below.last().map_or(0, Stretch::end))
+    }
+
+    fn tenants(&mut self) -> Result<Vec<Tenant>, StoreError> {
+        let contents = self.read();
+        let feeds = contents.series.keys().filter(|series| series.topic.is_none());
+        Ok(feeds.map(|feed| feed.tenant.clone()).collect())
+    }
+
+    fn indexed(&mut self) -> Result<Offset, StoreError> {
+        Ok(self.read().indexed.unwrap_or(Offset(u64::MAX)))
     }
 }

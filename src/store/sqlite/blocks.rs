@@ -103,23 +103,47 @@ impl Blocks {
     }
 }
 
+impl Blocks {
+    /// The kinds of the entries of a block, without opening it. None when it is not what was sealed.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    pub fn kinds(
+        &mut self,
+        connection: &Connection,
+        id: i64,
+    ) -> Result<Option<Vec<String>>, StoreError> {
+        let mut query = connection.prepare_cached(BLOCK)?;
+        let opener = &mut self.opener;
+        Ok(query.query_row([id], |row| {
+            let (stand, _) = stand(row)?;
+            Ok(opener.kinds(row.get_ref(12)?.as_blob()?, &stand))
+        })?)
+    }
+}
+
+/// Where the block of a row stands, and which side of its segment it is on.
+fn stand<'r>(row: &'r Row<'_>) -> rusqlite::Result<(Stand<'r>, u32)> {
+    let stand = Stand {
+        author: NodeId(row.get(0)?),
+        segment: SegmentId(row.get(1)?),
+        segment_seq: seq(row.get(3)?),
+        index: row.get(7)?,
+        first_seq: seq(row.get(5)?),
+        opening: row.get_ref(4)?.as_str()?,
+        next_seq: seq(row.get(6)?),
+        last: ChangeHash(row.get(8)?),
+    };
+    Ok((stand, row.get(2)?))
+}
+
 fn open(row: &Row<'_>, opener: &mut BlockOpener) -> rusqlite::Result<Result<Opened, Lost>> {
-    let author = NodeId(row.get(0)?);
-    let strand = Strand { segment: SegmentId(row.get(1)?), side: row.get(2)? };
-    let (first_seq, next_seq) = (seq(row.get(5)?), seq(row.get(6)?));
+    let (stand, side) = stand(row)?;
+    let Stand { author, segment, first_seq, next_seq, .. } = stand;
+    let strand = Strand { segment, side };
     let pieces = row.get_ref(11)?.as_blob()?;
     let offset = Pieces::read(pieces).next().map_or(Offset(0), |piece| piece.offset);
     let lost = Lost { author, strand, first_seq, next_seq, offset, part: Part::Content };
-    let stand = Stand {
-        author,
-        segment: strand.segment,
-        segment_seq: seq(row.get(3)?),
-        index: row.get(7)?,
-        first_seq,
-        opening: row.get_ref(4)?.as_str()?,
-        next_seq,
-        last: ChangeHash(row.get(8)?),
-    };
     let opened = opener.open(row.get_ref(12)?.as_blob()?, &stand);
     let times = (time(row.get(13)?), time(row.get(14)?));
     let opened = opened.and_then(|mut changes| {

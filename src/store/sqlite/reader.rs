@@ -11,6 +11,8 @@ use super::super::{
 };
 use super::blocks::{self, BlockCache, Blocks, column};
 use super::openings::Openings;
+use super::spans::KnownSpans;
+use super::zones::KnownKinds;
 use super::{emit_mark, schema, seq, series, structure, time};
 use crate::core::change::{Change, SignedBlock};
 use crate::core::frontier::{Extent, Frontier, Head};
@@ -18,7 +20,7 @@ use crate::core::log::Arrival;
 use crate::core::merge::Direction;
 use crate::core::segment::{Opening, Strand};
 use crate::core::session::Passed;
-use crate::words::{ChangeHash, NodeId, Offset, SegmentId, Seq, Signature, Time};
+use crate::words::{ChangeHash, NodeId, Offset, SegmentId, Seq, Signature};
 
 /// All columns of a change, with its segment and author.
 pub(super) const CHANGE: &str =
@@ -35,6 +37,8 @@ pub struct SqliteReader {
     pub(super) damages: Damages,
     pub(super) openings: Openings,
     pub(super) blocks: Blocks,
+    pub(super) kinds: KnownKinds,
+    spans: KnownSpans,
 }
 
 impl SqliteReader {
@@ -48,7 +52,8 @@ impl SqliteReader {
         let connection = open_read_only(path)?;
         let (path, openings) = (path.to_owned(), Openings::default());
         let blocks = Blocks::new(cache, damages.clone())?;
-        Ok(Self { connection, path, owner, id, damages, openings, blocks })
+        let (kinds, spans) = (KnownKinds::default(), KnownSpans::default());
+        Ok(Self { connection, path, owner, id, damages, openings, blocks, kinds, spans })
     }
 
     /// Opens a store for reading only, whoever owns it.
@@ -105,7 +110,7 @@ fn open_read_only(path: &Path) -> Result<Connection, StoreError> {
     connection.busy_timeout(std::time::Duration::from_secs(5))?;
     connection.pragma_update(None, "cache_size", -2_048)?;
     connection.pragma_update(None, "query_only", true)?;
-    connection.set_prepared_statement_cache_capacity(32);
+    connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
 }
 
@@ -203,22 +208,11 @@ impl Reader for SqliteReader {
     }
 
     fn spans(&mut self, author: Option<NodeId>) -> Result<Vec<Span>, StoreError> {
-        let mut query = self.connection.prepare_cached(
-            "SELECT a.node, s.name, s.side, s.start, s.next_seq, s.start_time, s.last_time
-             FROM held s JOIN authors a ON a.id = s.author
-             WHERE ?1 IS NULL OR a.node = ?1",
-        )?;
-        let spans = query.query_map([author.map(|author| author.0)], |row| {
-            Ok(Span {
-                author: NodeId(row.get(0)?),
-                strand: Strand { segment: SegmentId(row.get(1)?), side: row.get(2)? },
-                first_seq: seq(row.get(3)?),
-                next_seq: seq(row.get(4)?),
-                first_time: time(row.get(5)?),
-                last_time: time(row.get(6)?),
-            })
-        })?;
-        Ok(spans.collect::<Result<_, _>>()?)
+        self.at_once(|reader| {
+            let watermark = watermark(&reader.connection)?;
+            reader.spans.bring_to(&reader.connection, watermark)?;
+            Ok(reader.spans.of(author))
+        })
     }
 
     fn scan(&mut self, from: Offset, limit: usize) -> Result<(Vec<Passed>, Offset), StoreError> {
@@ -249,14 +243,12 @@ impl Reader for SqliteReader {
                 return Ok(Vec::new());
             };
             match direction {
-                Direction::Forward => reader.strand_from(row, from.max(start), max_bytes),
+                Direction::Forward => {
+                    reader.strand_from(row, (from.max(start), Seq(u64::MAX)), max_bytes)
+                }
                 Direction::Backward => reader.strand_before(row, start, from, max_bytes),
             }
         })
-    }
-
-    fn seek_time(&mut self, strand: Strand, time: Time) -> Result<Seq, StoreError> {
-        self.at_once(|reader| reader.strand_at_time(strand, time))
     }
 
     fn find(&mut self, author: NodeId, seq: Seq) -> Result<Vec<Arrival>, StoreError> {

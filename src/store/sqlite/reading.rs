@@ -3,6 +3,7 @@
 //! At every offset and every seq that is held stands exactly one of the two. What neither holds,
 //! between what is held, is damage.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use rusqlite::{OptionalExtension, params};
@@ -16,7 +17,7 @@ use crate::core::frontier::Head;
 use crate::core::log::Arrival;
 use crate::core::segment::Strand;
 use crate::core::session::Passed;
-use crate::words::{ChangeHash, NodeId, Offset, SegmentId, Seq, Time};
+use crate::words::{ChangeHash, NodeId, Offset, SegmentId, Seq};
 
 /// What was read so far, and how much more is wanted.
 struct Taken {
@@ -72,12 +73,22 @@ impl SqliteReader {
         from: Offset,
         most: usize,
     ) -> Result<Vec<Arrival>, StoreError> {
+        self.arrivals_between(from..Offset(u64::MAX), most)
+    }
+
+    /// The ones that hold entries with these offsets.
+    pub(super) fn arrivals_between(
+        &mut self,
+        offsets: Range<Offset>,
+        most: usize,
+    ) -> Result<Vec<Arrival>, StoreError> {
+        let (from, to) = (offsets.start, offsets.end);
         let mut taken = Taken::at_most(most);
         let (mut at, mut end) = (from, End::Rows);
-        while taken.has_room() {
+        while taken.has_room() && at < to {
             let before = at;
             let mut goes_on = |arrival: &Arrival| {
-                let on = arrival.offset <= at && at < arrival.end();
+                let on = arrival.offset <= at && at < arrival.end() && at < to;
                 at = if on { arrival.end() } else { at };
                 on
             };
@@ -88,15 +99,16 @@ impl SqliteReader {
             } else {
                 let condition = "WHERE c.offset >= coalesce(
                         (SELECT max(offset) FROM changes WHERE offset <= ?1), 0)
-                        AND c.offset + c.count > ?1
+                        AND c.offset + c.count > ?1 AND c.offset < ?2
                      ORDER BY c.offset";
-                end = self.rows(condition, [column(before.0)], &mut taken, &mut goes_on)?;
+                let values = params![column(before.0), column(to.0)];
+                end = self.rows(condition, values, &mut taken, &mut goes_on)?;
             }
             if at == before {
                 break;
             }
         }
-        if taken.has_room() && (end == End::Hole || self.watermark()? > at) {
+        if taken.has_room() && at < to && (end == End::Hole || self.watermark()? > at) {
             return Err(StoreError::Damaged(format!("no change is found at offset {at}")));
         }
         Ok(taken.arrivals)
@@ -169,19 +181,20 @@ impl SqliteReader {
         Ok(found.optional()?.filter(|(_, end)| *end > at).map(|(start, _)| start))
     }
 
+    /// From the one that holds a seq, as far as changes hold seqs below `to`.
     pub(super) fn strand_from(
         &mut self,
         row: i64,
-        from: Seq,
+        (from, to): (Seq, Seq),
         most: usize,
     ) -> Result<Vec<Arrival>, StoreError> {
         let mut taken = Taken::at_most(most);
         let (mut at, mut end) = (from, End::Rows);
-        while taken.has_room() {
+        while taken.has_room() && at < to {
             let before = at;
             let mut goes_on = |arrival: &Arrival| {
                 let Change { first_seq, .. } = arrival.change;
-                let on = first_seq <= at && at < arrival.change.next_seq();
+                let on = first_seq <= at && at < arrival.change.next_seq() && at < to;
                 at = if on { arrival.change.next_seq() } else { at };
                 on
             };
@@ -192,16 +205,16 @@ impl SqliteReader {
             } else {
                 let condition = "WHERE c.segment = ?1 AND c.first_seq >= coalesce(
                         (SELECT max(first_seq) FROM changes WHERE segment = ?1 AND first_seq <= ?2), 0)
-                        AND c.first_seq + c.count > ?2
+                        AND c.first_seq + c.count > ?2 AND c.first_seq < ?3
                      ORDER BY c.first_seq";
-                let values = params![row, column(before.0)];
+                let values = params![row, column(before.0), column(to.0)];
                 end = self.rows(condition, values, &mut taken, &mut goes_on)?;
             }
             if at == before {
                 break;
             }
         }
-        if taken.has_room() && (end == End::Hole || self.is_held_above(row, at)?) {
+        if taken.has_room() && at < to && (end == End::Hole || self.is_held_above(row, at)?) {
             return Err(StoreError::Damaged(format!(
                 "a change is missing at seq {at} of a segment"
             )));
@@ -217,7 +230,7 @@ impl SqliteReader {
         Ok(query.query_row(params![row, column(at.0)], |row| row.get(0))?)
     }
 
-    /// From the one that holds the entry before a seq, down to the strand's start.
+    /// From the one that holds the entry before a seq, down to the one that holds `start`.
     pub(super) fn strand_before(
         &mut self,
         row: i64,
@@ -231,7 +244,7 @@ impl SqliteReader {
             let before = at;
             let mut goes_on = |arrival: &Arrival| {
                 let Change { first_seq, .. } = arrival.change;
-                let on = first_seq < at && at <= arrival.change.next_seq();
+                let on = first_seq < at && at <= arrival.change.next_seq() && at > start;
                 at = if on { first_seq } else { at };
                 on
             };
@@ -241,9 +254,9 @@ impl SqliteReader {
                 let holds = opened.at_seq(last);
                 taken.push_while(opened.arrivals[..=holds].iter().rev(), goes_on);
             } else {
-                let condition =
-                    "WHERE c.segment = ?1 AND c.first_seq < ?2 ORDER BY c.first_seq DESC";
-                let values = params![row, column(before.0)];
+                let condition = "WHERE c.segment = ?1 AND c.first_seq < ?2
+                        AND c.first_seq + c.count > ?3 ORDER BY c.first_seq DESC";
+                let values = params![row, column(before.0), column(start.0)];
                 self.rows(condition, values, &mut taken, &mut goes_on)?;
             }
             if at == before {
@@ -362,58 +375,6 @@ impl SqliteReader {
             at = begins.plus(count);
         }
         Ok(at)
-    }
-
-    /// The first seq of the change in which the first entry at or after a time lies.
-    pub(super) fn strand_at_time(&mut self, strand: Strand, time: Time) -> Result<Seq, StoreError> {
-        let query = "SELECT id, start, next_seq FROM held WHERE name = ?1 AND side = ?2";
-        let mut bounds = self.connection.prepare_cached(query)?;
-        let found = bounds.query_row(params![strand.segment.0, strand.side], |row| {
-            Ok((row.get::<_, i64>(0)?, seq(row.get(1)?), seq(row.get(2)?)))
-        });
-        let Some((row, first, end)) = found.optional()? else {
-            return Ok(Seq(0));
-        };
-        drop(bounds);
-        // Times rise with seqs, so the change is found by halving the range of seqs.
-        let (mut low, mut high) = (first.0, end.0);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            let (start, next, last) = self.times_around(row, Seq(middle))?.ok_or_else(|| {
-                let what = format!("no change holds {middle} of segment {}", strand.segment);
-                StoreError::Damaged(what)
-            })?;
-            if last < time {
-                low = next.0;
-            } else {
-                high = start.0;
-            }
-        }
-        let Some(id) = blocks::at_seq(&self.connection, row, Seq(low))? else {
-            return Ok(Seq(low));
-        };
-        let opened = self.open_block(id)?;
-        let at = opened.arrivals.partition_point(|arrival| arrival.change.last_time < time);
-        Ok(opened.arrivals.get(at).map_or(end, |arrival| arrival.change.first_seq))
-    }
-
-    /// The seqs of the block, or of the change in a row, that holds a seq, and its last time.
-    fn times_around(&self, row: i64, at: Seq) -> Result<Option<(Seq, Seq, Time)>, StoreError> {
-        for query in [
-            "SELECT first_seq, next_seq, last_time FROM blocks
-             WHERE segment = ?1 AND first_seq <= ?2 ORDER BY first_seq DESC LIMIT 1",
-            "SELECT first_seq, first_seq + count, last_time FROM changes
-             WHERE segment = ?1 AND first_seq <= ?2 ORDER BY first_seq DESC LIMIT 1",
-        ] {
-            let mut query = self.connection.prepare_cached(query)?;
-            let found = query.query_row(params![row, column(at.0)], |row| {
-                Ok((seq(row.get(0)?), seq(row.get(1)?), super::time(row.get(2)?)))
-            });
-            if let Some(found) = found.optional()?.filter(|(_, next, _)| *next > at) {
-                return Ok(Some(found));
-            }
-        }
-        Ok(None)
     }
 
     /// The strand on which a change ends at a head.

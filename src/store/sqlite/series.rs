@@ -15,7 +15,7 @@ use crate::core::log::Arrival;
 use crate::core::merge::Direction;
 use crate::core::series::{Series, Shares, Standing, Stretch};
 use crate::words::entry::View;
-use crate::words::{NodeId, Offset};
+use crate::words::{NodeId, Offset, Tenant};
 
 /// How many series the writer knows by their row; one more, and they are looked up again.
 const KNOWN_SERIES: usize = 16_384;
@@ -240,6 +240,25 @@ impl SeriesReader for SqliteReader {
 
     fn entries_before(&mut self, series: &Series, offset: Offset) -> Result<u64, StoreError> {
         self.at_once(|reader| entries_before(&reader.connection, series, offset))
+    }
+
+    fn tenants(&mut self) -> Result<Vec<Tenant>, StoreError> {
+        // From one tenant to the next, however many topics lie between them.
+        let mut query = self.connection.prepare_cached(
+            "WITH RECURSIVE tenants (tenant) AS (
+                SELECT min(tenant) FROM series
+                UNION ALL
+                SELECT (SELECT min(s.tenant) FROM series s WHERE s.tenant > tenants.tenant)
+                FROM tenants WHERE tenants.tenant IS NOT NULL)
+             SELECT tenant FROM tenants WHERE tenant IS NOT NULL",
+        )?;
+        let mut rows = query.query([])?;
+        let mut tenants = Vec::new();
+        while let Some(row) = rows.next()? {
+            let tenant = Tenant::parse(row.get_ref(0)?.as_str().unwrap_or_default());
+            tenants.push(tenant.map_err(|e| StoreError::Damaged(format!("a series: {e}")))?);
+        }
+        Ok(tenants)
     }
 }
 

@@ -87,6 +87,7 @@ pub fn kind(frame: &Frame) -> &'static str {
         Frame::Digest(_) => "digest",
         Frame::Ack(_) => "ack",
         Frame::Links(_) => "links",
+        Frame::Elsewhere(_) => "elsewhere",
         Frame::Run(_) => "run",
         Frame::Block(_) => "block",
         Frame::Want(_) => "want",

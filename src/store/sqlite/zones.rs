@@ -1,0 +1,306 @@
+//! Zones in SQLite: rows of blocks and of changes, without what they hold.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use rusqlite::{OptionalExtension, Row, params};
+
+use super::super::StoreError;
+use super::super::zones::{Zone, ZoneReader};
+use super::blocks::{self, Pieces, column};
+use super::reader::{SqliteReader, offset};
+use super::{seq, time};
+use crate::core::log::Arrival;
+use crate::core::merge::Direction;
+use crate::core::segment::Strand;
+use crate::words::{Kind, NodeId, Offset, SegmentId, Seq, Time};
+
+/// Of how many blocks a reader remembers which kinds they hold; one more, and all are looked up again.
+const KNOWN_KINDS: usize = 65_536;
+
+/// Which kinds blocks hold, by their rows: a bit or two for each kind, so that a kind whose bits are not
+/// there isn't held.
+pub(super) type KnownKinds = HashMap<i64, u64>;
+
+/// The bits of a kind.
+fn bits(kind: &str) -> u64 {
+    // FNV-1a: any hash that spreads short texts will do.
+    let hash = kind.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    1 << (hash & 63) | 1 << (hash >> 32 & 63)
+}
+
+/// A block of a strand: where it stands, when, and where its entries arrived.
+const BLOCK: &str = "SELECT first_seq, next_seq, first_time, last_time, arrivals FROM blocks";
+/// A change of a strand, likewise.
+const CHANGE: &str =
+    "SELECT first_seq, first_seq + count, first_time, last_time, offset FROM changes";
+
+/// A run of a block's entries in the order of arrival, with its author and strand.
+const PIECE: &str = "SELECT b.first_seq, b.next_seq, b.first_time, b.last_time, p.offset, p.count,
+    a.node, s.name, s.side FROM pieces p JOIN blocks b ON b.id = p.block
+    JOIN segments s ON s.id = b.segment JOIN authors a ON a.id = s.author";
+/// A change in the order of arrival, likewise.
+const ARRIVED: &str =
+    "SELECT c.first_seq, c.first_seq + c.count, c.first_time, c.last_time, c.offset,
+    c.count, a.node, s.name, s.side FROM changes c
+    JOIN segments s ON s.id = c.segment JOIN authors a ON a.id = s.author";
+
+impl ZoneReader for SqliteReader {
+    fn zones(
+        &mut self,
+        strand: Strand,
+        from: Seq,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<Zone>, StoreError> {
+        self.at_once(|reader| {
+            let Some((row, author)) = reader.strand_and_author(strand)? else {
+                return Ok(Vec::new());
+            };
+            let mut zones = reader.zones_in(BLOCK, "blocks", (row, from), direction, limit)?;
+            let rows = reader.zones_in(CHANGE, "changes", (row, from), direction, limit)?;
+            zones.extend(rows);
+            zones.sort_by_key(|zone| zone.seqs.start);
+            if direction == Direction::Backward {
+                zones.reverse();
+            }
+            zones.truncate(limit);
+            zones.iter_mut().for_each(|zone| (zone.author, zone.strand) = (author, strand));
+            Ok(zones)
+        })
+    }
+
+    fn zone_at(&mut self, strand: Strand, wanted: Time) -> Result<Option<Zone>, StoreError> {
+        self.at_once(|reader| reader.first_ending_at(strand, wanted))
+    }
+
+    fn zones_by_arrival(
+        &mut self,
+        from: Offset,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<Zone>, StoreError> {
+        self.at_once(|reader| {
+            let mut zones = reader.arrived(PIECE, "p", "pieces", from, direction, limit)?;
+            zones.extend(reader.arrived(ARRIVED, "c", "changes", from, direction, limit)?);
+            zones.sort_by_key(|zone| zone.offsets.start);
+            if direction == Direction::Backward {
+                zones.reverse();
+            }
+            zones.truncate(limit);
+            Ok(zones)
+        })
+    }
+
+    fn may_hold(&mut self, zone: &Zone, kind: &Kind) -> Result<bool, StoreError> {
+        if !zone.packed {
+            return Ok(true);
+        }
+        let wanted = bits(kind.as_str());
+        self.at_once(|reader| {
+            let row = reader.strand_row(zone.strand)?;
+            let block = match row {
+                Some((row, _)) => blocks::at_seq(&reader.connection, row, zone.seqs.start)?,
+                None => None,
+            };
+            let Some(block) = block else { return Ok(true) };
+            let known = match reader.kinds.get(&block) {
+                Some(known) => *known,
+                None => {
+                    let Some(kinds) = reader.blocks.kinds(&reader.connection, block)? else {
+                        return Ok(true); // it is damaged: whoever reads it says so
+                    };
+                    let known = kinds.iter().fold(0, |all, kind| all | bits(kind));
+                    if reader.kinds.len() >= KNOWN_KINDS {
+                        reader.kinds.clear();
+                    }
+                    reader.kinds.insert(block, known);
+                    known
+                }
+            };
+            Ok(known & wanted == wanted)
+        })
+    }
+
+    fn within(
+        &mut self,
+        strand: Strand,
+        seqs: Range<Seq>,
+        direction: Direction,
+        max_bytes: usize,
+    ) -> Result<Vec<Arrival>, StoreError> {
+        self.at_once(|reader| {
+            let Some((row, start)) = reader.strand_row(strand)? else { return Ok(Vec::new()) };
+            let from = seqs.start.max(start);
+            match direction {
+                Direction::Forward => reader.strand_from(row, (from, seqs.end), max_bytes),
+                Direction::Backward => reader.strand_before(row, from, seqs.end, max_bytes),
+            }
+        })
+    }
+
+    fn arrived_within(
+        &mut self,
+        offsets: Range<Offset>,
+        max_bytes: usize,
+    ) -> Result<Vec<Arrival>, StoreError> {
+        self.at_once(|reader| reader.arrivals_between(offsets, max_bytes))
+    }
+}
+
+impl SqliteReader {
+    fn strand_and_author(&self, strand: Strand) -> Result<Option<(i64, NodeId)>, StoreError> {
+        let query = "SELECT s.id, a.node FROM segments s JOIN authors a ON a.id = s.author
+             WHERE s.name = ?1 AND s.side = ?2";
+        let mut query = self.connection.prepare_cached(query)?;
+        let found = query.query_row(params![strand.segment.0, strand.side], |row| {
+            Ok((row.get(0)?, NodeId(row.get(1)?)))
+        });
+        Ok(found.optional()?)
+    }
+
+    /// Zones of one table, of the strand of a row. Author and strand are filled in by the caller.
+    fn zones_in(
+        &self,
+        columns: &str,
+        table: &str,
+        (row, from): (i64, Seq),
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<Zone>, StoreError> {
+        let condition = match direction {
+            Direction::Forward => format!(
+                "WHERE segment = ?1 AND first_seq >= coalesce((SELECT max(first_seq) FROM {table}
+                    WHERE segment = ?1 AND first_seq <= ?2), 0) ORDER BY first_seq"
+            ),
+            Direction::Backward => {
+                "WHERE segment = ?1 AND first_seq < ?2 ORDER BY first_seq DESC".to_owned()
+            }
+        };
+        let mut query =
+            self.connection.prepare_cached(&format!("{columns} {condition} LIMIT ?3"))?;
+        // Forward, the first one may end below the place.
+        let most = column((limit as u64).saturating_add(1));
+        let mut rows = query.query(params![row, column(from.0), most])?;
+        let mut zones = Vec::new();
+        while let Some(row) = rows.next()? {
+            let zone = of_strand(row, table == "blocks")?;
+            if direction == Direction::Backward || zone.seqs.end > from {
+                zones.push(zone);
+            }
+        }
+        Ok(zones)
+    }
+
+    /// Zones of one table in order of arrival.
+    fn arrived(
+        &self,
+        columns: &str,
+        alias: &str,
+        table: &str,
+        from: Offset,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<Zone>, StoreError> {
+        let condition = match direction {
+            Direction::Forward => format!(
+                "WHERE {alias}.offset >= coalesce((SELECT max(offset) FROM {table}
+                    WHERE offset <= ?1), 0) ORDER BY {alias}.offset"
+            ),
+            Direction::Backward => {
+                format!("WHERE {alias}.offset < ?1 ORDER BY {alias}.offset DESC")
+            }
+        };
+        let mut query =
+            self.connection.prepare_cached(&format!("{columns} {condition} LIMIT ?2"))?;
+        let most = column((limit as u64).saturating_add(1));
+        let mut rows = query.query(params![column(from.0), most])?;
+        let mut zones = Vec::new();
+        while let Some(row) = rows.next()? {
+            let zone = by_arrival(row, table == "pieces")?;
+            if direction == Direction::Backward || zone.offsets.end > from {
+                zones.push(zone);
+            }
+        }
+        Ok(zones)
+    }
+
+    /// The first zone of a strand that ends at or after a time. Times rise with seqs, so it is found by
+    /// halving the range of seqs.
+    fn first_ending_at(&self, strand: Strand, wanted: Time) -> Result<Option<Zone>, StoreError> {
+        let Some((row, author)) = self.strand_and_author(strand)? else { return Ok(None) };
+        let query = "SELECT start, next_seq FROM held WHERE id = ?1";
+        let mut bounds = self.connection.prepare_cached(query)?;
+        let (first, end): (i64, i64) =
+            bounds.query_row([row], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let (mut low, mut high) = (seq(first).0, seq(end).0);
+        let mut found = None;
+        while low < high {
+            let middle = Seq(low + (high - low) / 2);
+            let zone = self.zone_around(row, middle)?.ok_or_else(|| {
+                let what = format!("no change holds {middle} of segment {}", strand.segment);
+                StoreError::Damaged(what)
+            })?;
+            if zone.last_time < wanted {
+                low = zone.seqs.end.0;
+            } else {
+                high = zone.seqs.start.0;
+                found = Some(Zone { author, strand, ..zone });
+            }
+        }
+        Ok(found)
+    }
+
+    fn zone_around(&self, row: i64, at: Seq) -> Result<Option<Zone>, StoreError> {
+        for (columns, packed) in [(BLOCK, true), (CHANGE, false)] {
+            let mut query = self.connection.prepare_cached(&format!(
+                "{columns} WHERE segment = ?1 AND first_seq <= ?2 ORDER BY first_seq DESC LIMIT 1"
+            ))?;
+            let found = query
+                .query_row(params![row, column(at.0)], |row| of_strand(row, packed))
+                .optional()?;
+            if let Some(found) = found.filter(|zone| zone.seqs.end > at) {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// A zone of a strand that the caller knows.
+fn of_strand(row: &Row<'_>, packed: bool) -> rusqlite::Result<Zone> {
+    let seqs = seq(row.get(0)?)..seq(row.get(1)?);
+    let offsets = if packed {
+        let mut pieces = Pieces::read(row.get_ref(4)?.as_blob()?);
+        let first =
+            pieces.next().map_or(Offset(0)..Offset(0), |p| p.offset..p.offset.plus(p.count));
+        pieces.fold(first, |all, piece| all.start..piece.offset.plus(piece.count))
+    } else {
+        let first = offset(row.get(4)?);
+        first..first.plus(seqs.end.0 - seqs.start.0)
+    };
+    Ok(Zone {
+        author: NodeId([0; 32]),
+        strand: Strand::first(SegmentId([0; 16])),
+        seqs,
+        first_time: time(row.get(2)?),
+        last_time: time(row.get(3)?),
+        offsets,
+        packed,
+    })
+}
+
+fn by_arrival(row: &Row<'_>, packed: bool) -> rusqlite::Result<Zone> {
+    let first = offset(row.get(4)?);
+    Ok(Zone {
+        author: NodeId(row.get(6)?),
+        strand: Strand { segment: SegmentId(row.get(7)?), side: row.get(8)? },
+        seqs: seq(row.get(0)?)..seq(row.get(1)?),
+        first_time: time(row.get(2)?),
+        last_time: time(row.get(3)?),
+        offsets: first..first.plus(row.get::<_, i64>(5)? as u64),
+        packed,
+    })
+}

@@ -1,0 +1,83 @@
+//! Zones: the parts of the log that are read as a whole, and what is known of each without reading it.
+//!
+//! A zone is a block, or a change that stands by itself. Who wrote it, when, and where it lies is kept
+//! beside it, so a reader that wants some authors, times or kinds passes over all other zones.
+
+use std::ops::Range;
+
+use super::StoreError;
+use crate::core::log::Arrival;
+use crate::core::merge::Direction;
+use crate::core::segment::Strand;
+use crate::words::{Kind, NodeId, Offset, Seq, Time};
+
+/// A part of the log that is read as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Zone {
+    /// Who wrote it.
+    pub author: NodeId,
+    /// The strand that it is a part of.
+    pub strand: Strand,
+    /// The seqs of its entries.
+    pub seqs: Range<Seq>,
+    /// The time of its first entry.
+    pub first_time: Time,
+    /// The time of its last entry.
+    pub last_time: Time,
+    /// Where its entries arrived; those of other zones may lie between them.
+    pub offsets: Range<Offset>,
+    /// Whether it is a block, and not a change that stands by itself.
+    pub packed: bool,
+}
+
+/// What a store answers about zones.
+pub trait ZoneReader {
+    /// At most `limit` zones of a strand in order of seq: forward from the one that holds `from`, or
+    /// backward from the one that holds the entry before `from`.
+    ///
+    /// # Errors
+    /// The store can't be read; so for every call here.
+    fn zones(
+        &mut self,
+        strand: Strand,
+        from: Seq,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<Zone>, StoreError>;
+
+    /// The first zone of a strand that doesn't end before a time; none where all do.
+    fn zone_at(&mut self, strand: Strand, time: Time) -> Result<Option<Zone>, StoreError>;
+
+    /// At most `limit` zones in order of arrival: forward from the one that holds `from`, or backward
+    /// from the one that holds the entry before `from`. One that arrived in several runs of offsets is
+    /// said once for each of them, with the offsets of that run.
+    fn zones_by_arrival(
+        &mut self,
+        from: Offset,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<Zone>, StoreError>;
+
+    /// Whether a zone may hold entries of a kind. It is not read for that, or only its names are.
+    fn may_hold(&mut self, _zone: &Zone, _kind: &Kind) -> Result<bool, StoreError> {
+        Ok(true)
+    }
+
+    /// Changes of a strand that hold entries with these seqs, forward or backward, and nothing of any
+    /// other zone is read. At least one if there is one, and at most about `max_bytes`.
+    fn within(
+        &mut self,
+        strand: Strand,
+        seqs: Range<Seq>,
+        direction: Direction,
+        max_bytes: usize,
+    ) -> Result<Vec<Arrival>, StoreError>;
+
+    /// Changes in order of arrival that hold entries with these offsets, the oldest first, and nothing
+    /// of any other zone is read. At least one if there is one, and at most about `max_bytes`.
+    fn arrived_within(
+        &mut self,
+        offsets: Range<Offset>,
+        max_bytes: usize,
+    ) -> Result<Vec<Arrival>, StoreError>;
+}
