@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use super::agenda::{Event, HostId};
 use super::clock::{MILLI, Moment, SECOND};
+use super::coverage::Mark;
 use super::exchange::INTERVAL;
 use super::network::{ConnectionId, LinkId, Temper};
 use super::node::Node;
@@ -169,7 +170,10 @@ impl World {
 
     /// What an author writes who has one history travels at once, and waits for no digest.
     fn hear_promptly(&mut self) -> Outcome {
-        if self.stage.oracle.is_anybody_harmed() {
+        // Where a connection that still stands lost a frontier, which none does that is honest, a digest
+        // has to repair that first.
+        let has_lost_frames = self.stage.coverage.count(Mark::FramesLost) > 0;
+        if self.stage.oracle.is_anybody_harmed() || has_lost_frames {
             return Ok(());
         }
         let most = self.hops() * HOP;
