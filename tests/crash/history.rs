@@ -210,7 +210,10 @@ impl History {
     }
 
     fn drafts(&self, entries: usize, bytes: usize) -> Vec<Draft> {
-        let text = |n| format!("{}/{n} {}", self.commits.len(), "x".repeat(bytes));
+        // Letters and digits in no order, which can't be packed much.
+        let noise = |rng: &mut Rng| (0..bytes).map(|_| rng.alphanumeric()).collect::<String>();
+        let mut rng = Rng::with_seed(self.commits.len() as u64);
+        let mut text = |n| format!("{}/{n} {}", self.commits.len(), noise(&mut rng));
         (0..entries).map(|n| Draft::text("t", "k", text(n)).unwrap()).collect()
     }
 

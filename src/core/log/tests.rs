@@ -325,7 +325,7 @@ fn a_broken_draft_leaves_the_log_as_it_was() {
     let mut broken = drafts(5_000);
     broken[4_500].data = vec![0; PAYLOAD_BYTES + 1].into();
     let refused = alice.log.append(&broken, NOW + 5);
-    assert!(matches!(refused, Err(AppendError::Encode(EncodeError::Entry { index: 404, .. }))));
+    assert!(matches!(refused, Err(AppendError::Encode(EncodeError::Entry { index: 4_500, .. }))));
     alice.check();
     let next = alice.say();
     assert_eq!((next.index, next.first_seq), (1, Seq(4)));
