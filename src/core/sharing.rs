@@ -70,7 +70,7 @@ impl Sharing {
         peers: &[(NodeId, Holds)],
     ) -> bool {
         let lacking = lacking(own, peers);
-        self.lacking = lacking.values().sum();
+        self.lacking = total(lacking.values().copied());
         self.measure(now, me, own);
         self.avoided.retain(|_, until| *until > now);
         let before: BTreeMap<NodeId, NodeId> = self.asked();
@@ -138,7 +138,7 @@ impl Sharing {
         }
         let load = |peer: &NodeId| -> u64 {
             let of_peer = self.parts.iter().filter(|(_, part)| part.peer == *peer);
-            of_peer.filter_map(|(author, _)| lacking.get(author)).sum()
+            total(of_peer.filter_map(|(author, _)| lacking.get(author)).copied())
         };
         let asked = |peer: &&NodeId| !self.avoided.contains_key(&(author, **peer));
         having
@@ -150,7 +150,7 @@ impl Sharing {
 
     fn measure(&mut self, now: u64, me: NodeId, own: &Frontier) {
         let others = own.iter().filter(|(author, _)| **author != me);
-        let held = others.map(|(author, _)| own.next_seq(author).0).sum();
+        let held = total(others.map(|(author, _)| own.next_seq(author).0));
         if self.looks.len() == LOOKS {
             self.looks.pop_front();
         }
@@ -179,6 +179,11 @@ impl Sharing {
         let eta_seconds = self.lacking.checked_div(per_second);
         Some(Progress { lacking: self.lacking, per_second, eta_seconds })
     }
+}
+
+/// The sum of what peers claim, who may claim anything.
+fn total(counts: impl Iterator<Item = u64>) -> u64 {
+    counts.fold(0, u64::saturating_add)
 }
 
 /// How many entries of each author the peers hold beyond what is held here.

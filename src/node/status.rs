@@ -276,7 +276,7 @@ fn report(node: NodeId, peer: &Peer, frontier: &Frontier) -> NodeReport {
         address: peer.address.map(|address| address.to_string()),
         authored: frontier.next_seq(&node).0,
         holds: peer.holds.iter().map(|(author, seq)| (*author, seq.0)).collect(),
-        lag: frontier.iter().map(|(author, _)| behind(author)).sum(),
+        lag: frontier.iter().map(|(author, _)| behind(author)).fold(0, u64::saturating_add),
         skew_seconds: 0,
         banned_seconds: None,
         last_seen: peer.last_seen.map(|time| time.to_string()),
