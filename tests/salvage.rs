@@ -35,6 +35,9 @@ impl Patient {
             for (name, node) in [("a", &a), ("b", &b)] {
                 node.append(note("t", &text(name))).await.unwrap();
                 node.append(note("t", &text(&format!("{name}'")))).await.unwrap();
+                if n == ENTRIES / 8 {
+                    node.seal().await.unwrap(); // the first of a segment in a block, others in rows
+                }
             }
         }
         until_equal(&[&a, &b], ENTRIES as u64).await;

@@ -158,6 +158,10 @@ impl Carrier<'_> {
         let (mut verified, mut bytes) = (Vec::new(), 0);
         let places = pages.rows()?;
         let openings = openings(pages, &places)?;
+        for opening in openings.values() {
+            // The change that says it may stand in a block, and others of its segment in rows.
+            self.runs.entry(opening.segment()).or_insert_with(|| Run::of(opening));
+        }
         for place in places {
             if let Some(found) = find(pages, place, change_of)? {
                 bytes += found.bytes.len();

@@ -73,7 +73,7 @@ async fn a_payload_that_its_own_writer_would_not_have_written_is_refused() {
     let with = |parts: &[&[u8]]| plain(&parts.concat());
     let nested = [vec![0x81; 1 << 20], vec![0]].concat();
     all_refused(&[
-        (with(&[&[0x82, 9], &[0x58, 32], hash]), "kind 9 with 2 items"),
+        (with(&[&[0x82, 10], &[0x58, 32], hash]), "kind 10 with 2 items"),
         (with(&[&[0x83, 2], &[0x58, 32], hash, &[0]]), "kind 2 with 3 items"),
         (with(&[&digest, &[0]]), "trailing bytes"),
         (with(&[&[0x82, 0x18, 2, 0x58, 32], hash]), "not in deterministic encoding"),
