@@ -189,7 +189,10 @@ fn a_node_whose_call_fails_says_so_and_loses_nothing() {
                     assert!(matches!(refused, Some(Refused::Problem(_))), "{refused:?}");
                     let (status, page) = process.client().get("/v1/entries?limit=10000").unwrap();
                     let shown = page["entries"].as_array().unwrap().len();
-                    assert_eq!((status, shown), (200, home.told.count()));
+                    assert_eq!(status, 200);
+                    // A write that fails may be the tip's: what it remembers is on disk already.
+                    let unsaid = shown - home.told.count();
+                    assert!(unsaid <= usize::from(calls == WRITE), "{shown} are shown");
                     process.terminate().assert_no_panic();
                 }
                 Err(ended) => ended.assert_no_panic(),
