@@ -12,6 +12,9 @@ use serde::Serialize;
 use super::frontier::Frontier;
 use crate::words::{NodeId, Seq};
 
+/// How many authors are shared out at the same time; the others come from whoever has them. Members may
+/// claim to hold thousands.
+const PARTS: usize = 64;
 /// Of an author of whom so many entries lack, one peer only is asked.
 pub const FAR: u64 = 4_096;
 /// When so few are left, all peers may send them again, as they come.
@@ -81,6 +84,7 @@ impl Sharing {
             .map(|(author, lacking)| (*lacking, *author))
             .collect();
         far.sort_unstable_by(|a, b| b.cmp(a)); // the largest first, so that the rest evens out
+        far.truncate(PARTS.saturating_sub(self.parts.len()));
         for (_, author) in far {
             if let Some(peer) = self.choose(author, own, peers, &lacking) {
                 let held = own.next_seq(&author);
