@@ -72,7 +72,8 @@ impl State {
     }
 
     /// What has queued up while the last commit was under way, and, as long as somebody comes within a
-    /// moment, as many again as that commit answered.
+    /// moment, as many again as that commit answered. The first one is taken for one of these: who
+    /// appends alone waits for nobody.
     fn gather(&self, first: Queued, commands: &mut mpsc::Receiver<Queued>, wait: Wait) -> Group {
         let mut group = Group::default();
         group.take(first);
@@ -81,7 +82,7 @@ impl State {
         {
             group.take(next);
         }
-        let expected = group.requests.len() + self.together;
+        let expected = (group.requests.len() + self.together).saturating_sub(1);
         while group.has_room()
             && group.requests.len() < expected
             && let Some(next) = (wait.more)(commands)
