@@ -367,7 +367,7 @@ impl Log {
         let mut arrivals: Vec<Arrival> = Vec::new();
         let (mut closed, mut made) = (Vec::new(), Vec::new());
         let (mut rest, mut times) = (&entries[..], &times[..]);
-        while let (Some(first), true) = (times.first(), !rest.is_empty()) {
+        while let Some(first) = times.first() {
             let place = self.next_place(&tips, open, rest);
             let size = group_size(rest, place.room);
             let (group, later) = rest.split_at(size);

@@ -115,24 +115,19 @@ impl Shares {
         let chunk = change.chunk()?;
         let mut counts: BTreeMap<(&str, Option<&str>), u32> = BTreeMap::new();
         let mut cuts = Vec::new();
-        let mut count = |(tenant, topic), entries| {
-            *counts.entry((tenant, Some(topic))).or_default() += entries;
-            *counts.entry((tenant, None)).or_default() += entries;
-        };
-        let mut alike: Option<((&str, &str), u32)> = None; // the last entries, of one topic
+        let mut topics = Vec::with_capacity(chunk.count());
         for entry in chunk.entries() {
             let view = View::read(entry).map_err(|_| Damaged::Shape)?;
-            let topic = (view.tenant, view.topic);
-            alike = match alike {
-                Some((last, entries)) if last == topic => Some((last, entries + 1)),
-                other => {
-                    other.into_iter().for_each(|(last, entries)| count(last, entries));
-                    Some((topic, 1))
-                }
-            };
+            topics.push((view.tenant, view.topic));
             cuts.extend(Cut::read(&view));
         }
-        alike.into_iter().for_each(|(last, entries)| count(last, entries));
+        // Mostly many of one topic follow each other, and are looked up once.
+        for alike in topics.chunk_by(PartialEq::eq) {
+            let (tenant, topic) = alike[0];
+            for series in [(tenant, Some(topic)), (tenant, None)] {
+                *counts.entry(series).or_default() += alike.len() as u32;
+            }
+        }
         let named = |((tenant, topic), count): ((&str, Option<&str>), u32)| {
             let tenant = Tenant::parse(tenant).map_err(|_| Damaged::Shape)?;
             let topic = topic.map(Topic::parse).transpose().map_err(|_| Damaged::Shape)?;
