@@ -70,7 +70,7 @@ impl Sharing {
         now: u64,
         me: NodeId,
         own: &Frontier,
-        peers: &[(NodeId, Holds)],
+        peers: &[(NodeId, &Holds)],
     ) -> bool {
         let lacking = lacking(own, peers);
         self.lacking = total(lacking.values().copied());
@@ -103,7 +103,7 @@ impl Sharing {
         &mut self,
         now: u64,
         own: &Frontier,
-        peers: &[(NodeId, Holds)],
+        peers: &[(NodeId, &Holds)],
         lacking: &BTreeMap<NodeId, u64>,
     ) {
         let connected: BTreeSet<NodeId> = peers.iter().map(|(peer, _)| *peer).collect();
@@ -130,12 +130,12 @@ impl Sharing {
         &self,
         author: NodeId,
         own: &Frontier,
-        peers: &[(NodeId, Holds)],
+        peers: &[(NodeId, &Holds)],
         lacking: &BTreeMap<NodeId, u64>,
     ) -> Option<NodeId> {
         let enough = own.next_seq(&author).plus(lacking.get(&author)?.saturating_sub(NEAR));
         let has =
-            |(_, holds): &&(NodeId, Holds)| holds.get(&author).is_some_and(|held| *held >= enough);
+            |(_, holds): &&(NodeId, &Holds)| holds.get(&author).is_some_and(|held| *held >= enough);
         let having: Vec<NodeId> = peers.iter().filter(has).map(|(peer, _)| *peer).collect();
         if having.len() < 2 {
             return None;
@@ -191,9 +191,9 @@ fn total(counts: impl Iterator<Item = u64>) -> u64 {
 }
 
 /// How many entries of each author the peers hold beyond what is held here.
-fn lacking(own: &Frontier, peers: &[(NodeId, Holds)]) -> BTreeMap<NodeId, u64> {
+fn lacking(own: &Frontier, peers: &[(NodeId, &Holds)]) -> BTreeMap<NodeId, u64> {
     let mut most: BTreeMap<NodeId, Seq> = BTreeMap::new();
-    for (author, held) in peers.iter().flat_map(|(_, holds)| holds) {
+    for (author, held) in peers.iter().flat_map(|(_, holds)| *holds) {
         let known = most.entry(*author).or_default();
         *known = (*held).max(*known);
     }

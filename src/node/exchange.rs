@@ -456,12 +456,8 @@ impl Exchange {
     }
 
     async fn compare(&mut self, theirs: Heads) -> Result<(), Ended> {
-        let reading = move |reader: &mut dyn Reader| {
-            let frontier = reader.frontier()?;
-            Ok::<_, Ended>((compare(reader, &theirs)?, frontier))
-        };
-        let (compared, frontier) = self.context.reading.run(reading).await?;
-        self.share(&frontier);
+        let compared = self.context.reading.run(move |reader| compare(reader, &theirs)).await?;
+        self.share(&compared.own);
         self.session.handle_compared(compared.missing, &compared.ahead, compared.watermark);
         self.settle_own().await
     }

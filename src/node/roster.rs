@@ -167,16 +167,16 @@ impl Roster {
 
     /// Looks what of the log is lacking here, given what is held, and which peer is asked for it.
     pub fn look(&self, own: &Frontier) -> Option<Progress> {
-        let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
-        let connected = peers.iter().filter(|(_, peer)| peer.session.is_some());
-        let holds: Vec<(NodeId, Holds)> =
-            connected.map(|(node, peer)| (*node, peer.holds.clone())).collect();
-        drop(peers);
         let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        // Nobody who has the second lock waits for the first.
+        let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
         let mut sharing = self.sharing.lock().unwrap_or_else(PoisonError::into_inner);
+        let connected = peers.iter().filter(|(_, peer)| peer.session.is_some());
+        let holds: Vec<(NodeId, &Holds)> =
+            connected.map(|(node, peer)| (*node, &peer.holds)).collect();
         let others = sharing.look(now, self.me, own, &holds);
         let progress = sharing.progress();
-        drop(sharing);
+        drop((peers, sharing));
         if others {
             self.changed.send_modify(|count| *count += 1);
         }

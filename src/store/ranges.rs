@@ -7,7 +7,7 @@ use super::damage::Lost;
 use super::{Reader, StoreError};
 use crate::core::change::{Change, Damaged, Place, SignedRun, Travelling};
 use crate::core::frame::{Heads, RUN_CHANGES, Wanted};
-use crate::core::frontier::{self, Head, Range};
+use crate::core::frontier::{self, Frontier, Head, Range};
 use crate::core::log::Arrival;
 use crate::core::merge::Direction;
 use crate::core::segment::Strand;
@@ -26,6 +26,8 @@ pub struct Comparison {
     pub ahead: HashSet<NodeId>,
     /// The offset up to which that is said.
     pub watermark: Offset,
+    /// What is held here.
+    pub own: Frontier,
 }
 
 /// Compares a peer's frontier with the store.
@@ -37,13 +39,14 @@ pub fn compare(reader: &mut dyn Reader, theirs: &Heads) -> Result<Comparison, St
     let mut found = Comparison { watermark, ..Comparison::default() };
     let theirs: HashMap<&NodeId, &[Head]> =
         theirs.iter().rev().map(|(author, heads)| (author, heads.as_slice())).collect();
-    for (author, own) in reader.frontier()?.iter() {
+    let held = reader.frontier()?;
+    for (author, own) in held.iter() {
         let said = theirs.get(author).copied().unwrap_or_default();
         if said != own && !compare_open_segment(reader, *author, (own, said), &mut found)? {
             compare_author(reader, *author, said, &mut found)?;
         }
     }
-    Ok(found)
+    Ok(Comparison { own: held, ..found })
 }
 
 /// The usual case: both have one head, in the segment that is still written. Returns whether it is.

@@ -27,6 +27,11 @@ fn two_full_peers() -> [(NodeId, Holds); 2] {
     [peer(1, &all), peer(2, &all)]
 }
 
+fn look(sharing: &mut Sharing, now: u64, own: &Frontier, peers: &[(NodeId, Holds)]) -> bool {
+    let peers: Vec<(NodeId, &Holds)> = peers.iter().map(|(peer, holds)| (*peer, holds)).collect();
+    sharing.look(now, ME, own, &peers)
+}
+
 fn kept(sharing: &Sharing) -> [BTreeSet<NodeId>; 2] {
     [1, 2].map(|n| sharing.elsewhere(&node(n)).into_iter().collect())
 }
@@ -34,18 +39,18 @@ fn kept(sharing: &Sharing) -> [BTreeSet<NodeId>; 2] {
 #[test]
 fn each_author_is_asked_of_one_peer_and_both_get_as_much() {
     let mut sharing = Sharing::default();
-    assert!(sharing.look(0, ME, &held(&[]), &two_full_peers()));
+    assert!(look(&mut sharing, 0, &held(&[]), &two_full_peers()));
     let [one, two] = kept(&sharing);
     assert_eq!((one.len(), two.len()), (2, 2));
     assert!(one.is_disjoint(&two), "each of the four is asked of one peer");
-    assert!(!sharing.look(1, ME, &held(&[(11, 10)]), &two_full_peers()), "and stays there");
+    assert!(!look(&mut sharing, 1, &held(&[(11, 10)]), &two_full_peers()), "and stays there");
 }
 
 #[test]
 fn one_peer_alone_is_asked_for_everything() {
     let mut sharing = Sharing::default();
     let [one, _] = two_full_peers();
-    assert!(!sharing.look(0, ME, &held(&[]), &[one, peer(2, &[(11, 5)])]));
+    assert!(!look(&mut sharing, 0, &held(&[]), &[one, peer(2, &[(11, 5)])]));
     assert_eq!(kept(&sharing), [BTreeSet::new(), BTreeSet::new()]);
 }
 
@@ -53,7 +58,7 @@ fn one_peer_alone_is_asked_for_everything() {
 fn a_little_is_asked_of_nobody() {
     let mut sharing = Sharing::default();
     let near = held(&[(11, 99_000), (12, 99_000), (13, 99_000), (14, 99_000)]);
-    assert!(!sharing.look(0, ME, &near, &two_full_peers()));
+    assert!(!look(&mut sharing, 0, &near, &two_full_peers()));
 }
 
 #[test]
@@ -61,11 +66,11 @@ fn what_a_peer_had_to_bring_is_asked_elsewhere_when_it_goes() {
     let mut sharing = Sharing::default();
     let third = peer(3, &[(11, 100_000), (12, 100_000), (13, 100_000), (14, 100_000)]);
     let [one, two] = two_full_peers();
-    sharing.look(0, ME, &held(&[]), &[one.clone(), two.clone(), third.clone()]);
+    look(&mut sharing, 0, &held(&[]), &[one.clone(), two.clone(), third.clone()]);
     let of_two =
         |sharing: &Sharing| sharing.parts.values().filter(|part| part.peer == node(2)).count();
     assert_eq!(of_two(&sharing), 1);
-    assert!(sharing.look(10, ME, &held(&[]), &[one, third]));
+    assert!(look(&mut sharing, 10, &held(&[]), &[one, third]));
     assert_eq!((of_two(&sharing), sharing.parts.len()), (0, 4));
 }
 
@@ -73,15 +78,15 @@ fn what_a_peer_had_to_bring_is_asked_elsewhere_when_it_goes() {
 fn a_peer_that_brings_nothing_loses_its_part() {
     let mut sharing = Sharing::default();
     let peers = two_full_peers();
-    sharing.look(0, ME, &held(&[]), &peers);
+    look(&mut sharing, 0, &held(&[]), &peers);
     let stalls: Vec<NodeId> = sharing.elsewhere(&node(1)); // what peer 2 is asked for
     let brought: Vec<u8> = (11..15).filter(|n| !stalls.contains(&node(*n))).collect();
     for now in (1_000..STALLED_MILLIS).step_by(1_000) {
         let own: Vec<(u8, u64)> = brought.iter().map(|n| (*n, now)).collect();
-        assert!(!sharing.look(now, ME, &held(&own), &peers));
+        assert!(!look(&mut sharing, now, &held(&own), &peers));
     }
     let own: Vec<(u8, u64)> = brought.iter().map(|n| (*n, STALLED_MILLIS)).collect();
-    assert!(sharing.look(STALLED_MILLIS, ME, &held(&own), &peers));
+    assert!(look(&mut sharing, STALLED_MILLIS, &held(&own), &peers));
     let [one, two] = kept(&sharing);
     assert_eq!((one.len(), two.len()), (0, 4), "peer 1 is asked for all of it");
 }
@@ -90,9 +95,9 @@ fn a_peer_that_brings_nothing_loses_its_part() {
 fn what_is_nearly_here_may_come_from_anybody() {
     let mut sharing = Sharing::default();
     let peers = two_full_peers();
-    sharing.look(0, ME, &held(&[]), &peers);
+    look(&mut sharing, 0, &held(&[]), &peers);
     let near = held(&[(11, 99_500), (12, 99_500), (13, 99_500), (14, 99_500)]);
-    assert!(sharing.look(1_000, ME, &near, &peers));
+    assert!(look(&mut sharing, 1_000, &near, &peers));
     assert_eq!(kept(&sharing), [BTreeSet::new(), BTreeSet::new()]);
 }
 
@@ -100,13 +105,13 @@ fn what_is_nearly_here_may_come_from_anybody() {
 fn progress_says_how_much_lacks_and_when_it_will_be_here() {
     let mut sharing = Sharing::default();
     let peers = [peer(1, &[(11, 100_000)])];
-    sharing.look(0, ME, &held(&[]), &peers);
+    look(&mut sharing, 0, &held(&[]), &peers);
     let started = Progress { lacking: 100_000, per_second: 0, eta_seconds: None };
     assert_eq!(sharing.progress(), Some(started));
-    sharing.look(2_000, ME, &held(&[(11, 20_000)]), &peers);
+    look(&mut sharing, 2_000, &held(&[(11, 20_000)]), &peers);
     let going = Progress { lacking: 80_000, per_second: 10_000, eta_seconds: Some(8) };
     assert_eq!(sharing.progress(), Some(going));
-    sharing.look(10_000, ME, &held(&[(11, 100_000)]), &peers);
+    look(&mut sharing, 10_000, &held(&[(11, 100_000)]), &peers);
     assert_eq!(sharing.progress(), None);
 }
 
@@ -116,7 +121,20 @@ fn the_rate_is_one_of_the_last_seconds() {
     let peers = [peer(1, &[(11, 1_000_000)])];
     for second in 0..100 {
         let entries = if second < 50 { second * 1_000 } else { 50_000 + (second - 50) * 10_000 };
-        sharing.look(second * 1_000, ME, &held(&[(11, entries)]), &peers);
+        look(&mut sharing, second * 1_000, &held(&[(11, entries)]), &peers);
     }
     assert_eq!(sharing.progress().unwrap().per_second, 10_000);
+}
+
+#[test]
+fn of_members_that_claim_thousands_of_authors_few_are_shared_out() {
+    let many = |n: u8| {
+        let author = |at: u16| NodeId(std::array::from_fn(|byte| at.to_be_bytes()[byte % 2] | 1));
+        (node(n), (0..u16::MAX).map(|at| (author(at), Seq(u64::MAX))).collect())
+    };
+    let mut sharing = Sharing::default();
+    assert!(look(&mut sharing, 0, &held(&[]), &[many(1), many(2)]));
+    let [one, two] = kept(&sharing);
+    assert_eq!(one.len() + two.len(), PARTS);
+    assert_eq!(sharing.progress().map(|progress| progress.lacking), Some(u64::MAX));
 }
