@@ -71,6 +71,16 @@ pub enum Link {
     Previous(ChangeHash),
 }
 
+impl Link {
+    /// The message of a change that hangs on it: the opening statement of its segment, or nothing.
+    pub fn message(&self) -> String {
+        match self {
+            Self::Opening(opening) => opening.text(),
+            Self::Previous(_) => String::new(),
+        }
+    }
+}
+
 /// Where a change stands in the log: all that its hash covers beside the entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -226,10 +236,11 @@ pub(crate) fn rebuild<E: AsRef<[u8]>>(
     (first_time, last_time): (Time, Time),
 ) -> Result<Change, EncodeError> {
     let start = check_place(place, entries.len())?;
-    let (dependency, message) = match &place.link {
-        Link::Opening(opening) => (ChangeHash(genesis().hash().0), opening.text()),
-        Link::Previous(hash) => (*hash, String::new()),
+    let dependency = match &place.link {
+        Link::Opening(_) => ChangeHash(genesis().hash().0),
+        Link::Previous(hash) => *hash,
     };
+    let message = place.link.message();
     let head = columns::Head {
         dependency,
         actor: place.segment,

@@ -24,6 +24,7 @@ use crate::words::entry::View;
 use crate::words::limits::{ATTRIBUTES, CHANGE_BYTES, CHANGE_ENTRIES};
 use crate::words::{ChangeHash, ClusterId, NodeId, SegmentId, Seq, Time};
 
+mod names;
 pub mod worth;
 
 /// The most entries of a block of several changes.
@@ -164,10 +165,7 @@ pub fn pack(arrivals: &[Arrival]) -> Result<Sealed, PackError> {
         return Err(Damaged.into());
     };
     let record = Sealer::new()?.seal(&changes)?;
-    let opening = match first.link().map_err(|_| Damaged)? {
-        Link::Opening(opening) => opening.text(),
-        Link::Previous(_) => String::new(),
-    };
+    let opening = first.link().map_err(|_| Damaged)?.message();
     let stand = Stand {
         author: first.author,
         segment: first.segment,
@@ -224,13 +222,10 @@ impl BlockOpener {
         cluster: ClusterId,
     ) -> Result<Vec<Change>, VerifyError> {
         let place = &block.place;
-        let opening = match &place.link {
-            Link::Opening(opening) if opening.cluster != cluster => {
-                return Err(VerifyError::Cluster);
-            }
-            Link::Opening(opening) => opening.text(),
-            Link::Previous(_) => String::new(),
-        };
+        if matches!(&place.link, Link::Opening(opening) if opening.cluster != cluster) {
+            return Err(VerifyError::Cluster);
+        }
+        let opening = place.link.message();
         if !place.author.is_sound() {
             return Err(VerifyError::WeakKey);
         }
@@ -265,17 +260,29 @@ impl BlockOpener {
 
     /// Unpacks what follows the link.
     fn unpack(&mut self, packed: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
-        let mut input = Input { bytes: packed };
-        let beside = input.length(COLUMNS_MOST)?;
-        let data = input.length(DATA_MOST)?;
-        let packed = input.length(packed.len())?;
-        let packed = input.take(packed)?;
-        let mut unpack = |packed: &[u8], length: usize| {
-            let unpacked = self.decompressor.decompress(packed, length).ok()?;
-            (unpacked.len() == length).then_some(unpacked)
-        };
-        Some((unpack(packed, beside)?, unpack(input.bytes, data)?))
+        let [beside, data] = split_packed(packed)?;
+        Some((self.unpack_part(beside)?, self.unpack_part(data)?))
     }
+
+    fn unpack_part(&mut self, Part { packed, length }: Part<'_>) -> Option<Vec<u8>> {
+        let unpacked = self.decompressor.decompress(packed, length).ok()?;
+        (unpacked.len() == length).then_some(unpacked)
+    }
+}
+
+/// A part of a record that is packed by itself, and its length unpacked.
+struct Part<'r> {
+    packed: &'r [u8],
+    length: usize,
+}
+
+/// The columns beside the data, and the data, of what follows the link.
+fn split_packed(packed: &[u8]) -> Option<[Part<'_>; 2]> {
+    let mut input = Input { bytes: packed };
+    let (beside, data) = (input.length(COLUMNS_MOST)?, input.length(DATA_MOST)?);
+    let length = input.length(packed.len())?;
+    let columns = input.take(length)?;
+    Some([Part { packed: columns, length: beside }, Part { packed: input.bytes, length: data }])
 }
 
 /// The first bytes of the SHA-256 of place and record, so that what is altered is noticed without
@@ -459,9 +466,6 @@ fn build(
             first.get_or_insert(last);
             ends.push(cbor.len());
         }
-        if trust == Trust::Nobody {
-            ((1..=CHANGE_ENTRIES).contains(&count) && cbor.len() <= CHANGE_BYTES).then_some(())?;
-        }
         let mut at = 0;
         let cut = |end: &usize| &cbor[std::mem::replace(&mut at, *end)..*end];
         let cut: Vec<&[u8]> = ends.iter().map(cut).collect();
@@ -572,8 +576,6 @@ fn text(out: &mut Vec<u8>, text: &str) {
     number(out, text.len() as u64);
     out.extend_from_slice(text.as_bytes());
 }
-
-mod names;
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! What a block says of its entries' names, without opening it: they lie beside the data, so the data is
 //! not unpacked for them.
 
-use super::{BlockOpener, CHECKSUM, COLUMNS_MOST, DATA_MOST, Input, Stand, is_whole, split_link};
+use super::{BlockOpener, CHECKSUM, Input, Stand, is_whole, split_link, split_packed};
 use crate::words::limits::CHANGE_ENTRIES;
 
 impl BlockOpener {
@@ -9,11 +9,8 @@ impl BlockOpener {
     pub fn kinds(&mut self, record: &[u8], stand: &Stand<'_>) -> Option<Vec<String>> {
         is_whole(record, stand).then_some(())?;
         let (_, packed) = split_link(&record[..record.len() - CHECKSUM], stand.opening)?;
-        let mut input = Input { bytes: packed };
-        let unpacked = input.length(COLUMNS_MOST)?;
-        input.length(DATA_MOST)?;
-        let length = input.length(packed.len())?;
-        let beside = self.decompressor.decompress(input.take(length)?, unpacked).ok()?;
+        let [beside, _] = split_packed(packed)?;
+        let beside = self.unpack_part(beside)?;
         let mut input = Input { bytes: &beside };
         for _ in 0..input.length(beside.len())? {
             input.length(CHANGE_ENTRIES)?;

@@ -10,7 +10,7 @@ use super::super::block::{BlockOpener, Sealer, Stand, link};
 use super::super::damage::{Damages, Lost};
 use super::super::{Sealed, StoreError, whole};
 use super::Contents;
-use crate::core::change::{Change, Link, Place, SignedBlock};
+use crate::core::change::{Change, Place, SignedBlock};
 use crate::core::log::Arrival;
 use crate::core::segment::Strand;
 use crate::words::{ChangeHash, Offset, Seq, Signature};
@@ -77,10 +77,7 @@ impl Contents {
             Some(record) => record,
             None => seal(arrivals.iter().map(|arrival| arrival.change.clone()).collect())?,
         };
-        let opening = match first.change.link().map_err(failed)? {
-            Link::Opening(opening) => opening.text(),
-            Link::Previous(_) => String::new(),
-        };
+        let opening = first.change.link().map_err(failed)?.message();
         let place = Lost { next_seq: last.change.next_seq(), ..Lost::of(first) };
         let block = HeldBlock {
             place,

@@ -196,10 +196,7 @@ fn admitted(block: &SignedBlock, changes: &[Change]) {
         assert!(pair[0].last_time < pair[1].first_time);
     }
     assert_eq!((last.next_seq(), last.signature), (block.next_seq, Some(block.signature)));
-    let text = match &block.place.link {
-        Link::Opening(opening) => opening.text(),
-        Link::Previous(_) => String::new(),
-    };
+    let text = block.place.link.message();
     let mut opener = BlockOpener::new().expect("memory for a decompressor");
     let mut kept =
         opener.open(&block.record, &stand(block, &text, last.hash)).expect("it is whole");
