@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::collections::binary_heap::PeekMut;
+use std::ops::Range;
 
 use crate::words::{Entry, Time};
 
@@ -17,6 +18,14 @@ pub enum Direction {
 }
 
 impl Direction {
+    /// The end of a range at which reading begins.
+    pub fn near<T: Copy>(self, range: &Range<T>) -> T {
+        match self {
+            Self::Forward => range.start,
+            Self::Backward => range.end,
+        }
+    }
+
     fn order(self, ordering: Ordering) -> Ordering {
         match self {
             Self::Forward => ordering,

@@ -130,8 +130,8 @@ fn read_order(text: &str) -> Result<Order, &'static str> {
     }
 }
 
-/// A page as JSON, or one entry a line when that is asked for; with `explain`, what is read for it. It may be shorter than it could be
-/// while others take the room that answers have in memory.
+/// A page as JSON, or one entry a line when that is asked for; with `explain`, what is read for it. It may
+/// be shorter than it could be while others take the room that answers have in memory.
 async fn answer(
     log: &Reads,
     query: Query,

@@ -197,5 +197,5 @@ impl IndexUse {
     }
 }
 
-/// All offsets: what a filter is asked about where no place bounds it.
+/// All seqs: for listings that no seq bounds.
 pub const ANYWHERE: Range<Seq> = Seq(0)..Seq(u64::MAX);

@@ -300,7 +300,7 @@ impl SpanRun<'_, '_> {
     /// The zone in which a part begins, in the direction of reading.
     fn zone_of(&self, part: &Range<Seq>) -> Result<Option<Zone>, StoreError> {
         let direction = self.source.query.direction;
-        let from = if direction == Direction::Forward { part.start } else { part.end };
+        let from = direction.near(part);
         let mut shared = self.source.shared.borrow_mut();
         Ok(shared.reader.zones(self.span.strand, from, direction, 1)?.pop())
     }
@@ -309,8 +309,7 @@ impl SpanRun<'_, '_> {
         let Parts::Zones(zones) = &mut self.parts else { return Ok(None) };
         if zones.is_empty() {
             let direction = self.source.query.direction;
-            let from =
-                if direction == Direction::Forward { self.left.start } else { self.left.end };
+            let from = direction.near(&self.left);
             let mut shared = self.source.shared.borrow_mut();
             *zones = shared.reader.zones(self.span.strand, from, direction, ZONES)?.into();
         }

@@ -76,8 +76,7 @@ impl ZoneReader for MemoryStore {
         direction: Direction,
         max_bytes: usize,
     ) -> Result<Vec<Arrival>, StoreError> {
-        let from = if direction == Direction::Forward { seqs.start } else { seqs.end };
-        let mut arrivals = self.of_strand(strand, from, direction, max_bytes)?;
+        let mut arrivals = self.of_strand(strand, direction.near(&seqs), direction, max_bytes)?;
         arrivals.retain(|arrival| {
             arrival.change.first_seq < seqs.end && arrival.change.next_seq() > seqs.start
         });

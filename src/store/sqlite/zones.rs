@@ -56,19 +56,10 @@ impl ZoneReader for SqliteReader {
         limit: usize,
     ) -> Result<Vec<Zone>, StoreError> {
         self.at_once(|reader| {
-            let Some((row, author)) = reader.strand_and_author(strand)? else {
-                return Ok(Vec::new());
-            };
-            let mut zones = reader.zones_in(BLOCK, "blocks", (row, from), direction, limit)?;
-            let rows = reader.zones_in(CHANGE, "changes", (row, from), direction, limit)?;
-            zones.extend(rows);
-            zones.sort_by_key(|zone| zone.seqs.start);
-            if direction == Direction::Backward {
-                zones.reverse();
-            }
-            zones.truncate(limit);
-            zones.iter_mut().for_each(|zone| (zone.author, zone.strand) = (author, strand));
-            Ok(zones)
+            let Some(held) = reader.strand_held(strand)? else { return Ok(Vec::new()) };
+            let mut zones = reader.zones_in(BLOCK, "blocks", (held, from), direction, limit)?;
+            zones.extend(reader.zones_in(CHANGE, "changes", (held, from), direction, limit)?);
+            Ok(first(zones, |zone| zone.seqs.start, direction, limit))
         })
     }
 
@@ -85,12 +76,7 @@ impl ZoneReader for SqliteReader {
         self.at_once(|reader| {
             let mut zones = reader.arrived(PIECE, "p", "pieces", from, direction, limit)?;
             zones.extend(reader.arrived(ARRIVED, "c", "changes", from, direction, limit)?);
-            zones.sort_by_key(|zone| zone.offsets.start);
-            if direction == Direction::Backward {
-                zones.reverse();
-            }
-            zones.truncate(limit);
-            Ok(zones)
+            Ok(first(zones, |zone| zone.offsets.start, direction, limit))
         })
     }
 
@@ -151,22 +137,22 @@ impl ZoneReader for SqliteReader {
 }
 
 impl SqliteReader {
-    fn strand_and_author(&self, strand: Strand) -> Result<Option<(i64, NodeId)>, StoreError> {
+    fn strand_held(&self, strand: Strand) -> Result<Option<Held>, StoreError> {
         let query = "SELECT s.id, a.node FROM segments s JOIN authors a ON a.id = s.author
              WHERE s.name = ?1 AND s.side = ?2";
         let mut query = self.connection.prepare_cached(query)?;
         let found = query.query_row(params![strand.segment.0, strand.side], |row| {
-            Ok((row.get(0)?, NodeId(row.get(1)?)))
+            Ok(Held { row: row.get(0)?, author: NodeId(row.get(1)?), strand })
         });
         Ok(found.optional()?)
     }
 
-    /// Zones of one table, of the strand of a row. Author and strand are filled in by the caller.
+    /// Zones of one table, of a strand.
     fn zones_in(
         &self,
         columns: &str,
         table: &str,
-        (row, from): (i64, Seq),
+        (held, from): (Held, Seq),
         direction: Direction,
         limit: usize,
     ) -> Result<Vec<Zone>, StoreError> {
@@ -183,10 +169,10 @@ impl SqliteReader {
             self.connection.prepare_cached(&format!("{columns} {condition} LIMIT ?3"))?;
         // Forward, the first one may end below the place.
         let most = column((limit as u64).saturating_add(1));
-        let mut rows = query.query(params![row, column(from.0), most])?;
+        let mut rows = query.query(params![held.row, column(from.0), most])?;
         let mut zones = Vec::new();
         while let Some(row) = rows.next()? {
-            let zone = of_strand(row, table == "blocks")?;
+            let zone = of_strand(row, held, table == "blocks")?;
             if direction == Direction::Backward || zone.seqs.end > from {
                 zones.push(zone);
             }
@@ -230,16 +216,16 @@ impl SqliteReader {
     /// The first zone of a strand that ends at or after a time. Times rise with seqs, so it is found by
     /// halving the range of seqs.
     fn first_ending_at(&self, strand: Strand, wanted: Time) -> Result<Option<Zone>, StoreError> {
-        let Some((row, author)) = self.strand_and_author(strand)? else { return Ok(None) };
+        let Some(held) = self.strand_held(strand)? else { return Ok(None) };
         let query = "SELECT start, next_seq FROM held WHERE id = ?1";
         let mut bounds = self.connection.prepare_cached(query)?;
         let (first, end): (i64, i64) =
-            bounds.query_row([row], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            bounds.query_row([held.row], |row| Ok((row.get(0)?, row.get(1)?)))?;
         let (mut low, mut high) = (seq(first).0, seq(end).0);
         let mut found = None;
         while low < high {
             let middle = Seq(low + (high - low) / 2);
-            let zone = self.zone_around(row, middle)?.ok_or_else(|| {
+            let zone = self.zone_around(held, middle)?.ok_or_else(|| {
                 let what = format!("no change holds {middle} of segment {}", strand.segment);
                 StoreError::Damaged(what)
             })?;
@@ -247,19 +233,19 @@ impl SqliteReader {
                 low = zone.seqs.end.0;
             } else {
                 high = zone.seqs.start.0;
-                found = Some(Zone { author, strand, ..zone });
+                found = Some(zone);
             }
         }
         Ok(found)
     }
 
-    fn zone_around(&self, row: i64, at: Seq) -> Result<Option<Zone>, StoreError> {
+    fn zone_around(&self, held: Held, at: Seq) -> Result<Option<Zone>, StoreError> {
         for (columns, packed) in [(BLOCK, true), (CHANGE, false)] {
             let mut query = self.connection.prepare_cached(&format!(
                 "{columns} WHERE segment = ?1 AND first_seq <= ?2 ORDER BY first_seq DESC LIMIT 1"
             ))?;
             let found = query
-                .query_row(params![row, column(at.0)], |row| of_strand(row, packed))
+                .query_row(params![held.row, column(at.0)], |row| of_strand(row, held, packed))
                 .optional()?;
             if let Some(found) = found.filter(|zone| zone.seqs.end > at) {
                 return Ok(Some(found));
@@ -269,8 +255,31 @@ impl SqliteReader {
     }
 }
 
-/// A zone of a strand that the caller knows.
-fn of_strand(row: &Row<'_>, packed: bool) -> rusqlite::Result<Zone> {
+/// A strand, its row, and who wrote it.
+#[derive(Clone, Copy)]
+struct Held {
+    row: i64,
+    author: NodeId,
+    strand: Strand,
+}
+
+/// The first of zones that two tables gave, in the direction of reading.
+fn first<T: Ord>(
+    mut zones: Vec<Zone>,
+    place: impl Fn(&Zone) -> T,
+    direction: Direction,
+    limit: usize,
+) -> Vec<Zone> {
+    zones.sort_by_key(place);
+    if direction == Direction::Backward {
+        zones.reverse();
+    }
+    zones.truncate(limit);
+    zones
+}
+
+/// A zone of a strand.
+fn of_strand(row: &Row<'_>, held: Held, packed: bool) -> rusqlite::Result<Zone> {
     let seqs = seq(row.get(0)?)..seq(row.get(1)?);
     let offsets = if packed {
         let mut pieces = Pieces::read(row.get_ref(4)?.as_blob()?);
@@ -282,8 +291,8 @@ fn of_strand(row: &Row<'_>, packed: bool) -> rusqlite::Result<Zone> {
         first..first.plus(seqs.end.0 - seqs.start.0)
     };
     Ok(Zone {
-        author: NodeId([0; 32]),
-        strand: Strand::first(SegmentId([0; 16])),
+        author: held.author,
+        strand: held.strand,
         seqs,
         first_time: time(row.get(2)?),
         last_time: time(row.get(3)?),
