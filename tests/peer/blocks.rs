@@ -87,18 +87,7 @@ async fn a_block_that_its_author_did_not_sign_so_is_refused_before_the_store() {
         ),
         (altered(bomb), record),
     ];
-    let (victim, liars) = Victim::and_liars(cases.len() as u8).await;
-    let authors = victim.node.status().await.unwrap().authors;
-    for ((block, why), liar) in cases.into_iter().zip(&liars) {
-        let violations = victim.violations();
-        let mut line = liar.greet().await;
-        line.say(&Frame::Block(Box::new(block))).await;
-        let said = line.closed().await;
-        assert!(said.contains(why), "{said:?} is not for {why:?}");
-        victim.until_violations(violations + 1).await;
-    }
-    assert_eq!(victim.node.status().await.unwrap().authors, authors);
-    victim.still_serves().await;
+    Victim::refuses(cases.map(|(block, why)| (Frame::Block(Box::new(block)), why))).await;
 }
 
 /// The cases above are refused for what was altered, and for nothing else.

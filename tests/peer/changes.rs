@@ -76,18 +76,7 @@ async fn what_its_author_did_not_sign_is_refused_before_the_store() {
             "the signature is not the author's",
         ),
     ];
-    let (victim, liars) = Victim::and_liars(cases.len() as u8).await;
-    let authors = victim.node.status().await.unwrap().authors;
-    for ((run, why), liar) in cases.into_iter().zip(&liars) {
-        let violations = victim.violations();
-        let mut line = liar.greet().await;
-        line.say(&frame(run)).await;
-        let said = line.closed().await;
-        assert!(said.contains(why), "{said:?} is not for {why:?}");
-        victim.until_violations(violations + 1).await;
-    }
-    assert_eq!(victim.node.status().await.unwrap().authors, authors);
-    victim.still_serves().await;
+    Victim::refuses(cases.map(|(run, why)| (frame(run), why))).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

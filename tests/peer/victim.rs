@@ -4,6 +4,7 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use towline::core::frame::Frame;
 use towline::node::{PeerAddress, Storage};
 use towline::store::memory::MemoryStore;
 use towline::store::{Owner, StoreId};
@@ -78,6 +79,24 @@ impl Victim {
         let liars = identities.into_iter().map(|identity| victim.liar(identity));
         let liars = liars.collect();
         (victim, liars)
+    }
+
+    /// Asserts that each of these frames, said by a liar of its own, closes the connection for its reason
+    /// and counts as a violation, and that no author comes into the log by them.
+    pub async fn refuses(cases: impl IntoIterator<Item = (Frame, &str)>) {
+        let cases: Vec<(Frame, &str)> = cases.into_iter().collect();
+        let (victim, liars) = Self::and_liars(cases.len() as u8).await;
+        let authors = victim.node.status().await.unwrap().authors;
+        for ((frame, why), liar) in cases.iter().zip(&liars) {
+            let violations = victim.violations();
+            let mut line = liar.greet().await;
+            line.say(frame).await;
+            let said = line.closed().await;
+            assert!(said.contains(why), "{said:?} is not for {why:?}");
+            victim.until_violations(violations + 1).await;
+        }
+        assert_eq!(victim.node.status().await.unwrap().authors, authors);
+        victim.still_serves().await;
     }
 
     pub fn liar(&self, identity: Identity) -> Liar {
