@@ -140,8 +140,12 @@ pub struct Came {
 }
 
 impl Came {
-    /// Changes that were verified, and the record that they came in.
+    /// Changes that were verified, and the record that they came in. None where that packs nothing: they
+    /// are packed anew, so that nobody can fill our disk with it.
     pub fn of(changes: &[Change], record: Bytes) -> Option<Self> {
+        if record.len() > changes.iter().map(|change| change.bytes.len()).sum() {
+            return None;
+        }
         let (first, last) = (changes.first()?.hash, changes.last()?.hash);
         Some(Self { first, last, changes: changes.len(), record })
     }

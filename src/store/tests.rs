@@ -743,6 +743,8 @@ fn a_record_is_kept_for_the_changes_that_it_was_packed_of_only() {
     assert_eq!(came().kept(&written), None);
     assert_eq!(came().kept(&written[..1]), None);
     assert_eq!(came().kept(&[]), None);
+    let longer = vec![0; 1 + changes[0].bytes.len()];
+    assert_eq!(Came::of(&changes[..1], longer.into()), None, "it packs nothing");
 }
 
 /// Both sides are asked for, and come mixed.
