@@ -9,6 +9,7 @@ use super::Outcome;
 use super::failure::Failure;
 use super::output::Format;
 use super::place::Global;
+use super::status::counted;
 use crate::node::OfflineLog;
 use crate::node::archive::{self, Checked};
 
@@ -52,17 +53,18 @@ impl Verify {
         let mut output = global.output();
         if output.format == Format::Text {
             output.line(format_args!(
-                "ok: {} entries in {} changes and {} segments of {} authors, {} signatures",
-                verified.entries,
-                verified.changes,
-                verified.segments,
-                verified.authors,
-                verified.signatures,
+                "ok: {} in {} and {} of {}, {}",
+                counted(verified.entries, "entry", "entries"),
+                counted(verified.changes, "change", "changes"),
+                counted(verified.segments, "segment", "segments"),
+                counted(verified.authors, "author", "authors"),
+                counted(verified.signatures, "signature", "signatures"),
             ))?;
             if verified.pruned > 0 {
                 output.line(format_args!(
-                    "of {} entries in {} segments only their signed end is here",
-                    verified.gone, verified.pruned,
+                    "of {} more, in {}, only the signed ends are here",
+                    counted(verified.gone, "entry", "entries"),
+                    counted(verified.pruned, "segment", "segments"),
                 ))?;
             }
         } else {

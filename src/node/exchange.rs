@@ -32,6 +32,7 @@ use crate::core::frontier::{Frontier, Head};
 use crate::core::log::Applied;
 use crate::core::offers::Offers;
 use crate::core::pruned::{Pruned, PrunedError};
+use crate::core::segment::Parent;
 use crate::core::session::{Parties, Received, Session, Step, Violation};
 use crate::net::endpoint::{ConnectError, Connected, HANDSHAKE};
 use crate::net::link::{LinkError, Receiver, Sender};
@@ -505,17 +506,36 @@ impl Exchange {
         if self.offers.is_empty() || self.context.writer.full().is_some() {
             return Ok(());
         }
-        let own = self.context.reading.run(|reader| reader.frontier()).await?;
+        let ends = self.offers.ends();
+        let looked = self.context.reading.run(move |reader| {
+            let mut held = Vec::new();
+            for (author, end) in ends {
+                let parent = Parent { next_seq: end.next_seq, hash: end.hash };
+                if reader.standing(author, &parent)?.is_some() {
+                    held.push((author, end));
+                }
+            }
+            Ok::<_, StoreError>((reader.frontier()?, held))
+        });
+        let (own, held) = looked.await?;
+        for (author, end) in held {
+            self.offers.forget(&author);
+            self.session.handle_adopted((author, end), false);
+        }
         let patience = u64::try_from(self.context.patience.as_millis()).unwrap_or(u64::MAX);
         for chain in self.offers.due(self.now(), patience, &own) {
-            let end = chain.last().map(|last| (last.author().short(), last.next_seq));
+            let Some((author, end)) = chain.last().map(|last| (last.author(), last.head())) else {
+                continue;
+            };
             match self.context.writer.adopt(chain).await {
-                Ok(0) | Err(AppendError::DiskFull(_)) => {}
-                Ok(_) => {
-                    if let Some((author, below)) = end {
+                Ok(None) | Err(AppendError::DiskFull(_)) => {}
+                Ok(Some(taken)) => {
+                    if taken > 0 {
+                        let (author, below) = (author.short(), end.next_seq);
                         tracing::warn!(%author, %below, "no peer holds these entries any more");
                     }
-                    self.session.handle_adopted();
+                    self.offers.forget(&author);
+                    self.session.handle_adopted((author, end), taken > 0);
                 }
                 Err(error) => return Err(error.into()),
             }

@@ -304,11 +304,12 @@ impl Writer {
         self.send(sealed.record.len(), |reply| Command::Seal { sealed, reply }).await
     }
 
-    /// Takes what stays of pruned segments, see [`Log::adopt`]. Returns how many were taken.
+    /// Takes what stays of pruned segments, see [`Log::adopt`]. Returns how many were taken; none where
+    /// they can't be, or not yet.
     ///
     /// # Errors
     /// The writer is poisoned or closed, or the disk is full.
-    pub async fn adopt(&self, chain: Vec<Pruned>) -> Result<usize, AppendError> {
+    pub async fn adopt(&self, chain: Vec<Pruned>) -> Result<Option<usize>, AppendError> {
         self.check()?;
         self.send(0, |reply| Command::Adopt { chain, reply }).await
     }

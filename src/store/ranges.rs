@@ -122,7 +122,6 @@ fn set_apart_pruned(
         found.missing.extend(missing);
         return Ok(());
     }
-    let spans = reader.spans(Some(author))?;
     let mut chain: Vec<Pruned> = Vec::new();
     for range in missing {
         let Some(gone) = pruned.iter().find(|pruned| pruned.strand() == range.strand) else {
@@ -130,13 +129,16 @@ fn set_apart_pruned(
             found.missing.push(Range { to, ..range });
             if chain.is_empty() { continue } else { break }
         };
-        let span = spans.iter().find(|span| span.strand == range.strand);
-        let kept = span.map_or(range.from, |span| span.next_seq);
-        if range.from < kept {
-            found.missing.push(Range { to: kept, ..range });
+        let seqs = reader.gone_of(range.strand)?.unwrap_or(range.to..range.to);
+        if range.from < seqs.start {
+            found.missing.push(Range { to: seqs.start, ..range });
         }
-        if chain.len() < PRUNED_CHAIN {
+        if range.from < seqs.end && chain.len() < PRUNED_CHAIN {
             chain.push(gone.clone());
+        }
+        let from = range.from.max(seqs.end);
+        if from < range.to {
+            found.missing.push(Range { from, ..range });
         }
     }
     found.pruned.extend((!chain.is_empty()).then_some(chain));

@@ -11,7 +11,7 @@ use super::room::Room;
 use super::{AppendError, EMIT_BLOCK, Reserved};
 use crate::core::change::Change;
 use crate::core::forks::rollback;
-use crate::core::log::{Applied, Log};
+use crate::core::log::{Adopted, Applied, Log};
 use crate::node::metrics::Metrics;
 use crate::node::sync::{OnceLock, mpsc, watch};
 use crate::node::wall_millis;
@@ -216,9 +216,10 @@ impl State {
         self.note_keys(group, &answers, &mut batch);
         for (chain, _) in &mut group.adoptions {
             let chain = std::mem::take(chain);
-            let (taken, waited) = self.log.adopt(chain, &mut *self.past)?;
-            answers.adopted.push(taken.len());
-            batch.adopted.extend(taken);
+            let adopted = self.log.adopt(chain, &mut *self.past)?;
+            answers.adopted.push(adopted.as_ref().map(|adopted| adopted.pruned.len()));
+            let Adopted { pruned, waited } = adopted.unwrap_or_default();
+            batch.adopted.extend(pruned);
             batch.arrivals.extend(self.log.apply(waited, now, &mut *self.past)?.arrivals);
         }
         for (changes, packed, _) in &mut group.applies {

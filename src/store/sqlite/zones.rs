@@ -223,8 +223,22 @@ impl SqliteReader {
             bounds.query_row([held.row], |row| Ok((row.get(0)?, row.get(1)?)))?;
         let (mut low, mut high) = (seq(first).0, seq(end).0);
         let mut found = None;
+        let gone = self.gone_in(held.row)?;
         while low < high {
             let middle = Seq(low + (high - low) / 2);
+            if let Some(gone) = gone.as_ref().filter(|gone| gone.contains(&middle)) {
+                // Nothing is here: what is on one side of it is looked at first.
+                match self.zone_around(held, gone.end)? {
+                    Some(zone) if gone.end.0 < high && zone.last_time < wanted => {
+                        low = zone.seqs.end.0;
+                    }
+                    zone => {
+                        found = zone.filter(|_| gone.end.0 < high).or(found);
+                        high = gone.start.0;
+                    }
+                }
+                continue;
+            }
             let zone = self.zone_around(held, middle)?.ok_or_else(|| {
                 let what = format!("no change holds {middle} of segment {}", strand.segment);
                 StoreError::Damaged(what)
