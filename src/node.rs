@@ -45,6 +45,7 @@ pub mod follow;
 pub mod forked;
 pub mod forks;
 pub mod frontier_cursor;
+pub mod gauges;
 pub mod measure;
 pub mod metrics;
 pub mod network;

@@ -9,6 +9,7 @@ mod entries;
 mod floods;
 mod followers;
 mod injection;
+mod metrics;
 mod negotiation;
 mod node;
 mod openapi;
