@@ -67,6 +67,35 @@ test('text, bytes and what is no JSON are proven as they were written', async ()
   }
 });
 
+test('a chain of changes that a later one vouches for holds, and none that was altered', { timeout: 120_000 }, async () => {
+  const events = Array.from({ length: 10 }, (_, at) => ({ topic: 'proof/chain', kind: 'proof.chain', data: { at } }));
+  let first;
+  for (let commits = 0; commits < 120; commits += 1) {
+    const receipts = await post(url, 'entries', events);
+    first ??= receipts[3].id;
+  }
+  // Once they are packed, the signatures within are gone.
+  let links = 1;
+  while (links === 1) ({ changes: { length: links } } = await get(url, `entries/${first.replace(':', '/')}/proof`));
+
+  const { verdict, close } = await checked(first);
+  assert.equal(verdict.state, 'holds', verdict.words);
+  assert.match(verdict.steps[1], new RegExp(`and ${links - 1} after it, are a chain`));
+  await close();
+  const lies = [
+    [(proof) => { proof.changes[1] = forged(proof.changes[1]); }, /chain of changes is broken/],
+    [(proof) => { proof.changes.splice(1, 1); }, /chain of changes is broken/],
+    [(proof) => { proof.changes.pop(); }, /signature/],
+    [(proof) => { proof.changes.push(proof.changes[0]); }, /chain of changes is broken/],
+  ];
+  for (const [lie, because] of lies) {
+    const { verdict, close } = await checked(first, { prepare: lying('**/proof', lie) });
+    assert.equal(verdict.state, 'fails', String(lie));
+    assert.match(verdict.words, because);
+    await close();
+  }
+});
+
 const LIES = {
   'the data is another': ['**/v1/entries/*/*', (entry) => { entry.data.number = 2; }, /other data/],
   'the topic is another': ['**/v1/entries/*/*', (entry) => { entry.topic = 'proof/other'; }, /another topic/],
