@@ -51,6 +51,7 @@ pub mod metrics;
 pub mod network;
 pub mod offline;
 pub mod persona;
+pub mod proof;
 pub mod query;
 pub mod ration;
 pub mod reading;

@@ -16,6 +16,7 @@ mod openapi;
 mod page;
 mod payloads;
 mod problems;
+mod proof;
 mod server;
 mod sessions;
 mod smuggling;

@@ -105,7 +105,7 @@ const LIES = {
   'a change was altered with its checksum': ['**/proof', (proof) => { proof.changes[0] = forged(proof.changes[0]); }, /another change|chain|signature/],
   'the signature is another': ['**/proof', (proof) => { proof.signature = 'ab'.repeat(64); }, /signature/],
   'the cluster is another': ['**/proof', (proof) => { proof.opening = proof.opening.replace(/"cluster":"../, '"cluster":"00'); }, /segment/],
-  'it is the proof of another entry': ['**/proof', (proof) => { proof.index += 1; }, /another seq|does not hold the entry/],
+  'it is the proof of another entry': ['**/proof', (proof) => { proof.at += 1; }, /another seq|does not hold the entry/],
   'a change is missing': ['**/proof', (proof) => { proof.changes.shift(); }, /no change|another change/],
   'it is no proof': ['**/proof', () => ({ changes: ['AAAA'], opening: '{}', signature: '' }), /chunk|soon/],
 };

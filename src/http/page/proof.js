@@ -31,8 +31,8 @@ export async function verify(proof, entry, said) {
 
   const [holder] = changes;
   hold(toHex(holder.hash) === entry.change, 'the entry is in another change');
-  hold(opening.first_seq + holder.start + proof.index === Number(entry.seq), 'the entry has another seq');
-  sameEntry(holder.entries[proof.index], entry);
+  hold(opening.first_seq + holder.start + proof.at === Number(entry.seq), 'the entry has another seq');
+  sameEntry(holder.entries[proof.at], entry);
   said(`the entry stands in change ${shortId(entry.change)} as seq ${entry.seq}, word by word as it is shown`);
 
   const signed = concat(bytesOf(CHANGE_DOMAIN), fromHex(opening.cluster), changes.at(-1).hash);
