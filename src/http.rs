@@ -218,7 +218,7 @@ const OPEN: [(&str, Handlers); 5] = [
 ];
 
 /// Routes that ask who is there.
-const GUARDED: [(&str, Handlers); 12] = [
+const GUARDED: [(&str, Handlers); 13] = [
     ("/v1/entries", || get(entries::list).post(append::append)),
     ("/v1/entries/{author}/{seq}", || get(entries::one)),
     ("/v1/entries/{author}/{seq}/event", || get(entries::event)),
