@@ -40,6 +40,7 @@ mod session;
 mod settings;
 mod sql;
 mod status;
+mod supervisor;
 mod tail;
 mod token;
 mod verify;

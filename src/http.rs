@@ -9,6 +9,7 @@
 //! parameters.rs   what a query string asks for        drafts.rs   what a body holds
 //! append.rs       POST /v1/entries                     emit.rs     POST /v1/emit
 //! entries.rs      GET /v1/entries, …/{author}/{seq}, /v1/gaps
+//! proof.rs        GET /v1/entries/{author}/{seq}/proof
 //! cloudevents.rs  CloudEvents in requests and answers
 //! listing.rs      entries as JSON, piece by piece      room.rs     how much memory answers take
 //! stream.rs       GET /v1/stream
@@ -65,6 +66,7 @@ mod openapi;
 mod page;
 mod parameters;
 mod problem;
+mod proof;
 mod request_id;
 mod retention;
 mod room;
@@ -216,10 +218,11 @@ const OPEN: [(&str, Handlers); 5] = [
 ];
 
 /// Routes that ask who is there.
-const GUARDED: [(&str, Handlers); 12] = [
+const GUARDED: [(&str, Handlers); 13] = [
     ("/v1/entries", || get(entries::list).post(append::append)),
     ("/v1/entries/{author}/{seq}", || get(entries::one)),
     ("/v1/entries/{author}/{seq}/event", || get(entries::event)),
+    ("/v1/entries/{author}/{seq}/proof", || get(proof::proof)),
     ("/v1/gaps", || get(entries::gaps)),
     ("/v1/forks", || get(status::forks)),
     ("/v1/emit", || post(emit::emit)),

@@ -340,6 +340,11 @@ impl Log {
         self.pending.len()
     }
 
+    /// How many bytes they are.
+    pub fn pending_bytes(&self) -> usize {
+        self.pending.bytes()
+    }
+
     /// What is held of every author.
     pub fn frontier(&self) -> Frontier {
         let mut frontier = Frontier::default();

@@ -13,3 +13,4 @@ mod salvage;
 mod serving;
 mod sessions;
 mod sql;
+mod supervisor;

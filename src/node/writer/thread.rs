@@ -145,6 +145,7 @@ impl State {
             }
         }
         self.metrics.pending.set(self.log.pending() as i64);
+        self.metrics.pending_bytes.set(self.log.pending_bytes() as i64);
         answers.send(group);
     }
 
