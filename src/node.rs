@@ -48,6 +48,7 @@ pub mod frontier_cursor;
 pub mod measure;
 pub mod metrics;
 pub mod network;
+pub mod newest;
 pub mod offline;
 pub mod persona;
 pub mod query;
