@@ -21,6 +21,7 @@ pub mod block;
 pub mod damage;
 pub mod memory;
 pub mod mending;
+pub mod picked;
 pub mod pool;
 pub mod ranges;
 pub mod remembering;
