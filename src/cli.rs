@@ -32,6 +32,7 @@ mod output;
 mod place;
 mod process;
 mod query;
+mod retain;
 mod run;
 mod salvage;
 mod serving;
@@ -93,6 +94,8 @@ enum Command {
     Nodes(nodes::Nodes),
     Verify(verify::Verify),
     Salvage(salvage::Salvage),
+    Retain(retain::Retain),
+    Archive(retain::Archive),
     Token(token::Tokens),
     Session(session::Sessions),
     Thread(session::Threads),
@@ -139,6 +142,8 @@ impl Cli {
             Command::Nodes(command) => command.run(&global),
             Command::Verify(command) => command.run(&global),
             Command::Salvage(command) => command.run(&global),
+            Command::Retain(command) => command.run(&global),
+            Command::Archive(command) => command.run(&global),
             Command::Token(command) => command.run(&global),
             Command::Session(command) => command.run(&global),
             Command::Thread(command) => command.run(&global),
