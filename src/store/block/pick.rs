@@ -67,7 +67,7 @@ impl BlockOpener {
         let beside = self.unpack_part(beside)?;
         let table = Table::read(&beside, stand)?;
         let all: usize = table.counts.iter().sum();
-        let found = find(table, stand.first_seq, data.length, (seqs, wanted))?;
+        let found = find(table, stand.first_seq, data.length, seqs, wanted)?;
         if found.len() * SPARSE > all {
             return Some(None);
         }
@@ -109,7 +109,8 @@ fn find<'a>(
     Table { counts, names, columns }: Table<'a>,
     first: Seq,
     length: usize,
-    (seqs, wanted): (&Range<Seq>, &dyn Fn(&str, &str) -> bool),
+    seqs: &Range<Seq>,
+    wanted: &dyn Fn(&str, &str) -> bool,
 ) -> Option<Vec<Wanted<'a>>> {
     let [mut which, mut attributes, mut lengths, mut times, mut texts] = columns;
     let of_names: Vec<bool> =

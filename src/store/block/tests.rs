@@ -239,7 +239,7 @@ fn entries_that_are_picked_are_those_of_the_block_across_frames() {
         let topic = if n % 8 == 3 { "wanted" } else { "other" };
         let data: Vec<u8> = (0..3_000).map(|at| (at * n % 251) as u8).collect();
         let draft = Draft::bytes(topic, "k", OCTETS, data).unwrap();
-        if n % 3 == 0 { draft.with_attribute("n", &n.to_string()).unwrap() } else { draft }
+        if n.is_multiple_of(3) { draft.with_attribute("n", &n.to_string()).unwrap() } else { draft }
     };
     let changes = changes(&[(0..64).map(draft).collect()]);
     let opening = opening(&changes);
