@@ -50,6 +50,7 @@ pub mod gauges;
 pub mod measure;
 pub mod metrics;
 pub mod network;
+pub mod newest;
 pub mod offline;
 pub mod persona;
 pub mod proof;

@@ -17,7 +17,7 @@ use crate::words::{NodeId, Offset, Seq};
 
 /// About how many bytes of changes go into a frame. What has come of a frame is lost with the
 /// connection, so on a bad link a smaller frame gets further.
-const RUN_BYTES: usize = 128 << 10;
+pub const RUN_BYTES: usize = 128 << 10;
 
 /// What a comparison with a peer's frontier found.
 #[derive(Default)]
@@ -206,6 +206,13 @@ pub fn fetch(reader: &mut dyn Reader, range: Range) -> Result<Option<Travelling>
     }
     let run = run_of(arrivals.into_iter().map(|arrival| arrival.change).collect())?;
     Ok(run.map(Travelling::Run))
+}
+
+/// The run of consecutive changes of one strand that carries a range as far as they go, and as far as
+/// a frame goes. None where no change among them is signed.
+pub fn run(mut arrivals: Vec<Arrival>, range: Range) -> Option<SignedRun> {
+    arrivals.truncate(signed_prefix(&arrivals, range.to).min(RUN_CHANGES));
+    run_of(arrivals.into_iter().map(|arrival| arrival.change).collect()).ok().flatten()
 }
 
 /// Some of the log in the order of arrival, and where to read on.

@@ -13,6 +13,7 @@ use crate::core::change::Change;
 use crate::core::forks::rollback;
 use crate::core::log::{Adopted, Applied, Log};
 use crate::node::metrics::Metrics;
+use crate::node::newest::Newest;
 use crate::node::sync::{OnceLock, mpsc, watch};
 use crate::node::wall_millis;
 use crate::store::damage::Damages;
@@ -54,6 +55,7 @@ pub(super) struct State {
     pub doorbell: watch::Sender<Offset>,
     pub poison: Arc<OnceLock<String>>,
     pub metrics: Arc<Metrics>,
+    pub newest: Arc<Newest>,
     /// How many requests the last commit answered together.
     pub together: usize,
 }
@@ -159,6 +161,7 @@ impl State {
             self.reserved.rise_to(mark.reserved);
         }
         if !batch.arrivals.is_empty() {
+            self.newest.push(&batch.arrivals);
             self.doorbell.send_replace(self.log.next_offset());
         }
     }

@@ -6,6 +6,7 @@ use std::ops::Range;
 use rusqlite::{OptionalExtension, Row, params};
 
 use super::super::StoreError;
+use super::super::picked::Picked;
 use super::super::zones::{Zone, ZoneReader};
 use super::blocks::{self, Pieces, column};
 use super::reader::{SqliteReader, offset};
@@ -107,6 +108,29 @@ impl ZoneReader for SqliteReader {
                 }
             };
             Ok(known & wanted == wanted)
+        })
+    }
+
+    fn pick(
+        &mut self,
+        strand: Strand,
+        seqs: &Range<Seq>,
+        direction: Direction,
+        wanted: &dyn Fn(&str, &str) -> bool,
+    ) -> Result<Option<Picked>, StoreError> {
+        let at = match direction {
+            Direction::Forward => seqs.start,
+            Direction::Backward => Seq(seqs.end.0.saturating_sub(1)),
+        };
+        self.at_once(|reader| {
+            let Some((row, _)) = reader.strand_row(strand)? else { return Ok(None) };
+            let Some(block) = blocks::at_seq(&reader.connection, row, at)? else { return Ok(None) };
+            let picked = reader.blocks.pick(&reader.connection, block, seqs, wanted)?;
+            if let Some(Picked { author, segment_seq, .. }) = &picked {
+                let said = (strand.segment, *author, *segment_seq);
+                reader.openings.check_said(&reader.connection, row, said)?;
+            }
+            Ok(picked)
         })
     }
 
