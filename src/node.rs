@@ -32,6 +32,7 @@ pub mod backup;
 pub mod bans;
 pub mod bell;
 pub mod config;
+pub mod consumers;
 pub mod cover;
 pub mod cursor;
 pub mod directory;
@@ -50,6 +51,7 @@ pub mod metrics;
 pub mod network;
 pub mod offline;
 pub mod persona;
+pub mod proven;
 pub mod query;
 pub mod ration;
 pub mod reading;
@@ -73,6 +75,7 @@ pub mod writer;
 
 pub use bell::Bell;
 pub use config::{Config, Delivery, PeerAddress, Storage};
+pub use consumers::{Consumer, ConsumerError, Consumers};
 pub use cursor::{Cursor, CursorError, Order};
 pub use directory::{Addresses, DataDirectory, DirectoryError};
 pub use explain::Explanation;
@@ -83,6 +86,7 @@ pub use forks::ForkReport;
 pub use frontier_cursor::FrontierCursor;
 pub use offline::OfflineLog;
 pub use persona::Persona;
+pub use proven::{ProofError, ProofJson, Proven};
 pub use query::{Page, Query, QueryError};
 pub use recorder::{EmitError, Heard, Listener};
 pub use series::Numbered;
@@ -183,6 +187,7 @@ struct Inner {
     directory: Option<DataDirectory>,
     started: crate::words::Time,
     named_peers: usize,
+    consumers: Consumers,
     /// The offset at which this lifetime of the process began.
     booted: Offset,
 }
@@ -343,6 +348,7 @@ impl Node {
             closing,
             tasks: TaskTracker::new(),
             ending: Mutex::default(),
+            consumers: Consumers::open(opened.directory.as_ref().map(DataDirectory::path)),
             directory: opened.directory,
             started: crate::words::Time::from_millis(wall_millis()),
             named_peers: config.peers.len(),
@@ -456,6 +462,11 @@ impl Node {
     /// The data directory, if the node has one.
     pub fn directory(&self) -> Option<&DataDirectory> {
         self.inner.directory.as_ref()
+    }
+
+    /// The named consumers, whose places the node keeps.
+    pub fn consumers(&self) -> &Consumers {
+        &self.inner.consumers
     }
 
     /// The node's metrics, as they are now.

@@ -11,6 +11,7 @@ use super::filters::Filters;
 use super::output::{Format, Listing, Output};
 use super::place::Global;
 use super::query::Range;
+use super::template::Form;
 
 /// Export the log, with or without a running node
 #[derive(Debug, Args)]
@@ -87,7 +88,7 @@ impl Export {
         };
         match &self.output {
             Some(path) => Output::to_file(path, format),
-            None => Ok(Output::new(format)),
+            None => Ok(Output::new(&Form { format, template: None })),
         }
     }
 }

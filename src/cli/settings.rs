@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::failure::Failure;
 use super::serving::beside;
@@ -15,7 +16,7 @@ use crate::words::Kind;
 pub const FILE: &str = "config.toml";
 
 /// What a settings file says; all of it may be left out.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// The node's name for people.
@@ -41,7 +42,7 @@ pub struct Settings {
 }
 
 /// A delivery as a settings file names it.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeliveryName {
     /// Heard at once, and recorded.
@@ -115,6 +116,18 @@ impl Settings {
             peers: self.peers.or(other.peers),
             emit_ring: self.emit_ring.or(other.emit_ring),
             deliveries: self.deliveries.or(other.deliveries),
+        }
+    }
+
+    /// All of them by key; those that are left out are null.
+    ///
+    /// # Errors
+    /// A path that is no text.
+    pub fn values(&self) -> Result<Map<String, Value>, Failure> {
+        match serde_json::to_value(self) {
+            Ok(Value::Object(values)) => Ok(values),
+            Ok(_) => Ok(Map::new()),
+            Err(error) => Err(Failure::usage("the settings can't be shown", error)),
         }
     }
 

@@ -161,13 +161,14 @@ fn events(status: &Shown) -> String {
     if on_the_way > 0 { format!("{sum} + {on_the_way} on their way") } else { sum }
 }
 
-fn counted(count: u64, one: &str, many: &str) -> String {
+/// So many of something, in words.
+pub fn counted(count: u64, one: &str, many: &str) -> String {
     let noun = if count == 1 { one } else { many };
     format!("{count} {noun}")
 }
 
 /// A duration as people say it.
-fn duration(seconds: u64) -> String {
+pub fn duration(seconds: u64) -> String {
     match seconds {
         0..120 => format!("{seconds} s"),
         120..7_200 => format!("{} min", seconds.div_ceil(60)),
@@ -176,7 +177,7 @@ fn duration(seconds: u64) -> String {
 }
 
 /// A size as people say it.
-fn bytes(bytes: u64) -> String {
+pub fn bytes(bytes: u64) -> String {
     match bytes {
         0..1_024 => format!("{bytes} B"),
         1_024..1_048_576 => format!("{:.1} KiB", bytes as f64 / 1_024.0),

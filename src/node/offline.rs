@@ -8,6 +8,7 @@ use super::directory::{store_path, tip_path};
 use super::explain::Explanation;
 use super::export::{self, ExportError};
 use super::forks::{self, ForkReport};
+use super::proven::{self, ProofJson};
 use super::query::{self, Page, Query, QueryError};
 use super::verify::{self, Verified, VerifyError};
 use crate::store::sqlite::SqliteReader;
@@ -113,6 +114,14 @@ impl OfflineLog {
     /// The store can't be read.
     pub fn get(&mut self, id: EntryId) -> Result<Vec<Entry>, QueryError> {
         Ok(query::find(&mut *self.reader, id)?)
+    }
+
+    /// The proof of an entry; two or more where branches share the seq.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    pub fn proofs(&mut self, id: EntryId) -> Result<Vec<ProofJson>, StoreError> {
+        proven::of(&mut *self.reader, id)
     }
 
     /// Where authors have signed two histories.
