@@ -55,7 +55,7 @@ impl Check {
         let asked = ask(global, Bounds { lag: self.lag });
         let found = match asked {
             Err(failure) if format == CheckFormat::Nagios => {
-                let why = one_line(&failure.to_string()).into_owned();
+                let why = one_line(failure.why()).into_owned();
                 output.line(format_args!("TOWLINE UNKNOWN - {why}"))?;
                 output.flush()?;
                 return Err(Stop::Told(NAGIOS_UNKNOWN));

@@ -21,7 +21,7 @@ use super::status::{counted, duration};
 #[command(
     before_help = "\
 Examples:
-  towline tail --cursor mailer --until-caught-up    what `mailer` hasn't read yet
+  towline tail -f --cursor mailer                   what it hasn't read yet
   towline cursor ls                                 who has read how far
   towline cursor set mailer end                     skip what there is
   towline cursor set mailer start                   read all of it again

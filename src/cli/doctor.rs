@@ -19,7 +19,7 @@ use super::status::bytes;
 use crate::node::{OfflineLog, directory};
 
 /// Less room than this on the disk is a warning.
-const ROOM: u64 = 1 << 30;
+const ROOM: u64 = 256 << 20;
 /// A peer that lags by more is a warning.
 const LAG: u64 = 10_000;
 

@@ -21,7 +21,7 @@ Examples:
   towline get ID
   towline get ID -o json | jq .data
   towline get ID -o cloudevents
-  towline get ID --proof > entry.proof         which `towline verify entry.proof` checks")]
+  towline get ID --proof > entry.proof         for `towline verify`")]
 pub struct Get {
     /// AUTHOR:SEQ as `append` printed it, or AUTHOR:SEQ@SEGMENT
     id: EntryId,

@@ -36,7 +36,7 @@ const INTERRUPTED: u8 = 130;
 Examples:
   towline top
   towline top --node http://10.0.0.1:7118
-  towline top | head                           one picture, where that is no terminal",
+  towline top | head                           one picture, for a pipe",
     after_help = "\
 q, Esc or Ctrl-C ends it. A node that goes away is told of, and comes back by
 itself."

@@ -26,7 +26,7 @@ const PROOF_FILE_BYTES: u64 = 256 << 20;
 Examples:
   towline verify
   towline verify /backup/towline
-  towline verify entry.proof                   which `towline get ID --proof` printed",
+  towline verify entry.proof                   of `towline get ID --proof`",
     after_help = "\
 Needs no node, no peer and no secret, and may run beside a node. Exit code 3
 means that something is not as its author signed it; the first bad place is

@@ -60,7 +60,7 @@ fn a_shell_completes_what_is_in_the_log() {
         String::from_utf8(command.output().unwrap().stdout).unwrap()
     };
     assert_eq!(complete(&["towline", "query", "--topic", "sto"]), "story/42");
-    assert_eq!(complete(&["towline", "cursor", "rm", ""]).lines().next(), Some("mailer"));
+    assert!(complete(&["towline", "cursor", "rm", "ma"]).lines().any(|word| word == "mailer"));
     assert_eq!(complete(&["towline", "docto"]), "doctor");
 }
 

@@ -9,7 +9,8 @@ use serde_json::Value;
 use crate::program::Home;
 
 /// What stands in the documents for something that only a reader has.
-const PLACEHOLDERS: [(&str, &str); 7] = [
+const PLACEHOLDERS: [(&str, &str); 8] = [
+    ("--cluster ID", "--cluster CLUSTER"),
     ("NODE1", "1111111111111111111111111111111111111111111111111111111111111111"),
     ("NODE2", "2222222222222222222222222222222222222222222222222222222222222222"),
     ("CLUSTER", "3333333333333333333333333333333333333333333333333333333333333333"),

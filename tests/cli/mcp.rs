@@ -80,7 +80,7 @@ fn an_agent_writes_and_reads_the_log() {
     assert_eq!(newest["entries"].as_array().unwrap().len(), 1);
 
     let after = newest["cursor"].clone();
-    let nothing = agent.call("wait", json!({"after": after, "timeout_seconds": 0.3}));
+    let nothing = agent.call("wait", json!({"after": after, "timeout_seconds": 1.0}));
     assert_eq!((&nothing["timed_out"], &nothing["cursor"]), (&true.into(), &after));
     home.ok(&["append", "-t", "story/42", "by somebody else"]);
     let came = agent.call("wait", json!({"after": after}));
