@@ -41,6 +41,7 @@ mod output;
 mod place;
 mod process;
 mod query;
+mod retain;
 mod run;
 mod salvage;
 mod serving;
@@ -109,6 +110,8 @@ enum Command {
     Doctor(doctor::Doctor),
     Verify(verify::Verify),
     Salvage(salvage::Salvage),
+    Retain(retain::Retain),
+    Archive(retain::Archive),
     Token(token::Tokens),
     Cursor(cursor::Cursors),
     Session(session::Sessions),
@@ -172,6 +175,8 @@ impl Cli {
             Command::Doctor(command) => command.run(&global),
             Command::Verify(command) => command.run(&global),
             Command::Salvage(command) => command.run(&global),
+            Command::Retain(command) => command.run(&global),
+            Command::Archive(command) => command.run(&global),
             Command::Token(command) => command.run(&global),
             Command::Cursor(command) => command.run(&global),
             Command::Session(command) => command.run(&global),

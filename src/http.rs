@@ -14,6 +14,7 @@
 //! stream.rs       GET /v1/stream
 //! cursors.rs      /v1/cursors, …/{name}
 //! status.rs       /v1/status, /v1/nodes, /v1/frontier, /livez, /readyz
+//! retention.rs    /v1/retention
 //! threads.rs      /v1/topics/…, /v1/feeds/…, /v1/personas/…
 //! sessions.rs     /v1/sessions/…, /v1/transcripts/…    live.rs   what they stream
 //! metrics.rs      /metrics                             page.rs     /, /page/…
@@ -67,6 +68,7 @@ mod page;
 mod parameters;
 mod problem;
 mod request_id;
+mod retention;
 mod room;
 mod scope;
 mod sessions;
@@ -216,7 +218,7 @@ const OPEN: [(&str, Handlers); 5] = [
 ];
 
 /// Routes that ask who is there.
-const GUARDED: [(&str, Handlers); 13] = [
+const GUARDED: [(&str, Handlers); 14] = [
     ("/v1/entries", || get(entries::list).post(append::append)),
     ("/v1/entries/{author}/{seq}", || get(entries::one)),
     ("/v1/entries/{author}/{seq}/event", || get(entries::event)),
@@ -229,6 +231,7 @@ const GUARDED: [(&str, Handlers); 13] = [
     ("/v1/status", || get(status::status)),
     ("/v1/nodes", || get(status::nodes)),
     ("/v1/frontier", || get(status::frontier)),
+    ("/v1/retention", || get(retention::report).post(retention::let_go)),
     ("/metrics", || get(metrics::metrics)),
 ];
 

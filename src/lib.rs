@@ -22,6 +22,7 @@
 //! while let Some(followed) = follow.next().await? {
 //!     match followed {
 //!         Followed::Entry { entry, .. } => println!("{}", entry.id()), // each once
+//!         Followed::Reset => eprintln!("something was removed before it came here"),
 //!         Followed::CaughtUp => break, // without this line: live, until the node shuts down
 //!     }
 //! }

@@ -26,6 +26,7 @@ use crate::words::{
     ClusterId, Draft, EmitNumber, Entry, EntryId, GapReason, Identity, Kind, NodeId, Offset, Seq,
 };
 
+pub mod archive;
 pub mod arriving;
 pub mod audit;
 pub mod backup;
@@ -56,6 +57,7 @@ pub mod query;
 pub mod ration;
 pub mod reading;
 pub mod recorder;
+pub mod retention;
 pub mod roster;
 pub mod runs;
 pub mod salvage;
@@ -89,6 +91,7 @@ pub use persona::Persona;
 pub use proven::{ProofError, ProofJson, Proven};
 pub use query::{Page, Query, QueryError};
 pub use recorder::{EmitError, Heard, Listener};
+pub use retention::{Removed, Retention, RetentionError, RetentionReport, TopicRetention};
 pub use series::Numbered;
 pub use status::{FrontierReport, NodeReport, State, Status};
 pub use tokens::{Right, Token, TokenError, Tokens};
@@ -103,6 +106,7 @@ use exchange::Context;
 use metrics::Metrics;
 use reading::Reading;
 use recorder::{Emitter, Recorder};
+use retention::Keeper;
 use roster::Roster;
 use sealing::{SealError, Sealing};
 use sync::watch;
@@ -190,6 +194,9 @@ struct Inner {
     consumers: Consumers,
     /// The offset at which this lifetime of the process began.
     booted: Offset,
+    /// What lets entries go, and what can be said of it meanwhile.
+    keeper: Arc<Mutex<Keeper>>,
+    keeping: retention::Overview,
 }
 
 /// What a shutdown waits for.
@@ -328,6 +335,9 @@ impl Node {
         let (writer, thread) =
             Writer::start(opened.store, log, &resume, (before.next, reserved), metrics.clone())?;
 
+        let reading = Reading::new(pool);
+        let roster = Arc::new(Roster::new(id, &config.peers));
+        let keeper = Keeper::new(config.retention, reading.clone(), writer.clone(), roster.clone());
         let (closing, _) = watch::channel(false);
         let (joined, gate) = watch::channel(false);
         let inner = Inner {
@@ -337,10 +347,10 @@ impl Node {
             store_id: resume.id,
             writer: writer.clone(),
             emitter: emitter.clone(),
-            reading: Reading::new(pool),
+            reading,
             damages,
             shortage,
-            roster: Arc::new(Roster::new(id, &config.peers)),
+            roster,
             door: Arc::new(Door::new(metrics.clone())),
             metrics,
             address: endpoint.as_ref().and_then(|endpoint| endpoint.address().ok()),
@@ -353,6 +363,8 @@ impl Node {
             started: crate::words::Time::from_millis(wall_millis()),
             named_peers: config.peers.len(),
             booted: resume.next_offset,
+            keeping: keeper.overview(),
+            keeper: Arc::new(Mutex::new(keeper)),
         };
         let node = Self { inner: Arc::new(inner) };
         if node.inner.directory.is_some() {
@@ -360,10 +372,13 @@ impl Node {
             node.inner.tasks.spawn(scrub::run(reading, closing));
             node.inner.tasks.spawn(node.sealing().run(node.inner.closing.subscribe()));
         }
+        let keeping = Keeper::run(node.inner.keeper.clone(), node.inner.closing.subscribe());
+        node.inner.tasks.spawn(keeping);
         if let Some(tip) = opened.tip {
             node.inner.tasks.spawn(scrub::sync(tip, node.inner.closing.subscribe()));
         }
-        node.start_network(endpoint.as_ref(), &config.peers, config.interval, joined)?;
+        let pace = (config.interval, config.patience);
+        node.start_network(endpoint.as_ref(), &config.peers, pace, joined)?;
         let closing = node.inner.closing.subscribe();
         let recorder = Recorder::new(channel, writer, emitter, closing, resume.emits.next);
         let mut ending = node.inner.ending.lock().await;
@@ -388,11 +403,32 @@ impl Node {
         self.sealing().seal_below(end).await.map(drop)
     }
 
+    /// What is kept, and what is gone.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    pub async fn retention(&self) -> Result<RetentionReport, StoreError> {
+        self.inner.keeping.report().await
+    }
+
+    /// Lets go at once what the retention lets go in time: or else all finished segments below an
+    /// offset, whatever it says. In any case not before everybody holds them who should.
+    ///
+    /// # Errors
+    /// See [`RetentionError`]. What was removed stays removed.
+    pub async fn let_go(&self, below: Option<Offset>) -> Result<Removed, RetentionError> {
+        let mut keeper = self.inner.keeper.lock().await;
+        match below {
+            Some(below) => keeper.remove_below(below).await,
+            None => keeper.look().await,
+        }
+    }
+
     fn start_network(
         &self,
         endpoint: Option<&Endpoint>,
         peers: &[PeerAddress],
-        interval: Duration,
+        (interval, patience): (Duration, Duration),
         joined: watch::Sender<bool>,
     ) -> Result<(), NodeError> {
         let inner = &self.inner;
@@ -405,6 +441,7 @@ impl Node {
             damages: inner.damages.clone(),
             me: inner.id,
             cluster: inner.cluster,
+            patience,
             incarnation: u64::from_be_bytes(random()?),
             name: inner.name.clone(),
             interval,

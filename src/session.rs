@@ -219,6 +219,7 @@ impl SessionError {
                 AppendError::Nothing => Code::Nothing,
                 AppendError::Draft(error) => Self::Draft(error.clone()).code(),
                 AppendError::KeyReused(_) => Code::KeyReused,
+                AppendError::KeyRemoved(_) => Code::Removed,
                 AppendError::DiskFull(_) => Code::DiskFull,
                 AppendError::Log(_) | AppendError::Poisoned(_) => Code::Poisoned,
                 AppendError::Closed => Code::Closing,

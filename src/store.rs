@@ -10,8 +10,10 @@ use crate::core::change::{Change, SignedBlock};
 use crate::core::frontier::{Extent, Frontier, Head};
 use crate::core::log::{Arrival, Past, Tip};
 use crate::core::merge::Direction;
+use crate::core::pruned::Pruned;
 use crate::core::recording::Recording;
 use crate::core::segment::Strand;
+use crate::core::series::Series;
 use crate::core::session::Passed;
 use crate::words::planted::{Bug, planted};
 use crate::words::{ChangeHash, ClusterId, EmitNumber, NodeId, Offset, Seq, Time};
@@ -22,6 +24,7 @@ pub mod damage;
 pub mod memory;
 pub mod mending;
 pub mod pool;
+pub mod pruning;
 pub mod ranges;
 pub mod remembering;
 pub mod salvage;
@@ -32,6 +35,7 @@ pub mod zones;
 
 use damage::{Damages, Lost, Part};
 use mending::Mended;
+use pruning::{Mark, PruningReader};
 use series::SeriesReader;
 use tip::Shortage;
 use zones::ZoneReader;
@@ -117,6 +121,15 @@ pub struct Batch {
     pub packed: Vec<Packed>,
     /// Changes that stand in rows of their own, and as one block from now on.
     pub sealed: Vec<Sealed>,
+    /// What stays of segments that no peer holds any more. It is written before the arrivals, of which
+    /// some may follow it.
+    pub adopted: Vec<Pruned>,
+    /// Segments whose entries are removed. One that can't be pruned, or is, stays as it is.
+    pub pruned: Vec<Strand>,
+    /// Series whose oldest entries were removed: what the index says of them goes.
+    pub trimmed: Vec<Series>,
+    /// How far the log is at a running time.
+    pub mark: Option<Mark>,
 }
 
 /// Arrivals of a batch that came packed. See [`block`].
@@ -184,6 +197,10 @@ impl Batch {
             && self.keys.is_empty()
             && self.mended.is_empty()
             && self.sealed.is_empty()
+            && self.adopted.is_empty()
+            && self.pruned.is_empty()
+            && self.trimmed.is_empty()
+            && self.mark.is_none()
     }
 }
 
@@ -308,6 +325,15 @@ pub trait Store: Send {
         None
     }
 
+    /// Gives some of the room back that removed entries took, if there is much of it: so little at a
+    /// time that appends hardly wait for it. Returns whether there is more.
+    ///
+    /// # Errors
+    /// As for [`Store::commit`]; what was committed stays as it is in any case.
+    fn reclaim(&mut self) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
     /// What opens readers of the same store, for as long as anybody needs them.
     fn opener(&self) -> Opener;
 
@@ -337,7 +363,9 @@ pub type Opener = Box<dyn Fn() -> Result<Box<dyn Reader>, StoreError> + Send + S
 ///
 /// Every change that is handed out has been checked against its hash. A reader also answers what the
 /// log asks of its past.
-pub trait Reader: Past<Error = StoreError> + SeriesReader + ZoneReader + Send {
+pub trait Reader:
+    Past<Error = StoreError> + SeriesReader + ZoneReader + PruningReader + Send
+{
     /// The store's name.
     fn id(&self) -> StoreId;
 

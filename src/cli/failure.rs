@@ -10,6 +10,7 @@ use std::fmt::{self, Display, Formatter};
 use std::path::Path;
 
 use super::{line, output};
+use crate::node::archive::ArchiveError;
 use crate::node::backup::BackupError;
 use crate::node::directory::{DirectoryError, is_full};
 use crate::node::salvage::{Error as SalvageError, SalvageError as Salvaging};
@@ -185,6 +186,17 @@ impl Failure {
         }
     }
 
+    /// An archive of segments that is not what its authors signed, or can't be read.
+    pub fn archive(error: &ArchiveError) -> Self {
+        let code = match error {
+            ArchiveError::Bad { .. } | ArchiveError::Document(_) => Code::Verification,
+            ArchiveError::Store(_) => Code::Store,
+            ArchiveError::File { .. } | ArchiveError::Unsigned(_) => Code::Io,
+        };
+        let hint = "write it again from a log that has it: towline archive";
+        Self::new(code, "the archive can't be read", error).hint(hint)
+    }
+
     /// A backup that was not made or restored.
     pub fn backup(what: impl Display, error: &BackupError) -> Self {
         match error {
@@ -273,6 +285,7 @@ fn usual_hint(code: Code) -> &'static str {
         Code::Nothing => "towline append 'some text', or pipe lines into it",
         Code::Cursor => "begin without a cursor",
         Code::NotFound => "look at --data and at the id, and whether it has arrived: towline nodes",
+        Code::Removed => "towline retain, which says what is kept; a node that keeps more has them",
         Code::KeyReused => "use a new key for new entries",
         Code::Host => "use localhost or a loopback address in --node",
         Code::Token => "--token-file FILE, with a token that `towline token add` has printed",

@@ -11,7 +11,7 @@ use super::failure::{Failure, Stop};
 use super::place::Global;
 use super::process::{self, Told};
 use super::serving::{Plan, Servers};
-use super::settings::Settings;
+use super::settings::{Keep, Settings};
 use crate::node::{Addresses, Config, Node, PeerAddress};
 use crate::words::{ClusterId, Code};
 
@@ -73,6 +73,21 @@ pub struct Run {
     /// How many emitted events may wait for the recorder [default: 4096]
     #[arg(long, value_name = "N", env = "TOWLINE_EMIT_RING", hide_env_values = true)]
     emit_ring: Option<usize>,
+    /// Remove entries that came longer ago, such as 7d [default: keep all]
+    #[arg(long, value_name = "DURATION", env = "TOWLINE_KEEP_AGE", hide_env_values = true)]
+    keep_age: Option<String>,
+    /// Remove the oldest entries while there are more than so many
+    #[arg(long, value_name = "N", env = "TOWLINE_KEEP_ENTRIES", hide_env_values = true)]
+    keep_entries: Option<u64>,
+    /// Remove the oldest entries while the log takes more bytes on disk
+    #[arg(long, value_name = "N", env = "TOWLINE_KEEP_BYTES", hide_env_values = true)]
+    keep_bytes: Option<u64>,
+    /// Remove nothing that fewer than so many peers hold
+    #[arg(long, value_name = "N", env = "TOWLINE_KEEP_PEERS", hide_env_values = true)]
+    keep_peers: Option<usize>,
+    /// Write what is removed here first, as Automerge files
+    #[arg(long, value_name = "DIR", env = "TOWLINE_ARCHIVE", hide_env_values = true)]
+    archive: Option<PathBuf>,
     /// A settings file
     #[arg(long, value_name = "FILE", env = "TOWLINE_CONFIG", hide_env_values = true)]
     config: Option<PathBuf>,
@@ -113,6 +128,14 @@ impl Run {
             insecure: self.insecure.then_some(true),
             peers: self.peers,
             emit_ring: self.emit_ring,
+            retention: Keep {
+                age: self.keep_age,
+                entries: self.keep_entries,
+                bytes: self.keep_bytes,
+                peers: self.keep_peers,
+                archive: self.archive,
+                ..Keep::default()
+            },
             ..Settings::default()
         };
         let named = self.config.as_deref().map(Settings::read).transpose()?;
@@ -136,7 +159,7 @@ fn configure(data: &Path, settings: &Settings) -> Result<Config, Failure> {
     for (kind, delivery) in settings.deliveries()? {
         config = config.delivery(kind, delivery);
     }
-    Ok(config)
+    Ok(config.retention(settings.retention.retention()?))
 }
 
 fn address(flag: &str, text: &str) -> Result<SocketAddr, Failure> {

@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::failure::Failure;
 use super::serving::beside;
-use crate::node::Delivery;
-use crate::words::Kind;
+use crate::node::{Delivery, Retention, TopicRetention};
+use crate::words::time::parse_duration;
+use crate::words::{Kind, NodeId, Tenant, Topic};
 
 /// The settings file in a data directory.
 pub const FILE: &str = "config.toml";
@@ -39,6 +41,106 @@ pub struct Settings {
     pub emit_ring: Option<usize>,
     /// What becomes of emitted events, by kind.
     pub deliveries: Option<BTreeMap<String, DeliveryName>>,
+    /// What is kept; without it, everything.
+    #[serde(default)]
+    pub retention: Keep,
+}
+
+/// What is kept of the log, as a settings file says it; all of it may be left out.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Keep {
+    /// For how long, such as `7d`.
+    pub age: Option<String>,
+    /// How many entries.
+    pub entries: Option<u64>,
+    /// How many bytes on disk.
+    pub bytes: Option<u64>,
+    /// Whether segments go in which all entries are archived in their topics.
+    pub archived: Option<bool>,
+    /// How many peers must hold what goes.
+    pub peers: Option<usize>,
+    /// The node that must hold what goes.
+    pub archiver: Option<String>,
+    /// Where what goes is written first.
+    pub archive: Option<PathBuf>,
+    /// How often the node looks, such as `10s`.
+    pub every: Option<String>,
+    /// What is kept of topics.
+    pub topics: Option<Vec<KeepTopic>>,
+}
+
+/// What is kept of a topic.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeepTopic {
+    /// The tenant; `default` when left out.
+    pub tenant: Option<String>,
+    /// The topic.
+    pub topic: String,
+    /// For how long.
+    pub age: Option<String>,
+    /// How many entries.
+    pub entries: Option<u64>,
+}
+
+impl Keep {
+    fn or(self, other: Self) -> Self {
+        Self {
+            age: self.age.or(other.age),
+            entries: self.entries.or(other.entries),
+            bytes: self.bytes.or(other.bytes),
+            archived: self.archived.or(other.archived),
+            peers: self.peers.or(other.peers),
+            archiver: self.archiver.or(other.archiver),
+            archive: self.archive.or(other.archive),
+            every: self.every.or(other.every),
+            topics: self.topics.or(other.topics),
+        }
+    }
+
+    /// What a node is told.
+    ///
+    /// # Errors
+    /// A duration, an id or a name that can't be understood.
+    pub fn retention(&self) -> Result<Retention, Failure> {
+        let usual = Retention::default();
+        let archiver = self.archiver.as_deref().map(str::parse::<NodeId>).transpose();
+        let topics = self.topics.iter().flatten().map(KeepTopic::retention);
+        Ok(Retention {
+            age: read_duration(self.age.as_deref())?,
+            entries: self.entries,
+            bytes: self.bytes,
+            archived: self.archived.unwrap_or(usual.archived),
+            peers: self.peers.unwrap_or(usual.peers),
+            archiver: archiver.map_err(|error| misunderstood("archiver", error))?,
+            archive: self.archive.clone(),
+            topics: topics.collect::<Result<_, _>>()?,
+            pause: read_duration(self.every.as_deref())?.unwrap_or(usual.pause),
+        })
+    }
+}
+
+impl KeepTopic {
+    fn retention(&self) -> Result<TopicRetention, Failure> {
+        let tenant = self.tenant.as_deref().map(Tenant::parse).transpose();
+        Ok(TopicRetention {
+            tenant: tenant.map_err(|error| misunderstood("tenant", error))?.unwrap_or_default(),
+            topic: Topic::parse(&self.topic).map_err(|error| misunderstood("topic", error))?,
+            age: read_duration(self.age.as_deref())?,
+            entries: self.entries,
+        })
+    }
+}
+
+fn read_duration(text: Option<&str>) -> Result<Option<Duration>, Failure> {
+    text.map(parse_duration)
+        .transpose()
+        .map_err(|error| misunderstood("duration", error).hint("age = \"7d\", or 12h, 30m, 10s"))
+}
+
+fn misunderstood(what: &str, error: impl std::fmt::Display) -> Failure {
+    Failure::usage(format_args!("the {what} of the retention can't be understood"), error)
 }
 
 /// A delivery as a settings file names it.
@@ -78,14 +180,14 @@ impl Settings {
                 Failure::usage("the settings can't be understood", why)
                 .hint(
                 "the settings are name, listen, http, tls_cert, tls_key, require_token, insecure, \
-                 peers, emit_ring and deliveries",
+                 peers, emit_ring, deliveries and [retention]",
             )
             })
             .map(|settings: Self| settings.beside(path))
     }
 
     fn beside(mut self, file: &Path) -> Self {
-        for path in [&mut self.tls_cert, &mut self.tls_key] {
+        for path in [&mut self.tls_cert, &mut self.tls_key, &mut self.retention.archive] {
             *path = path.take().map(|path| beside(path, file));
         }
         self
@@ -116,6 +218,7 @@ impl Settings {
             peers: self.peers.or(other.peers),
             emit_ring: self.emit_ring.or(other.emit_ring),
             deliveries: self.deliveries.or(other.deliveries),
+            retention: self.retention.or(other.retention),
         }
     }
 
@@ -173,6 +276,19 @@ mod tests {
         let rest: Settings = toml::from_str("name = \"b\"\nemit_ring = 4").unwrap();
         let both = first.or(rest);
         assert_eq!((both.name.as_deref(), both.emit_ring), (Some("a"), Some(4)));
+    }
+
+    #[test]
+    fn what_is_kept_is_said_in_a_table() {
+        let text = "[retention]\nage = \"7d\"\npeers = 2\n\
+            topics = [{ topic = \"t\", entries = 9 }]";
+        let first: Settings = toml::from_str("[retention]\nage = \"1h\"").unwrap();
+        let both = first.or(toml::from_str(text).unwrap());
+        let kept = both.retention.retention().unwrap();
+        assert_eq!((kept.age, kept.peers), (Some(Duration::from_secs(3_600)), 2));
+        assert_eq!((kept.topics[0].topic.as_str(), kept.topics[0].entries), ("t", Some(9)));
+        let wrong: Settings = toml::from_str("[retention]\nage = \"long\"").unwrap();
+        assert!(wrong.retention.retention().is_err());
     }
 
     #[test]

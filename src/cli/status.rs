@@ -35,6 +35,8 @@ struct Shown {
     state: String,
     trouble: Option<String>,
     entries: u64,
+    #[serde(default)]
+    removed: u64,
     authors: u64,
     frontier: String,
     emitted: u64,
@@ -116,6 +118,9 @@ fn show(output: &mut Output, status: &Shown) -> Outcome {
     }
     let (entries, authors) = (counted(status.entries, "entry", "entries"), status.authors);
     field("log", &format!("{entries} of {}", counted(authors, "author", "authors")))?;
+    if status.removed > 0 {
+        field("removed", &format!("{} once held", counted(status.removed, "entry", "entries")))?;
+    }
     field("frontier", &status.frontier)?;
     field("disk", &bytes(status.bytes))?;
     if let Some(Peers { configured, connected, banned }) = status.peers {
@@ -162,13 +167,13 @@ fn events(status: &Shown) -> String {
 }
 
 /// So many of something, in words.
-pub fn counted(count: u64, one: &str, many: &str) -> String {
+pub(super) fn counted(count: u64, one: &str, many: &str) -> String {
     let noun = if count == 1 { one } else { many };
     format!("{count} {noun}")
 }
 
 /// A duration as people say it.
-pub fn duration(seconds: u64) -> String {
+pub(super) fn duration(seconds: u64) -> String {
     match seconds {
         0..120 => format!("{seconds} s"),
         120..7_200 => format!("{} min", seconds.div_ceil(60)),
@@ -177,7 +182,7 @@ pub fn duration(seconds: u64) -> String {
 }
 
 /// A size as people say it.
-pub fn bytes(bytes: u64) -> String {
+pub(super) fn bytes(bytes: u64) -> String {
     match bytes {
         0..1_024 => format!("{bytes} B"),
         1_024..1_048_576 => format!("{:.1} KiB", bytes as f64 / 1_024.0),

@@ -13,6 +13,7 @@ use super::line::one_line;
 use super::output::Format;
 use super::place::Global;
 use super::status::counted;
+use crate::node::archive::{self, Checked};
 use crate::node::{OfflineLog, ProofError, ProofJson, Proven};
 use crate::words::Code;
 
@@ -26,14 +27,16 @@ const PROOF_FILE_BYTES: u64 = 256 << 20;
 Examples:
   towline verify
   towline verify /backup/towline
-  towline verify entry.proof                   of `towline get ID --proof`",
+  towline verify entry.proof                   of `towline get ID --proof`
+  towline verify /backup/segments              what `towline archive` wrote",
     after_help = "\
 Needs no node, no peer and no secret, and may run beside a node. Exit code 3
 means that something is not as its author signed it; the first bad place is
 named."
 )]
 pub struct Verify {
-    /// A data directory, a store file or a proof; '-' reads a proof from stdin [default: --data]
+    /// A data directory, a store file, an archive of segments or a proof; '-' reads a proof from
+    /// stdin [default: --data]
     path: Option<PathBuf>,
 }
 
@@ -45,6 +48,9 @@ impl Verify {
         };
         if let Some(proofs) = proofs_in(&place)? {
             return verify_proofs(&proofs, &place, global);
+        }
+        if archive::is_archive(&place) {
+            return verify_archive(&place, global);
         }
         let what = format_args!("{} can't be verified", place.display());
         let log = OfflineLog::open(&place);
@@ -66,6 +72,12 @@ impl Verify {
                 counted(verified.authors, "author", "authors"),
                 counted(verified.signatures, "signature", "signatures"),
             ))?;
+            if verified.pruned > 0 {
+                output.line(format_args!(
+                    "of {} entries in {} segments only their signed end is here",
+                    verified.gone, verified.pruned,
+                ))?;
+            }
         } else {
             output.json(&verified)?;
         }
@@ -112,6 +124,27 @@ fn verify_proofs(text: &[u8], place: &Path, global: &Global) -> Outcome {
         output.line(format_args!("ok: {id} of the cluster {cluster}"))?;
         output.line(format_args!("written {time}, {}, {}", one_line(topic), one_line(kind)))?;
         output.line(one_line(&String::from_utf8_lossy(data)))?;
+    }
+    output.flush()
+}
+
+/// Verifies segments that lie in an archive.
+fn verify_archive(place: &Path, global: &Global) -> Outcome {
+    let bar = progress(global);
+    let checked = archive::verify(place, |done, all| {
+        bar.set_length(all);
+        bar.set_position(done);
+    });
+    bar.finish_and_clear();
+    let checked = checked.map_err(|error| Failure::archive(&error))?;
+    let mut output = global.output();
+    if output.format == Format::Text {
+        let Checked { entries, changes, segments, .. } = checked;
+        output.line(format_args!(
+            "ok: {entries} entries in {changes} changes and {segments} segments, each signed at its end",
+        ))?;
+    } else {
+        output.json(&checked)?;
     }
     output.flush()
 }

@@ -170,7 +170,7 @@ impl Past for Disk {
         let strands = self.strands().into_iter();
         let count = strands.filter(|(node, s)| *node == author && s.segment == segment).count();
         let segment_seq = of_segment().next().map(|first| first.segment_seq);
-        Ok(segment_seq.map(|segment_seq| Sides { count: count as u32, segment_seq }))
+        Ok(segment_seq.map(|segment_seq| Sides { count: count as u32, segment_seq, pruned: false }))
     }
 
     fn begins(

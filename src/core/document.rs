@@ -2,9 +2,13 @@
 //!
 //! Documents are built for export and sealing; appends and queries never hold one.
 
+use std::collections::HashMap;
+
 use automerge::{Automerge, ReadDoc, ScalarValueRef, Value, ValueRef};
+use bytes::Bytes;
 
 use super::change::{Change, LIST, genesis};
+use crate::words::ChangeHash;
 
 /// How many changes are given to Automerge at once: its cost per call grows with the list.
 const APPLIED_AT_ONCE: usize = 4_096;
@@ -72,6 +76,34 @@ impl Document {
         self.apply()?;
         Ok(self.document.save())
     }
+}
+
+/// The changes of a document of one segment, from the first to the last, which has this hash.
+///
+/// # Errors
+/// Bytes that are no document, one that holds any other change, or one that doesn't lead there.
+pub fn chain(saved: &[u8], last: ChangeHash) -> Result<Vec<(ChangeHash, Bytes)>, DocumentError> {
+    let document = Automerge::load(saved)?;
+    let mut by_hash: HashMap<[u8; 32], automerge::Change> =
+        document.get_changes(&[]).into_iter().map(|change| (change.hash().0, change)).collect();
+    let start = genesis().hash().0;
+    by_hash.remove(&start);
+    let mut chain = Vec::with_capacity(by_hash.len());
+    let mut at = last.0;
+    while at != start {
+        let change = by_hash.remove(&at);
+        let change = change.ok_or(DocumentError::Shape("it doesn't end where it should"))?;
+        let [before] = change.deps() else {
+            return Err(DocumentError::Shape("a change doesn't follow exactly one other"));
+        };
+        chain.push((ChangeHash(at), Bytes::copy_from_slice(change.raw_bytes())));
+        at = before.0;
+    }
+    if !by_hash.is_empty() {
+        return Err(DocumentError::Shape("it holds changes beside the segment's"));
+    }
+    chain.reverse();
+    Ok(chain)
 }
 
 /// What a document says.

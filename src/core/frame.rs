@@ -11,9 +11,12 @@ use minicbor::{Decoder, Encoder};
 
 use super::change::{Link, Place, SignedBlock, SignedRun};
 use super::frontier::Head;
+use super::pruned::Pruned;
 use super::segment::{Opening, Parent};
-use crate::words::limits::{AUTHORS, BRANCHES, CHANGE_ENTRIES, SEGMENT_ENTRIES, SEGMENT_PARENTS};
-use crate::words::{ChangeHash, ClusterId, NodeId, SegmentId, Seq, Signature};
+use crate::words::limits::{
+    AUTHORS, BRANCHES, CHANGE_ENTRIES, PRUNED_CHAIN, SEGMENT_ENTRIES, SEGMENT_PARENTS,
+};
+use crate::words::{ChangeHash, ClusterId, NodeId, SegmentId, Seq, Signature, Time};
 
 /// The version of the protocol that this code speaks.
 pub const PROTOCOL: u64 = 1;
@@ -69,6 +72,8 @@ pub enum Frame {
     Block(Box<SignedBlock>),
     /// Kind 6: what the speaker holds by its frontier, and can't read any more.
     Want(Vec<Wanted>),
+    /// Kind 8: consecutive segments of one author whose entries the speaker has removed.
+    Pruned(Vec<Pruned>),
     /// Kind 9: the authors that the speaker asks of others, and is not to be sent.
     Elsewhere(Vec<NodeId>),
 }
@@ -119,6 +124,7 @@ impl Frame {
             (5, 9) => Self::Run(Box::new(read_run(&mut input, bytes)?)),
             (6, 2) => Self::Want(read_wanted(&mut input)?),
             (7, 9) => Self::Block(Box::new(read_block(&mut input, bytes)?)),
+            (8, 4) => Self::Pruned(read_pruned(&mut input)?),
             (9, 2) => Self::Elsewhere(read_nodes(&mut input)?),
             (kind, items) => return wrong(&format!("kind {kind} with {items} items")),
         };
@@ -160,6 +166,7 @@ impl Frame {
             Self::Elsewhere(authors) => write_nodes(e, 9, authors),
             Self::Run(run) => write_run(e, run),
             Self::Block(block) => write_block(e, block),
+            Self::Pruned(chain) => write_pruned(e, chain),
             Self::Want(wanted) => {
                 e.array(2)?.u8(6)?.array(wanted.len() as u64)?;
                 for Wanted { author, segment, from, to } in wanted {
@@ -285,6 +292,63 @@ fn read_block(input: &mut Decoder<'_>, frame: &Bytes) -> Result<SignedBlock, Fra
     Ok(SignedBlock { place, next_seq: Seq(next_seq), signature, record })
 }
 
+fn write_pruned<W: Write>(
+    e: &mut Encoder<W>,
+    chain: &[Pruned],
+) -> Result<(), minicbor::encode::Error<W::Error>> {
+    let (author, cluster) = chain.first().map_or((NodeId([0; 32]), ClusterId([0; 32])), |first| {
+        (first.opening.author, first.opening.cluster)
+    });
+    e.array(4)?.u8(8)?.bytes(&author.0)?.bytes(&cluster.0)?.array(chain.len() as u64)?;
+    for Pruned { opening, changes, next_seq, bytes, last_time, hash, signature } in chain {
+        e.array(9)?.bytes(&opening.nonce)?.u64(opening.first_seq.0)?;
+        write_parents(e, &opening.parents)?;
+        e.u32(*changes)?.u64(next_seq.0)?.u64(*bytes)?.u64(last_time.bits())?;
+        e.bytes(&hash.0)?.bytes(&signature.0)?;
+    }
+    Ok(())
+}
+
+fn read_pruned(input: &mut Decoder<'_>) -> Result<Vec<Pruned>, FrameError> {
+    let (author, cluster) = (NodeId(fixed(input)?), ClusterId(fixed(input)?));
+    let mut chain = Vec::new();
+    for _ in 0..array(input, PRUNED_CHAIN as u64)? {
+        exactly(input, 9)?;
+        let nonce = fixed(input)?;
+        let first_seq = Seq(input.u64()?);
+        let parents = read_parents(input)?;
+        let opening = Opening { cluster, author, first_seq, parents, nonce };
+        let (changes, next_seq, bytes) = (input.u32()?, Seq(input.u64()?), input.u64()?);
+        let Some(last_time) = Time::from_bits(input.u64()?) else {
+            return wrong("a time beyond the last one");
+        };
+        let (hash, signature) = (ChangeHash(fixed(input)?), Signature(fixed(input)?));
+        chain.push(Pruned { opening, changes, next_seq, bytes, last_time, hash, signature });
+    }
+    if chain.is_empty() { wrong("no pruned segment") } else { Ok(chain) }
+}
+
+fn write_parents<W: Write>(
+    e: &mut Encoder<W>,
+    parents: &[Parent],
+) -> Result<(), minicbor::encode::Error<W::Error>> {
+    e.array(parents.len() as u64)?;
+    for parent in parents {
+        e.array(2)?.u64(parent.next_seq.0)?.bytes(&parent.hash.0)?;
+    }
+    Ok(())
+}
+
+fn read_parents(input: &mut Decoder<'_>) -> Result<Vec<Parent>, FrameError> {
+    let mut parents = Vec::new();
+    for _ in 0..array(input, SEGMENT_PARENTS as u64)? {
+        exactly(input, 2)?;
+        let next_seq = Seq(input.u64()?);
+        parents.push(Parent { next_seq, hash: ChangeHash(fixed(input)?) });
+    }
+    Ok(parents)
+}
+
 fn write_place<W: Write>(
     e: &mut Encoder<W>,
     place: &Place,
@@ -294,11 +358,8 @@ fn write_place<W: Write>(
     match link {
         Link::Previous(hash) => e.bytes(&hash.0)?.ok(),
         Link::Opening(Opening { cluster, parents, nonce, .. }) => {
-            e.array(3)?.bytes(&cluster.0)?.bytes(nonce)?.array(parents.len() as u64)?;
-            for parent in parents {
-                e.array(2)?.u64(parent.next_seq.0)?.bytes(&parent.hash.0)?;
-            }
-            Ok(())
+            e.array(3)?.bytes(&cluster.0)?.bytes(nonce)?;
+            write_parents(e, parents)
         }
     }
 }
@@ -342,12 +403,7 @@ fn read_opening(
     exactly(input, 3)?;
     let cluster = ClusterId(fixed(input)?);
     let nonce = fixed(input)?;
-    let mut parents = Vec::new();
-    for _ in 0..array(input, SEGMENT_PARENTS as u64)? {
-        exactly(input, 2)?;
-        let next_seq = Seq(input.u64()?);
-        parents.push(Parent { next_seq, hash: ChangeHash(fixed(input)?) });
-    }
+    let parents = read_parents(input)?;
     Ok(Opening { cluster, author, first_seq, parents, nonce })
 }
 

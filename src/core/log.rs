@@ -4,7 +4,7 @@
 //! what is to be committed; neither writes anything. When the commit fails, this value no longer
 //! says what is on disk, and must be thrown away: the log is read from the store again.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use bytes::Bytes;
 
@@ -12,6 +12,7 @@ use super::change::{Change, EncodeError, Link, Place, rebuild};
 use super::clock::{Clock, Skew};
 use super::frontier::{Frontier, Head};
 use super::pending::{Parked, Pending};
+use super::pruned::Pruned;
 use super::segment::{Opening, Parent, Strand};
 use crate::words::limits::{
     AUTHORS, BRANCHES, CHANGE_BYTES, CHANGE_ENTRIES, SEGMENT_BYTES, SEGMENT_ENTRIES,
@@ -88,6 +89,8 @@ pub struct Sides {
     pub count: u32,
     /// The seq of its first entry.
     pub segment_seq: Seq,
+    /// Whether its entries were removed: nothing more is said of what belonged to it.
+    pub pruned: bool,
 }
 
 /// What the log must know of its own past to place a change that doesn't extend a head.
@@ -224,6 +227,8 @@ pub struct Log {
     pending: Pending,
     /// What was admitted since the last commit: the store can't know of it yet.
     fresh: Fresh,
+    /// Of each author the first change that a segment names as its parent and that never came.
+    unmet: BTreeMap<NodeId, Parent>,
 }
 
 /// Changes that were admitted and not committed.
@@ -242,7 +247,7 @@ impl Fresh {
         self.begins.insert((change.segment, change.first_seq, change.hash));
         let end = Parent { next_seq: change.next_seq(), hash: change.hash };
         self.tips.insert((change.author, end), tip.clone());
-        let new = Sides { count: 0, segment_seq: tip.segment_seq };
+        let new = Sides { count: 0, segment_seq: tip.segment_seq, pruned: false };
         let sides = self.sides.entry(change.segment).or_insert(new);
         sides.count = sides.count.max(tip.side + 1);
     }
@@ -271,6 +276,7 @@ impl Log {
             next_offset,
             pending: Pending::default(),
             fresh: Fresh::default(),
+            unmet: BTreeMap::new(),
         };
         let me = log.node();
         for (author, tip) in tips {
@@ -458,7 +464,7 @@ impl Log {
                 Fit::Known => applied.duplicates += 1,
                 Fit::Refused(_) if origin == Origin::Waited => applied.discarded += 1,
                 Fit::Refused(refusal) => applied.refused.push((change.author, refusal)),
-                Fit::Waits(parent) => match self.pending.park(parent, change) {
+                Fit::Waits(parent) => match self.park(parent, change) {
                     Parked::Waits => applied.pending += 1,
                     Parked::Twice => applied.duplicates += 1,
                     Parked::Dropped => applied.dropped += 1,
@@ -474,6 +480,95 @@ impl Log {
             }
         }
         Ok(applied)
+    }
+
+    /// Keeps a change until its parent comes.
+    fn park(&mut self, parent: ChangeHash, change: Change) -> Parked {
+        if let Ok(Link::Opening(opening)) = change.link()
+            && let Some(named) = opening.parents.iter().find(|named| named.hash == parent)
+            && (self.unmet.len() < AUTHORS || self.unmet.contains_key(&change.author))
+        {
+            let unmet = self.unmet.entry(change.author).or_insert(*named);
+            *unmet = (*unmet).min(*named);
+        }
+        self.pending.park(parent, change)
+    }
+
+    /// Takes over what stays of segments that no peer holds any more, in place of their entries.
+    ///
+    /// `chain` are pruned segments of one author, each following the one before. The last of them must
+    /// be what a segment that came names as its parent: so the author vouches for where the chain ends.
+    /// The first must follow what is held here, be what is held here in part, or be the author's very
+    /// first. Whatever is held already is passed over.
+    ///
+    /// Returns what is to be committed, before anything that is applied later, and the changes that
+    /// have waited for it, which are to be applied. Nothing, if the chain can't be taken.
+    ///
+    /// # Errors
+    /// The past can't be read. The log must then be thrown away.
+    pub fn adopt<P: Past + ?Sized>(
+        &mut self,
+        chain: Vec<Pruned>,
+        past: &mut P,
+    ) -> Result<(Vec<Pruned>, Vec<Change>), P::Error> {
+        let nothing = (Vec::new(), Vec::new());
+        let (Some(first), Some(last)) = (chain.first(), chain.last()) else { return Ok(nothing) };
+        let (author, end) = (first.author(), last.end());
+        let one = chain.iter().all(|pruned| pruned.author() == author);
+        let follows = chain.windows(2).all(|two| two[1].opening.parents == [two[0].end()]);
+        let known = self.tips.get(&author).map_or(0, Vec::len);
+        let stranger = known == 0 && author != self.node() && self.tips.len() + 1 >= AUTHORS;
+        if !one || !follows || known > 1 || stranger || self.unmet.get(&author) != Some(&end) {
+            return Ok(nothing);
+        }
+        let mut taken: Vec<Pruned> = Vec::new();
+        for pruned in chain {
+            if taken.is_empty() {
+                if self.standing(author, &pruned.end(), past)?.is_some() {
+                    continue;
+                }
+                if !self.goes_on(&pruned, past)? {
+                    return Ok(nothing);
+                }
+            }
+            taken.push(pruned);
+        }
+        for pruned in &taken {
+            self.take_over(pruned);
+        }
+        self.unmet.remove(&author);
+        Ok((taken, self.pending.release(&end.hash)))
+    }
+
+    /// Whether a pruned segment follows what is held of its author, or is held in part.
+    fn goes_on<P: Past + ?Sized>(&self, pruned: &Pruned, past: &mut P) -> Result<bool, P::Error> {
+        let tips = self.tips.get(&pruned.author()).map_or(&[][..], Vec::as_slice);
+        let segment = pruned.opening.segment();
+        let in_part = |tip: &&Tip| tip.head.segment == segment && tip.side == 0;
+        if let Some(tip) = tips.iter().find(in_part) {
+            return Ok(tip.head.next_seq < pruned.next_seq && tip.changes < pruned.changes);
+        }
+        match pruned.opening.parents.as_slice() {
+            [] => Ok(tips.is_empty()),
+            [parent, ..] => {
+                let author = pruned.author();
+                Ok(self.standing(author, parent, past)?.is_some_and(|standing| !standing.followed))
+            }
+        }
+    }
+
+    fn take_over(&mut self, pruned: &Pruned) {
+        let (author, tip) = (pruned.author(), pruned.tip());
+        let tips = self.tips.entry(author).or_default();
+        tips.retain(|other| other.strand() != tip.strand());
+        self.fresh.closed.extend(join(tips, &pruned.opening));
+        tips.push(tip.clone());
+        self.fresh.tips.insert((author, pruned.end()), tip.clone());
+        let sides = Sides { count: 1, segment_seq: tip.segment_seq, pruned: true };
+        self.fresh.sides.insert(tip.head.segment, sides);
+        if author == self.node() {
+            self.clock.see_own(tip.last_time);
+        }
     }
 
     fn fit<P: Past + ?Sized>(&self, change: &Change, past: &mut P) -> Result<Fit, P::Error> {
@@ -506,6 +601,9 @@ impl Log {
         let Some(sides) = self.sides(change, past)? else {
             return Ok(Fit::Waits(previous));
         };
+        if sides.pruned {
+            return Ok(Fit::Known);
+        }
         if change.segment_seq != sides.segment_seq {
             return Ok(Fit::Refused(Refusal::Place));
         }
@@ -547,7 +645,7 @@ impl Log {
         // What is fresh may be the newest side only, or all that there is.
         let fresh = self.fresh.sides.get(&change.segment).copied();
         let held = past.sides(change.author, change.segment)?;
-        Ok(fresh.into_iter().chain(held).max_by_key(|sides| sides.count))
+        Ok(fresh.into_iter().chain(held).max_by_key(|sides| (sides.count, sides.pruned)))
     }
 
     /// The change that another one hangs on, if it is held.
@@ -585,7 +683,8 @@ impl Log {
         past: &mut P,
     ) -> Result<Fit, P::Error> {
         let sides = self.sides(change, past)?;
-        if sides.is_some() && self.begins(change, past)? {
+        let pruned = sides.is_some_and(|sides| sides.pruned);
+        if pruned || (sides.is_some() && self.begins(change, past)?) {
             return Ok(Fit::Known);
         }
         let mut last_time = None;
@@ -635,6 +734,10 @@ impl Log {
             }
         };
         let side = tip.side;
+        let end = Parent { next_seq: change.next_seq(), hash: change.hash };
+        if self.unmet.get(&change.author).is_some_and(|unmet| *unmet <= end) {
+            self.unmet.remove(&change.author);
+        }
         self.fresh.note(&change, &tip);
         tips.push(tip);
         let arrival = Arrival { offset: self.next_offset, skew, side, change };

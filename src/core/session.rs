@@ -19,6 +19,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use super::change::{SignedBlock, SignedRun, Travelling};
 use super::frame::{Frame, Heads, PROTOCOL, WANTED, Wanted};
 use super::frontier::{Frontier, Head, Range};
+use super::pruned::Pruned;
 use super::segment::Strand;
 use crate::words::limits::{AUTHORS, BRANCHES};
 use crate::words::planted::{Bug, planted};
@@ -87,6 +88,9 @@ pub enum Received {
     Run(Box<SignedRun>),
     /// So are these.
     Block(Box<SignedBlock>),
+    /// The other has removed the entries of these segments: once nobody brings more of them, what
+    /// stays is taken.
+    Pruned(Vec<Pruned>),
     /// The other lost these entries: look up where they are, and call [`Session::handle_wanted`].
     Wanted(Vec<Wanted>),
 }
@@ -151,6 +155,10 @@ pub struct Session {
     links_due: Option<Vec<NodeId>>,
     elsewhere_due: Option<Vec<NodeId>>,
     want_due: Vec<Wanted>,
+    /// What the other lacks and can't be sent any more.
+    pruned_due: VecDeque<Vec<Pruned>>,
+    /// Of whom it was told that already, and up to which seq.
+    told: HashMap<NodeId, Seq>,
     frontier_due: bool,
     digest_due: bool,
     ready: VecDeque<Frame>,
@@ -187,6 +195,8 @@ impl Session {
             links_due: None,
             elsewhere_due: None,
             want_due: Vec::new(),
+            pruned_due: VecDeque::new(),
+            told: HashMap::new(),
             frontier_due: true,
             digest_due: false,
             ready: VecDeque::new(),
@@ -236,6 +246,7 @@ impl Session {
             Frame::Links(links) => self.links = links.into_iter().collect(),
             Frame::Elsewhere(authors) => self.keep(authors.into_iter().collect()),
             Frame::Want(wanted) => return Ok(Received::Wanted(wanted)),
+            Frame::Pruned(chain) => return Ok(Received::Pruned(chain)),
             Frame::Run(run) => {
                 self.note(run.place.author, (run.place.segment, run.next_seq()));
                 return Ok(Received::Run(run));
@@ -360,6 +371,22 @@ impl Session {
         }
     }
 
+    /// Beside the answer to [`Step::Compare`]: segments that the other lacks and whose entries were
+    /// removed here, one chain for an author. It is told once.
+    pub fn handle_pruned(&mut self, chains: Vec<Vec<Pruned>>) {
+        for chain in chains {
+            let Some(last) = chain.last() else { continue };
+            if self.told.insert(last.author(), last.next_seq) != Some(last.next_seq) {
+                self.pruned_due.push_back(chain);
+            }
+        }
+    }
+
+    /// What stays of segments that the other had removed was taken: it is asked for what follows.
+    pub fn handle_adopted(&mut self) {
+        self.frontier_due = true;
+    }
+
     /// The answer to [`Step::Scan`]: the changes from there in order of arrival, and where the
     /// next scan goes on. No change means that the end was reached.
     pub fn handle_scanned(&mut self, passed: &[Passed], next: Offset) {
@@ -422,6 +449,9 @@ impl Session {
         }
         if let Some(authors) = self.elsewhere_due.take() {
             return Some(Step::Send(Frame::Elsewhere(authors)));
+        }
+        if let Some(chain) = self.pruned_due.pop_front() {
+            return Some(Step::Send(Frame::Pruned(chain)));
         }
         if !self.want_due.is_empty() {
             return Some(Step::Send(Frame::Want(std::mem::take(&mut self.want_due))));

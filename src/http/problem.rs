@@ -138,6 +138,7 @@ impl From<AppendError> for Problem {
             AppendError::Nothing => Code::Nothing,
             AppendError::Draft(error) => return error.into(),
             AppendError::KeyReused(_) => Code::KeyReused,
+            AppendError::KeyRemoved(_) => Code::Removed,
             AppendError::DiskFull(_) => Code::DiskFull,
             AppendError::Log(_) | AppendError::Poisoned(_) => Code::Poisoned,
             AppendError::Closed => Code::Closing,

@@ -50,6 +50,8 @@ pub const HEARTBEAT: Duration = Duration::from_secs(10);
 const SMALL_BYTES: usize = 8 << 10;
 /// How many KiB of larger events the streams of this process hold at once.
 static EVENTS_KIB: Semaphore = Semaphore::const_new(64 << 10); // full: a stream waits
+/// Why a stream is told that it lacks something.
+const REMOVED: &str = "entries were removed before this stream came to them: what is left follows";
 /// How long a client may take for an event that takes room.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -116,7 +118,7 @@ pub async fn open(
     let (follow, reset) = match log.follow(filter.clone(), from).await? {
         Ok(follow) => (follow, None),
         // A client that reconnects by itself can do nothing about a place that is lost.
-        Err(lost @ (CursorError::OtherStore | CursorError::BeyondEnd))
+        Err(lost @ (CursorError::OtherStore | CursorError::BeyondEnd | CursorError::Pruned))
             if headers.contains_key("last-event-id") =>
         {
             let follow = log.follow(filter, From::Start).await?;
@@ -259,6 +261,11 @@ impl Events {
                     };
                     room = found.ok();
                 }
+                Some(Followed::Reset) => match self.form.reset(REMOVED)? {
+                    Some(event) => return Ok(Some(event)),
+                    // Lines have no word for it: whoever reads them is cut off, and asks why.
+                    None => return Err(REMOVED.into()),
+                },
                 Some(Followed::CaughtUp) => {
                     self.is_over = self.until_caught_up;
                     let cursor = self.cursor()?;

@@ -76,25 +76,44 @@ impl<'f> Arriving<'f> {
         reader: &mut dyn Reader,
         trace: &mut Trace,
     ) -> Result<Option<Vec<Arrival>>, StoreError> {
-        if self.part.is_empty() {
-            let Some(part) = self.next_part(reader, trace)? else { return Ok(None) };
-            self.part = part;
+        loop {
+            if self.part.is_empty() {
+                let Some(part) = self.next_part(reader, trace)? else { return Ok(None) };
+                self.part = part;
+            }
+            let arrivals = self.read_part(reader)?;
+            if let Some(last) = arrivals.last() {
+                self.pass(last);
+                return Ok(Some(arrivals));
+            }
+            // What the index still names may have been removed.
+            let passed = std::mem::replace(&mut self.part, Offset(0)..Offset(0));
+            if self.is_plain() {
+                return Ok(None);
+            }
+            self.at = match self.direction {
+                Direction::Forward => self.at.max(passed.end),
+                Direction::Backward => self.at.min(passed.start),
+            };
         }
-        let arrivals = match self.direction {
-            Direction::Forward => reader.arrived_within(self.part.clone(), READ_BYTES)?,
+    }
+
+    fn read_part(&self, reader: &mut dyn Reader) -> Result<Vec<Arrival>, StoreError> {
+        match self.direction {
+            Direction::Forward => reader.arrived_within(self.part.clone(), READ_BYTES),
             Direction::Backward if self.part.start == Offset(0) && self.is_plain() => {
-                plain_backward(reader, self.part.end)?
+                plain_backward(reader, self.part.end)
             }
             Direction::Backward => {
                 let mut arrivals = reader.arrived_within(self.part.clone(), usize::MAX)?;
                 arrivals.reverse();
-                arrivals
+                Ok(arrivals)
             }
-        };
-        let Some(last) = arrivals.last() else {
-            self.part = Offset(0)..Offset(0);
-            return Ok(None);
-        };
+        }
+    }
+
+    /// What was read up to there is behind the place.
+    fn pass(&mut self, last: &Arrival) {
         match self.direction {
             Direction::Forward => self.part.start = last.end(),
             Direction::Backward => self.part.end = last.offset.max(self.part.start),
@@ -103,7 +122,6 @@ impl<'f> Arriving<'f> {
             self.part = Offset(0)..Offset(0);
         }
         self.at = if self.direction == Direction::Forward { last.end() } else { last.offset };
-        Ok(Some(arrivals))
     }
 
     /// Whether all is wanted, as far as is known before it is read.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::retention::Retention;
 use crate::store::Store;
 use crate::words::limits::EMIT_RING;
 use crate::words::{ClusterId, Kind, NodeId, ParseIdError};
@@ -98,6 +99,10 @@ pub struct Config {
     pub peers: Vec<PeerAddress>,
     /// How often the digest of the frontier is repeated to each peer.
     pub interval: Duration,
+    /// How long the node waits for entries that a peer has removed, as another one may bring them.
+    pub patience: Duration,
+    /// What is kept, of a node in a data directory or in a store that was opened.
+    pub retention: Retention,
     /// How many emitted events the ring holds; rounded up to a power of two.
     pub emit_ring: usize,
     /// What becomes of emitted events, by kind.
@@ -124,6 +129,8 @@ impl Config {
             listen: None,
             peers: Vec::new(),
             interval: Duration::from_secs(1),
+            patience: Duration::from_secs(15),
+            retention: Retention::default(),
             emit_ring: EMIT_RING,
             deliveries: BTreeMap::new(),
         }
@@ -150,6 +157,12 @@ impl Config {
     /// Names and admits a peer.
     pub fn peer(mut self, peer: PeerAddress) -> Self {
         self.peers.push(peer);
+        self
+    }
+
+    /// Sets what is kept.
+    pub fn retention(mut self, retention: Retention) -> Self {
+        self.retention = retention;
         self
     }
 

@@ -68,6 +68,9 @@ pub enum CursorError {
     /// It belongs to a listing in another order.
     #[error("the cursor belongs to a listing in another order")]
     OtherOrder,
+    /// Entries after it were removed that its reader has not seen.
+    #[error("entries after the cursor were removed before they were read: begin anew")]
+    Pruned,
     /// It lies beyond the newest entry of its own store.
     #[error("the cursor lies beyond the newest entry")]
     BeyondEnd,

@@ -12,7 +12,7 @@
 //! each other for ever.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
@@ -30,6 +30,8 @@ use crate::core::change::{Change, SignedBlock, Travelling};
 use crate::core::frame::{Frame, FrameError, Heads};
 use crate::core::frontier::{Frontier, Head};
 use crate::core::log::Applied;
+use crate::core::offers::Offers;
+use crate::core::pruned::{Pruned, PrunedError};
 use crate::core::session::{Parties, Received, Session, Step, Violation};
 use crate::net::endpoint::{ConnectError, Connected, HANDSHAKE};
 use crate::net::link::{LinkError, Receiver, Sender};
@@ -65,6 +67,8 @@ pub struct Context {
     pub name: String,
     /// How often the digest is repeated.
     pub interval: Duration,
+    /// How long it is waited for entries that a peer has removed, as another one may bring them.
+    pub patience: Duration,
     /// Where changes go.
     pub writer: Writer,
     /// Where they are read.
@@ -103,6 +107,9 @@ pub enum Ended {
     /// The peer sent changes that their author did not sign so.
     #[error("the peer sent a forged run: {0}")]
     Forged(#[from] crate::core::change::VerifyError),
+    /// The peer said of a segment what its author did not sign so.
+    #[error("the peer forged a pruned segment: {0}")]
+    ForgedPruned(#[from] PrunedError),
     /// The peer sent changes that can't join the log.
     #[error("the peer sent a change of {0} that can't join the log: {1}")]
     Refused(NodeId, crate::core::log::Refusal),
@@ -133,9 +140,11 @@ impl Ended {
     fn fault(&self) -> Fault {
         match self {
             Self::Violation(Violation::Protocol(_) | Violation::Cluster) => Fault::Setting,
-            Self::Frame(_) | Self::Violation(_) | Self::Forged(_) | Self::Refused(..) => {
-                Fault::Violation
-            }
+            Self::Frame(_)
+            | Self::Violation(_)
+            | Self::Forged(_)
+            | Self::ForgedPruned(_)
+            | Self::Refused(..) => Fault::Violation,
             Self::Link(LinkError::Bad(_)) => Fault::Violation,
             _ => Fault::None,
         }
@@ -270,6 +279,10 @@ struct Exchange {
     own_settled: bool,
     /// The authors that the peer was told to keep.
     elsewhere: Vec<NodeId>,
+    /// What it says of segments that it has pruned.
+    offers: Offers,
+    /// When the exchange began: its clock, which doesn't step.
+    began: Instant,
     /// They end with the exchange.
     _tasks: [AbortOnDropHandle<()>; 4],
 }
@@ -308,6 +321,8 @@ impl Exchange {
             own_heads: None,
             own_settled: false,
             elsewhere: Vec::new(),
+            offers: Offers::default(),
+            began: Instant::now(),
             _tasks: tasks,
         }
     }
@@ -349,7 +364,7 @@ impl Exchange {
                     let lost = self.context.damages.all();
                     self.session.handle_lost(lost.iter().map(Lost::wanted).collect());
                     self.note_peer(None);
-                    Ok(())
+                    self.adopt().await
                 }
                 Event::Roster => {
                     let now = self.context.roster.connected();
@@ -428,6 +443,7 @@ impl Exchange {
             Received::Block(block) => {
                 drop(self.runs.send(HeardRun { run: Travelling::Block(*block), room }).await);
             }
+            Received::Pruned(chain) => self.hear_pruned(chain).await?,
             Received::Wanted(list) => {
                 let places = move |reader: &mut dyn Reader| wanted(reader, &list);
                 let ranges = self.context.reading.run(places).await?;
@@ -458,8 +474,53 @@ impl Exchange {
     async fn compare(&mut self, theirs: Heads) -> Result<(), Ended> {
         let compared = self.context.reading.run(move |reader| compare(reader, &theirs)).await?;
         self.share(&compared.own);
+        self.session.handle_pruned(compared.pruned);
         self.session.handle_compared(compared.missing, &compared.ahead, compared.watermark);
         self.settle_own().await
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// The peer has removed segments that are not here: others may have them.
+    async fn hear_pruned(&mut self, chain: Vec<Pruned>) -> Result<(), Ended> {
+        let cluster = self.context.cluster;
+        let checked = blocking(move || {
+            chain.iter().try_for_each(|pruned| pruned.check(cluster))?;
+            Ok(chain)
+        });
+        let chain = checked.await?;
+        if let (Some(first), Some(last)) = (chain.first(), chain.last()) {
+            let (author, end) = (first.author().short(), last.next_seq);
+            let (peer, from) = (self.peer.short(), first.first_seq());
+            tracing::info!(%peer, %author, %from, %end, "the peer has pruned entries that are not here");
+        }
+        self.offers.hear(chain, self.now());
+        Ok(())
+    }
+
+    /// Takes what stays of pruned segments, where nobody brings more of them.
+    async fn adopt(&mut self) -> Result<(), Ended> {
+        if self.offers.is_empty() || self.context.writer.full().is_some() {
+            return Ok(());
+        }
+        let own = self.context.reading.run(|reader| reader.frontier()).await?;
+        let patience = u64::try_from(self.context.patience.as_millis()).unwrap_or(u64::MAX);
+        for chain in self.offers.due(self.now(), patience, &own) {
+            let end = chain.last().map(|last| (last.author().short(), last.next_seq));
+            match self.context.writer.adopt(chain).await {
+                Ok(0) | Err(AppendError::DiskFull(_)) => {}
+                Ok(_) => {
+                    if let Some((author, below)) = end {
+                        tracing::warn!(%author, %below, "no peer holds these entries any more");
+                    }
+                    self.session.handle_adopted();
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
     }
 
     /// Looks which peer is asked for what is lacking here.

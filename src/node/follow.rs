@@ -22,6 +22,7 @@ use super::sync::{Mutex, watch};
 use crate::core::frontier::Frontier;
 use crate::core::log::Arrival;
 use crate::core::merge::Direction;
+use crate::core::pruned::Pruned;
 use crate::store::{Reader, StoreError, StoreId};
 use crate::words::{ChangeHash, Entry, NodeId, Offset, SegmentId, Seq, Time};
 
@@ -60,6 +61,9 @@ pub enum Followed {
     },
     /// All that was in the log has been seen. It comes once, when the snapshot ends.
     CaughtUp,
+    /// Entries were removed that came after the follower's place, or since it began, and that it has not
+    /// seen. What is left follows.
+    Reset,
 }
 
 /// A follower of the log. It ends when the node shuts down.
@@ -73,6 +77,10 @@ pub struct Follow {
     at: Offset,
     /// The offset after the entry that was given out last.
     given: Offset,
+    /// Of what lies from here on, nothing may be missing without a word.
+    owed: Offset,
+    /// Whether it has to be said that something is.
+    reset: bool,
     /// The end of the snapshot, until it was reached.
     snapshot: Option<Offset>,
     newest: Option<(Time, NodeId, Seq, SegmentId, ChangeHash)>,
@@ -95,6 +103,7 @@ impl Follow {
     ) -> Result<Self, QueryError> {
         let filter = Arc::new(filter);
         let wanted = filter.clone();
+        let owes = matches!(from, From::Cursor(_) | From::Frontier(_));
         let (store, (at, seen), end) = reading
             .run(move |reader| {
                 let end = reader.watermark()?;
@@ -104,11 +113,20 @@ impl Follow {
                     From::Last(count) => (offset_of_last(reader, &wanted, count)?, None),
                     From::Cursor(cursor) => {
                         check_cursor(&cursor, reader, end, Order::Arrival)?;
+                        if reader.removed_within(cursor.offset..end)? {
+                            return Err(CursorError::Pruned.into());
+                        }
                         (cursor.offset, None)
                     }
                     From::Frontier(place) => {
                         if !place.is_of(reader.owner().cluster) {
                             return Err(CursorError::OtherCluster.into());
+                        }
+                        let held = |gone: &Pruned| {
+                            place.frontier.next_seq(&gone.author()) >= gone.next_seq
+                        };
+                        if !reader.pruned(None)?.iter().all(held) {
+                            return Err(CursorError::Pruned.into());
                         }
                         let (seen, at) = Seen::resume(reader, &place.frontier, end)?;
                         (at, Some(seen))
@@ -125,6 +143,8 @@ impl Follow {
             store,
             at,
             given: at,
+            owed: if owes { at } else { end },
+            reset: false,
             snapshot: Some(end),
             newest: None,
             buffer: VecDeque::new(),
@@ -179,6 +199,9 @@ impl Follow {
     /// A call that is dropped loses nothing.
     pub async fn next(&mut self) -> Result<Option<Followed>, QueryError> {
         loop {
+            if std::mem::take(&mut self.reset) {
+                return Ok(Some(Followed::Reset));
+            }
             if let Some(end) = self.snapshot
                 && self.buffer.front().map_or(self.at, |entry| entry.offset) >= end
             {
@@ -233,24 +256,25 @@ impl Follow {
             self.at = next;
             return Ok(());
         }
-        let (at, filter) = (self.at, self.filter.clone());
-        let (entries, next) = self
+        let (at, owed, filter) = (self.at, self.owed, self.filter.clone());
+        let (entries, next, removed) = self
             .reading
             .run(move |reader| {
                 let (mut entries, next) = read_on(reader, &filter, at)?;
                 forked::mark(reader, &mut entries)?;
-                Ok::<_, QueryError>((entries, next))
+                let removed = next > owed && reader.removed_within(at.max(owed)..next)?;
+                Ok::<_, QueryError>((entries, next, removed))
             })
             .await?;
-        self.at = next;
+        (self.at, self.reset) = (next, removed);
         self.keep(entries.into_iter().map(Arc::new).collect());
         Ok(())
     }
 
     /// Reads on past what was read elsewhere.
     async fn read_unseen(&mut self, seen: Arc<Mutex<Seen>>) -> Result<(), QueryError> {
-        let (at, filter) = (self.at, self.filter.clone());
-        let (entries, passing, next) = self
+        let (at, owed, filter) = (self.at, self.owed, self.filter.clone());
+        let (entries, passing, next, removed) = self
             .reading
             .run(move |reader| {
                 let arrivals = reader.arrivals(at, Direction::Forward, READ_BYTES)?;
@@ -268,10 +292,11 @@ impl Follow {
                 forked::mark(reader, &mut entries)?;
                 let passing: Vec<Passing> = arrivals.iter().map(Passing::of).collect();
                 let next = arrivals.last().map_or(at, Arrival::end);
-                Ok::<_, QueryError>((entries, passing, next))
+                let removed = next > owed && reader.removed_within(at.max(owed)..next)?;
+                Ok::<_, QueryError>((entries, passing, next, removed))
             })
             .await?;
-        self.at = next;
+        (self.at, self.reset) = (next, removed);
         self.keep(entries.into_iter().map(Arc::new).collect());
         let end = self.at;
         self.passing.extend(passing.into_iter().filter(|passing| passing.starts_before(end)));

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::archive::{self, ArchiveError, Written};
 use super::directory::{store_path, tip_path};
 use super::explain::Explanation;
 use super::export::{self, ExportError};
@@ -11,6 +12,7 @@ use super::forks::{self, ForkReport};
 use super::proven::{self, ProofJson};
 use super::query::{self, Page, Query, QueryError};
 use super::verify::{self, Verified, VerifyError};
+use crate::store::pruning::PruningReader;
 use crate::store::sqlite::SqliteReader;
 use crate::store::tip::{self, Missing, Newest, Remembered};
 use crate::store::{EmitMark, OpenError, Owner, Reader, StoreError};
@@ -37,6 +39,8 @@ pub struct Summary {
     pub state: &'static str,
     /// How many entries the log holds.
     pub entries: u64,
+    /// How many entries it held once and has removed.
+    pub removed: u64,
     /// Of how many authors.
     pub authors: usize,
     /// The offset that the next entry takes.
@@ -132,6 +136,14 @@ impl OfflineLog {
         forks::list(&mut *self.reader)
     }
 
+    /// Writes all finished segments to a directory, as far as they are not there.
+    ///
+    /// # Errors
+    /// See [`ArchiveError`]. What was written before stays.
+    pub fn archive(&mut self, directory: &Path) -> Result<Written, ArchiveError> {
+        archive::write_all(&mut *self.reader, directory, |_, _| {})
+    }
+
     /// What can be said of the log.
     ///
     /// # Errors
@@ -140,13 +152,15 @@ impl OfflineLog {
         let owner = self.reader.owner();
         let frontier = self.reader.frontier()?;
         let offset = self.reader.watermark()?;
+        let removed = self.reader.gone()?.entries;
         let EmitMark { recorded, dropped, gaps, next, .. } = self.reader.emits()?;
         Ok(Summary {
             node: owner.node,
             cluster: owner.cluster,
             version: env!("CARGO_PKG_VERSION"),
             state: "stopped",
-            entries: offset.0,
+            entries: offset.0.saturating_sub(removed),
+            removed,
             authors: frontier.len(),
             offset: offset.to_string(),
             frontier: hex::encode(frontier.digest()),

@@ -161,6 +161,10 @@ fn list(reader: &mut dyn Reader, query: &Query, trace: &mut Trace) -> Result<Pag
     let watermark = reader.watermark()?;
     if let Some(cursor) = &query.after {
         check_cursor(cursor, reader, watermark, query.order)?;
+        let onward = query.order == Order::Arrival && query.direction == Direction::Forward;
+        if onward && reader.removed_within(cursor.offset..watermark)? {
+            return Err(CursorError::Pruned.into());
+        }
     }
     let mut page = match query.order {
         Order::Arrival => by_arrival(reader, query, watermark, trace),

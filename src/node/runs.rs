@@ -44,7 +44,8 @@ pub fn page(
     let (cover, _) = Cover::of(reader, &query.filter, bound)?;
     let mut spans = reader.spans(query.filter.author)?;
     if query.filter.author.is_none() {
-        check_complete(&spans, watermark)?;
+        let gone = reader.gone()?.entries;
+        check_complete(&spans, watermark.0.saturating_sub(gone))?;
     }
     spans.retain(|span| {
         query.filter.admits_times(span.first_time, span.last_time) && cover.meets_span(span)
@@ -82,14 +83,14 @@ pub fn page(
     Ok(page)
 }
 
-/// Every entry below the watermark lies in a span: one that the store doesn't name is damage, and
+/// Every entry that is held lies in a span: one that the store doesn't name is damage, and
 /// would be left out without a word.
-fn check_complete(spans: &[Span], watermark: Offset) -> Result<(), StoreError> {
+fn check_complete(spans: &[Span], held: u64) -> Result<(), StoreError> {
     let named: u64 = spans.iter().map(|s| s.next_seq.0.saturating_sub(s.first_seq.0)).sum();
-    if named >= watermark.0 {
+    if named >= held {
         return Ok(());
     }
-    let what = format!("its segments name {named} entries of {watermark}");
+    let what = format!("its segments name {named} entries of {held}");
     Err(StoreError::Damaged(what))
 }
 

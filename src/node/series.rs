@@ -73,6 +73,7 @@ pub fn after(
         let at_once = READ_BYTES.min(most.bytes);
         let stretches = reader.of_series(series, from, Direction::Forward, at_once)?;
         if stretches.is_empty() {
+            read.through = standing.entries; // what is left of it was removed
             break;
         }
         for (stretch, arrival) in &stretches {

@@ -56,6 +56,8 @@ pub struct Status {
     pub trouble: Option<String>,
     /// How many entries its log holds.
     pub entries: u64,
+    /// How many entries it held once and has removed.
+    pub removed: u64,
     /// Of how many authors.
     pub authors: usize,
     /// The offset that the next entry takes.
@@ -159,10 +161,11 @@ impl Node {
         let (frontier, emits, branched, bytes) = self
             .read(|reader| {
                 let (emits, branched) = (reader.emits()?, reader.branched()?.len());
-                Ok((reader.frontier()?, (emits, reader.watermark()?), branched, reader.bytes()?))
+                let ends = (emits, reader.watermark()?, reader.gone()?.entries);
+                Ok((reader.frontier()?, ends, branched, reader.bytes()?))
             })
             .await?;
-        let (EmitMark { recorded, dropped, gaps, .. }, offset) = emits;
+        let (EmitMark { recorded, dropped, gaps, .. }, offset, removed) = emits;
         let connected = inner.roster.connected().len();
         let degraded = connected < inner.named_peers;
         let missing = inner.shortage.missing();
@@ -183,7 +186,8 @@ impl Node {
             version: env!("CARGO_PKG_VERSION"),
             state,
             trouble,
-            entries: offset.0,
+            entries: offset.0.saturating_sub(removed),
+            removed,
             authors: frontier.len(),
             offset: offset.0,
             frontier: hex::encode(frontier.digest()),

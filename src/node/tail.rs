@@ -67,6 +67,9 @@ impl Tail {
         }
         if at == recent.to {
             let (entries, to) = read(reading, at).await?;
+            if to == at {
+                return Ok(None); // something was removed here, and whoever comes to it is to know
+            }
             recent.extend(entries, to);
         }
         Ok(recent.rest(at))
@@ -95,7 +98,7 @@ impl Recent {
     }
 }
 
-/// All entries from an offset on, as far as one reading goes.
+/// All entries from an offset on, as far as one reading goes, and up to the first that was removed.
 async fn read(reading: &Reading, at: Offset) -> Result<(Vec<Entry>, Offset), StoreError> {
     reading
         .run(move |reader| {
@@ -103,6 +106,9 @@ async fn read(reading: &Reading, at: Offset) -> Result<(Vec<Entry>, Offset), Sto
             let mut entries = Vec::new();
             let mut next = at;
             for arrival in &arrivals {
+                if arrival.offset > next {
+                    break;
+                }
                 let all = Filter::all().all_entries(arrival)?;
                 entries.extend(all.into_iter().filter(|entry| entry.offset >= at));
                 next = arrival.end();

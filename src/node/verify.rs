@@ -6,6 +6,7 @@ use crate::core::change::{Change, Link, Place, encode};
 use crate::core::frontier::{Frontier, Head};
 use crate::core::log::Standing;
 use crate::core::merge::Direction;
+use crate::core::pruned::Pruned;
 use crate::core::segment::{Parent, Strand};
 use crate::store::tip::Missing;
 use crate::store::{Reader, Span, StoreError};
@@ -64,6 +65,10 @@ pub struct Verified {
     pub authors: u64,
     /// Signatures that were checked: each vouches for all changes before it.
     pub signatures: u64,
+    /// Segments whose entries were removed, and of which what stays was checked.
+    pub pruned: u64,
+    /// Entries that these had.
+    pub gone: u64,
 }
 
 /// Verifies a store from its first entry to its last. `progress` is told how many entries of how
@@ -82,6 +87,15 @@ pub fn verify(
     let mut verified = Verified::default();
     let mut heads = Frontier::default();
     let mut joined: HashSet<(NodeId, Parent)> = HashSet::new();
+    let pruned = reader.pruned(None)?;
+    for gone in &pruned {
+        check_pruned(gone, cluster, reader)?;
+        joined.extend(gone.opening.parents.iter().map(|parent| (gone.author(), *parent)));
+        heads.insert(gone.author(), gone.head());
+        verified.pruned += 1;
+        verified.gone += gone.entries();
+    }
+    let in_part: HashSet<Strand> = pruned.iter().map(Pruned::strand).collect();
     for span in &spans {
         let mut walk = Walk { cluster, span: *span, before: None, unsigned: 0 };
         let mut at = span.first_seq;
@@ -102,7 +116,9 @@ pub fn verify(
             progress(verified.entries, watermark.0);
         }
         let head = walk.finish()?;
-        heads.insert(span.author, head);
+        if !in_part.contains(&span.strand) {
+            heads.insert(span.author, head);
+        }
         verified.segments += 1;
     }
     verified.authors = heads.len() as u64;
@@ -110,6 +126,24 @@ pub fn verify(
     check_frontier(reader, &heads, &joined)?;
     reader.check_structure()?;
     Ok(verified)
+}
+
+/// Checks what stays of a pruned segment: who signed its end, and that it follows what came before.
+fn check_pruned(
+    pruned: &Pruned,
+    cluster: ClusterId,
+    reader: &mut dyn Reader,
+) -> Result<(), VerifyError> {
+    let segment = pruned.opening.segment();
+    let place = || format!("the pruned segment {segment} of {}", pruned.author());
+    let bad = |what: String| BadPlace { place: place(), what };
+    pruned.check(cluster).map_err(|error| bad(error.to_string()))?;
+    for parent in &pruned.opening.parents {
+        if reader.standing(pruned.author(), parent)?.is_none() {
+            return Err(bad("the segment before it is missing".into()).into());
+        }
+    }
+    Ok(())
 }
 
 fn bad(span: &Span, seq: Seq, what: impl Into<String>) -> BadPlace {
@@ -233,7 +267,7 @@ impl Walk {
     }
 }
 
-/// The order of arrival has no hole, and holds every entry of the segments. The changes are read once
+/// The order of arrival has no hole but where entries were removed, and holds every entry of the segments. The changes are read once
 /// more: what the store finds by offset is not read from the same places as what it finds by seq.
 fn check_offsets(
     reader: &mut dyn Reader,
@@ -244,6 +278,11 @@ fn check_offsets(
     while at < watermark {
         let arrivals = reader.arrivals(at, Direction::Forward, READ_BYTES)?;
         for arrival in &arrivals {
+            if arrival.offset != at
+                && let Some(hole) = reader.hole_at(at)?
+            {
+                at = hole.end;
+            }
             if arrival.offset != at {
                 let (place, what) = (format!("offset {at}"), "no change begins here".into());
                 return Err(BadPlace { place, what }.into());
@@ -255,10 +294,11 @@ fn check_offsets(
             return Err(BadPlace { place, what }.into());
         }
     }
-    if at == watermark && watermark.0 == entries {
+    let held = watermark.0.saturating_sub(reader.gone()?.entries);
+    if at == watermark && held == entries {
         return Ok(());
     }
-    let what = format!("{at} entries by arrival, {entries} by segment");
+    let what = format!("{held} entries by arrival, {entries} by segment");
     Err(BadPlace { place: "the order of arrival".into(), what }.into())
 }
 

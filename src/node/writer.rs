@@ -18,8 +18,10 @@ use tokio::sync::{Semaphore, oneshot};
 
 use crate::core::change::Change;
 use crate::core::log::{Applied, Log};
+use crate::core::pruned::Pruned;
 use crate::core::recording::Recording;
 use crate::store::mending::Mender;
+use crate::store::pruning::Removal;
 use crate::store::{Batch, EmitMark, Resume, Sealed, Store, StoreError};
 use crate::words::{ChangeHash, Draft, DraftError, EmitNumber, EntryId, Offset};
 
@@ -69,6 +71,9 @@ pub enum AppendError {
     /// The idempotency key was used for something else. Nothing was written.
     #[error("the idempotency key {0:?} was used for other entries")]
     KeyReused(String),
+    /// The idempotency key was used, and what it appended has been removed since. Nothing was written.
+    #[error("the idempotency key {0:?} was used, and its entries have been removed since")]
+    KeyRemoved(String),
     /// The log refuses. Nothing was written.
     #[error(transparent)]
     Log(#[from] crate::core::log::AppendError),
@@ -297,6 +302,33 @@ impl Writer {
     pub async fn seal(&self, sealed: Sealed) -> Result<(), AppendError> {
         self.check()?;
         self.send(sealed.record.len(), |reply| Command::Seal { sealed, reply }).await
+    }
+
+    /// Takes what stays of pruned segments, see [`Log::adopt`]. Returns how many were taken.
+    ///
+    /// # Errors
+    /// The writer is poisoned or closed, or the disk is full.
+    pub async fn adopt(&self, chain: Vec<Pruned>) -> Result<usize, AppendError> {
+        self.check()?;
+        self.send(0, |reply| Command::Adopt { chain, reply }).await
+    }
+
+    /// Removes entries. A full disk doesn't stand in the way of being asked: it may have room for that.
+    ///
+    /// # Errors
+    /// The writer is poisoned or closed, or the disk is full: nothing was removed.
+    pub async fn prune(&self, removal: Removal) -> Result<(), AppendError> {
+        self.send(0, |reply| Command::Prune { removal, reply }).await
+    }
+
+    /// Gives some of the room back that removed entries took, if there is much. Returns whether there
+    /// is more.
+    ///
+    /// # Errors
+    /// The writer is poisoned or closed, or the disk is full.
+    pub async fn reclaim(&self) -> Result<bool, AppendError> {
+        self.check()?;
+        self.send(0, |reply| Command::Reclaim { reply }).await
     }
 
     /// Writes that no emit number from `end` on was given out, and ends the writer.

@@ -5,6 +5,7 @@
 //! written over it when it is what belongs there. Until then readers that come to it get an error.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -95,6 +96,12 @@ impl Damages {
     /// The change at this offset was written again.
     pub fn mended(&self, offset: Offset) {
         self.lost.lock().unwrap_or_else(PoisonError::into_inner).remove(&offset);
+    }
+
+    /// The entries at these offsets were removed: nobody is asked for them any more.
+    pub fn removed(&self, offsets: &Range<Offset>) {
+        let mut all = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|offset, _| !offsets.contains(offset));
     }
 
     /// Changes in rows have become a block, packed when they were whole.

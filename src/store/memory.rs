@@ -4,6 +4,7 @@
 //! obviously right rather than fast: the suite compares the two.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use super::block::worth;
@@ -16,12 +17,13 @@ use crate::core::change::{Change, Link, SignedBlock};
 use crate::core::frontier::{Extent, Frontier, Head};
 use crate::core::log::{Arrival, Past, Sides, Standing, Tip};
 use crate::core::merge::Direction;
-use crate::core::segment::{Parent, Strand};
+use crate::core::segment::{Opening, Parent, Strand};
 use crate::core::series::Series;
 use crate::core::session::Passed;
-use crate::words::{ChangeHash, NodeId, Offset, SegmentId, Seq, Time};
+use crate::words::{ChangeHash, NodeId, Offset, SegmentId, Seq, Signature, Time};
 
 mod blocks;
+mod pruning;
 mod series;
 mod zones;
 
@@ -32,6 +34,8 @@ use series::HeldSeries;
 #[derive(Clone, Debug)]
 struct Held {
     author: NodeId,
+    /// What opened its segment, if it starts that.
+    opening: Option<Opening>,
     parents: Vec<Parent>,
     forks_off: Option<u32>,
     tip: Tip,
@@ -41,6 +45,8 @@ struct Held {
     is_tip: bool,
     /// Its changes by first seq: their offsets.
     changes: BTreeMap<Seq, Offset>,
+    /// The signature of its last change, once its entries are gone.
+    pruned: Option<Signature>,
 }
 
 #[derive(Debug, Default)]
@@ -56,6 +62,10 @@ struct Contents {
     keys_by_age: VecDeque<String>,
     /// From this offset on changes are not in the index.
     indexed: Option<Offset>,
+    /// Where entries were that were removed; in order and apart.
+    holes: Vec<Range<Offset>>,
+    /// How far the log was at a running time.
+    marks: BTreeMap<u64, Offset>,
 }
 
 /// A store that lives as long as the process.
@@ -120,8 +130,8 @@ impl MemoryStore {
 
 impl Contents {
     fn watermark(&self) -> Offset {
-        let newest = self.arrivals.last_key_value();
-        newest.map_or(Offset(0), |(offset, arrival)| offset.plus(u64::from(arrival.change.count)))
+        let newest = self.arrivals.last_key_value().map(|(_, arrival)| arrival.end());
+        newest.max(self.holes.last().map(|hole| hole.end)).unwrap_or_default()
     }
 
     fn insert(&mut self, arrival: &Arrival) -> Result<(), StoreError> {
@@ -148,10 +158,11 @@ impl Contents {
     fn open(&mut self, arrival: &Arrival) -> Result<(), StoreError> {
         let Arrival { change, side, .. } = arrival;
         let link = change.link().map_err(|e| StoreError::Damaged(e.to_string()))?;
-        let (parents, forks_off, before) = match link {
+        let (opening, parents, forks_off, before) = match link {
             Link::Opening(opening) => {
                 self.join_tips(change.author, &opening.parents);
-                (opening.parents, None, None)
+                let parents = opening.parents.clone();
+                (Some(opening), parents, None, None)
             }
             Link::Previous(hash) => {
                 let parent = Parent { next_seq: change.first_seq, hash };
@@ -159,7 +170,7 @@ impl Contents {
                 let off =
                     off.ok_or(StoreError::Failed("a fork off nothing that is held".into()))?;
                 let parents = self.strands[&off.strand()].parents.clone();
-                (parents, Some(off.side), Some(self.tip_at(off)))
+                (None, parents, Some(off.side), Some(self.tip_at(off)))
             }
         };
         let nothing = Tip {
@@ -172,6 +183,7 @@ impl Contents {
         };
         let held = Held {
             author: change.author,
+            opening,
             parents,
             forks_off,
             tip: nothing,
@@ -179,6 +191,7 @@ impl Contents {
             first_time: change.first_time,
             is_tip: false,
             changes: BTreeMap::new(),
+            pruned: None,
         };
         self.strands.insert(arrival.strand(), held);
         Ok(())
@@ -274,6 +287,7 @@ impl Store for MemoryStore {
 
     fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
         let mut contents = self.contents.write().unwrap_or_else(PoisonError::into_inner);
+        batch.adopted.iter().for_each(|pruned| contents.adopt(pruned));
         let mut rest = &batch.arrivals[..];
         while let [first, ..] = rest {
             let packed = batch.packed.iter().find(|packed| packed.offset == first.offset);
@@ -307,6 +321,11 @@ impl Store for MemoryStore {
             contents.replace(sealed)?;
             self.damages.sealed(sealed);
         }
+        for strand in &batch.pruned {
+            contents.prune(*strand).iter().for_each(|gone| self.damages.removed(gone));
+        }
+        batch.trimmed.iter().for_each(|series| contents.trim(series));
+        contents.marks.extend(batch.mark.map(|mark| (mark.running, mark.offset)));
         Ok(())
     }
 
@@ -389,11 +408,12 @@ impl Reader for MemoryStore {
             author: held.author,
             strand: *strand,
             first_seq: held.first_seq,
-            next_seq: held.tip.head.next_seq,
+            next_seq: held.kept_end(&contents),
             first_time: held.first_time,
             last_time: held.tip.last_time,
         };
-        Ok(contents.strands.iter().filter(wanted).map(span).collect())
+        let spans = contents.strands.iter().filter(wanted).map(span);
+        Ok(spans.filter(|span| span.first_seq < span.next_seq).collect())
     }
 
     fn scan(&mut self, from: Offset, limit: usize) -> Result<(Vec<Passed>, Offset), StoreError> {
@@ -495,8 +515,19 @@ impl Reader for MemoryStore {
         };
         let sides = contents.strands.keys().filter(|strand| strand.segment == head.segment);
         let last = Seq(head.next_seq.0.saturating_sub(1));
-        let mut around = sides.filter_map(|strand| contents.on_strand(*strand, last));
-        Ok(around.find(ends).map(Arrival::strand))
+        let mut around = sides.clone().filter_map(|strand| contents.on_strand(*strand, last));
+        if let Some(found) = around.find(ends) {
+            return Ok(Some(found.strand()));
+        }
+        let pruned = |strand: &&Strand| {
+            contents.strands.get(*strand).is_some_and(|held| {
+                let end = held.tip.head;
+                let inside =
+                    held.kept_end(&contents) < head.next_seq && head.next_seq < end.next_seq;
+                held.pruned.is_some() && (inside || end == *head)
+            })
+        };
+        Ok(sides.clone().find(pruned).copied())
     }
 
     fn branched(&mut self) -> Result<Vec<NodeId>, StoreError> {
@@ -526,7 +557,8 @@ impl Reader for MemoryStore {
         let contents = self.contents.read().unwrap_or_else(PoisonError::into_inner);
         let holds = contents.arrivals.range(..=at).next_back();
         let end = holds.map(|(_, arrival)| arrival.end()).filter(|end| *end > at);
-        Ok(end.unwrap_or(at.plus(1)))
+        let hole = || contents.hole_at(at).map(|hole| hole.end);
+        Ok(end.or_else(hole).unwrap_or(at.plus(1)))
     }
 
     fn sealable(&mut self, old: Offset) -> Result<Vec<Vec<Arrival>>, StoreError> {
@@ -558,6 +590,7 @@ impl Past for MemoryStore {
         Ok(sides.next().map(|(_, first)| Sides {
             count: 1 + sides.count() as u32,
             segment_seq: first.tip.segment_seq,
+            pruned: first.pruned.is_some(),
         }))
     }
 
@@ -580,11 +613,11 @@ impl Past for MemoryStore {
         parent: &Parent,
     ) -> Result<Option<Standing>, StoreError> {
         let contents = self.contents.read().unwrap_or_else(PoisonError::into_inner);
-        let found = contents.arrival_ending(author, parent);
-        Ok(found.map(|arrival| {
-            let tip = contents.tip_at(arrival);
-            let newest = contents.strands[&arrival.strand()].tip.head;
-            Standing { followed: newest != tip.head, tip }
-        }))
+        let Some(arrival) = contents.arrival_ending(author, parent) else {
+            return Ok(contents.standing_pruned(author, parent));
+        };
+        let tip = contents.tip_at(arrival);
+        let newest = contents.strands[&arrival.strand()].tip.head;
+        Ok(Some(Standing { followed: newest != tip.head, tip }))
     }
 }

@@ -10,7 +10,9 @@ use crate::core::frame::{Heads, RUN_CHANGES, Wanted};
 use crate::core::frontier::{self, Frontier, Head, Range};
 use crate::core::log::Arrival;
 use crate::core::merge::Direction;
+use crate::core::pruned::Pruned;
 use crate::core::segment::Strand;
+use crate::words::limits::PRUNED_CHAIN;
 use crate::words::{NodeId, Offset, Seq};
 
 /// About how many bytes of changes go into a frame. What has come of a frame is lost with the
@@ -22,6 +24,9 @@ const RUN_BYTES: usize = 128 << 10;
 pub struct Comparison {
     /// What the peer lacks.
     pub missing: Vec<Range>,
+    /// What stays of segments that it lacks and whose entries were removed here: of each author those
+    /// that follow each other, and that it lacks first.
+    pub pruned: Vec<Vec<Pruned>>,
     /// The authors of whom it has heads that lead to nothing held here.
     pub ahead: HashSet<NodeId>,
     /// The offset up to which that is said.
@@ -42,8 +47,13 @@ pub fn compare(reader: &mut dyn Reader, theirs: &Heads) -> Result<Comparison, St
     let held = reader.frontier()?;
     for (author, own) in held.iter() {
         let said = theirs.get(author).copied().unwrap_or_default();
+        let before = found.missing.len();
         if said != own && !compare_open_segment(reader, *author, (own, said), &mut found)? {
             compare_author(reader, *author, said, &mut found)?;
+        }
+        if found.missing.len() > before {
+            let missing = found.missing.split_off(before);
+            set_apart_pruned(reader, *author, missing, &mut found)?;
         }
     }
     Ok(Comparison { own: held, ..found })
@@ -96,6 +106,40 @@ fn compare_author(
         reached.extend(reach);
     }
     found.missing.extend(frontier::missing(author, &extents, &reached));
+    Ok(())
+}
+
+/// Of what a peer lacks of an author, sets apart what was removed here. Behind that, it is sent no more
+/// than the change that comes next: by that its author tells it that what was removed led up to there.
+fn set_apart_pruned(
+    reader: &mut dyn Reader,
+    author: NodeId,
+    missing: Vec<Range>,
+    found: &mut Comparison,
+) -> Result<(), StoreError> {
+    let pruned = reader.pruned(Some(author))?;
+    if pruned.is_empty() {
+        found.missing.extend(missing);
+        return Ok(());
+    }
+    let spans = reader.spans(Some(author))?;
+    let mut chain: Vec<Pruned> = Vec::new();
+    for range in missing {
+        let Some(gone) = pruned.iter().find(|pruned| pruned.strand() == range.strand) else {
+            let to = if chain.is_empty() { range.to } else { range.from.plus(1) };
+            found.missing.push(Range { to, ..range });
+            if chain.is_empty() { continue } else { break }
+        };
+        let span = spans.iter().find(|span| span.strand == range.strand);
+        let kept = span.map_or(range.from, |span| span.next_seq);
+        if range.from < kept {
+            found.missing.push(Range { to: kept, ..range });
+        }
+        if chain.len() < PRUNED_CHAIN {
+            chain.push(gone.clone());
+        }
+    }
+    found.pruned.extend((!chain.is_empty()).then_some(chain));
     Ok(())
 }
 

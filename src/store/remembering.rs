@@ -100,6 +100,10 @@ impl<S: Store> Store for Remembering<S> {
         noted.map_err(|error| StoreError::Failed(format!("the tip can't be written: {error}")))
     }
 
+    fn reclaim(&mut self) -> Result<bool, StoreError> {
+        self.store.reclaim()
+    }
+
     fn free(&self) -> Option<u64> {
         self.store.free()
     }

@@ -46,7 +46,8 @@ pub trait SeriesReader {
         max_bytes: usize,
     ) -> Result<Vec<(Stretch, Arrival)>, StoreError>;
 
-    /// How many entries of a series lie in changes that begin below an offset.
+    /// How many entries of a series lie in changes that begin below an offset; those of which the index
+    /// has nothing any more lie below every one.
     fn entries_before(&mut self, series: &Series, offset: Offset) -> Result<u64, StoreError>;
 
     /// All tenants of whom an entry has arrived, in order.

@@ -19,12 +19,13 @@ use crate::core::change::{Change, Link};
 use crate::core::frontier::Head;
 use crate::core::log::{Arrival, Tip};
 use crate::core::segment::{Opening, Strand};
-use crate::words::{ChangeHash, EmitNumber, NodeId, SegmentId, Seq, Time};
+use crate::words::{ChangeHash, EmitNumber, NodeId, Offset, SegmentId, Seq, Time};
 
 mod blocks;
 mod copying;
 mod openings;
 mod past;
+mod pruning;
 mod reader;
 mod reading;
 mod schema;
@@ -36,7 +37,7 @@ mod tips;
 pub mod view;
 mod zones;
 
-use blocks::{BlockCache, Blocks};
+use blocks::{BlockCache, Blocks, NewestBlock};
 
 pub use copying::{begin_anew, bring_up_to_date, copy, owner};
 pub use reader::SqliteReader;
@@ -109,6 +110,7 @@ pub struct SqliteStore {
     blocks: Blocks,
     /// What readers have opened.
     cache: BlockCache,
+    newest: NewestBlock,
 }
 
 /// Rows that an append needs again and again, so that it looks up none.
@@ -126,6 +128,12 @@ struct OpenStrand {
     /// The bytes of its segment's changes so far, on this side.
     bytes: u64,
 }
+
+/// So many pages of the file may hold nothing before any are given back: what is appended next takes
+/// them. Tests hold little.
+const FREE_PAGES: u64 = if cfg!(test) { 4 } else { 1_024 };
+/// How many pages are given back at once.
+const RECLAIMED_PAGES: u32 = 128;
 
 /// How many strands are known by their row; one more, and they are looked up again.
 const OPEN_STRANDS: usize = 10_000;
@@ -154,8 +162,10 @@ impl SqliteStore {
         schema::migrate(&connection, path, owner, StoreId(fresh_id))?;
         let (_, id) = schema::owner(&connection)?;
         let damages = Damages::default();
+        let newest = NewestBlock::of(&connection)?;
         Ok(Self {
             connection,
+            newest,
             path: path.to_owned(),
             owner,
             id,
@@ -200,13 +210,26 @@ impl Store for SqliteStore {
             self.known = KnownRows::default();
             self.blocks = Blocks::new(blocks::cache(), self.damages.clone())?;
         }
-        let mended = written?;
+        let Written { mended, removed } = written?;
         for (block, (lost, _)) in mended.iter().zip(&batch.mended) {
             block.inspect(|block| drop(self.cache.remove(block)));
             self.damages.mended(lost.offset);
         }
         batch.sealed.iter().for_each(|sealed| self.damages.sealed(sealed));
+        removed.iter().for_each(|offsets| self.damages.removed(offsets));
         Ok(())
+    }
+
+    fn reclaim(&mut self) -> Result<bool, StoreError> {
+        let (free, all) = pruning::pages(&self.connection)?;
+        if free <= FREE_PAGES.max(all / 8) {
+            return Ok(false);
+        }
+        let vacuum = format!("PRAGMA incremental_vacuum({RECLAIMED_PAGES})");
+        let mut vacuum = self.connection.prepare(&vacuum)?;
+        let mut steps = vacuum.query([])?;
+        while steps.next()?.is_some() {} // each gives one page back
+        Ok(pruning::pages(&self.connection)?.0 < free)
     }
 
     fn free(&self) -> Option<u64> {
@@ -228,9 +251,11 @@ impl Store for SqliteStore {
 }
 
 impl SqliteStore {
-    /// Writes a batch, and says for each that was mended which block it is.
-    fn write_batch(&mut self, batch: &Batch) -> Result<Vec<Option<i64>>, StoreError> {
+    fn write_batch(&mut self, batch: &Batch) -> Result<Written, StoreError> {
         let transaction = self.connection.transaction()?;
+        for pruned in &batch.adopted {
+            pruning::adopt(&transaction, &mut self.known, pruned)?;
+        }
         let mut rest = &batch.arrivals[..];
         while let [first, ..] = rest {
             let packed = batch.packed.iter().find(|packed| packed.offset == first.offset);
@@ -239,11 +264,12 @@ impl SqliteStore {
             let strand = write_strand(&transaction, &mut self.known, &mut self.blocks, together)?;
             match (packed, direct) {
                 (Some(packed), _) => {
-                    sealing::write(&transaction, &strand, together, &packed.record)?;
+                    let newest = &mut self.newest;
+                    sealing::write(&transaction, &strand, together, &packed.record, newest)?;
                 }
                 (None, Some(_)) => {
                     let record = sealing::pack(&mut self.sealer, together)?;
-                    sealing::write(&transaction, &strand, together, &record)?;
+                    sealing::write(&transaction, &strand, together, &record, &mut self.newest)?;
                 }
                 (None, None) => write_change(&transaction, &strand, first)?,
             }
@@ -258,7 +284,17 @@ impl SqliteStore {
             mended.push(sealing::mend(&transaction, &mut self.sealer, lost, changes)?);
         }
         for sealed in &batch.sealed {
-            sealing::replace(&transaction, sealed)?;
+            sealing::replace(&transaction, sealed, &mut self.newest)?;
+        }
+        let mut removed = Vec::new();
+        for strand in &batch.pruned {
+            removed.extend(pruning::prune(&transaction, *strand)?);
+        }
+        for series in &batch.trimmed {
+            pruning::trim(&transaction, series)?;
+        }
+        if let Some(mark) = &batch.mark {
+            pruning::write_mark(&transaction, mark)?;
         }
         if let Some(mark) = &batch.emits {
             write_emits(&transaction, mark)?;
@@ -267,8 +303,16 @@ impl SqliteStore {
             write_key(&transaction, record)?;
         }
         transaction.commit()?;
-        Ok(mended)
+        Ok(Written { mended, removed })
     }
+}
+
+/// What a batch changed beside what it added.
+struct Written {
+    /// For each that was mended, which block it is.
+    mended: Vec<Option<i64>>,
+    /// Where entries were that were removed.
+    removed: Vec<std::ops::Range<Offset>>,
 }
 
 fn write_change(

@@ -11,6 +11,8 @@ use crate::core::segment::Parent;
 use crate::words::{ChangeHash, Draft, Identity, SegmentId};
 
 // What this suite shares is private to it, so the file is a part of it.
+#[path = "pruning/tests.rs"]
+mod pruning;
 #[path = "series/tests.rs"]
 mod series;
 
@@ -122,6 +124,14 @@ impl World {
         let draft = Draft::text("t", "k", "another history").unwrap();
         let forged = encode(&place, &[draft.encode(change.first_time)]).unwrap();
         self.hear(vec![forged], 0, store)
+    }
+
+    /// An author starts anew, from what arrived here of it: its next change opens a segment.
+    fn restart(&mut self, author: usize, lifetime: u8, store: &mut dyn Store) {
+        let n = 2 + author as u8;
+        let of_author = |(node, _): &(NodeId, Tip)| *node == identity(n).node_id();
+        let tips = store.resume().unwrap().tips.into_iter().filter(of_author);
+        self.logs[author] = Log::new(identity(n), CLUSTER, [lifetime; 16], tips, Offset(0), 0);
     }
 
     fn hear(&mut self, changes: Vec<Change>, now: u64, store: &mut dyn Store) -> Vec<Arrival> {
@@ -281,7 +291,7 @@ fn the_past_answers_by_place_end_and_parent() {
         let Change { author, segment, first_seq, hash, last_time, .. } = *change;
         assert_eq!(reader.begins(segment, first_seq, hash), Ok(true));
         assert_eq!(reader.begins(segment, first_seq.plus(1), hash), Ok(false));
-        let sides = Sides { count: 1, segment_seq: change.segment_seq };
+        let sides = Sides { count: 1, segment_seq: change.segment_seq, pruned: false };
         assert_eq!(reader.sides(author, segment), Ok(Some(sides)));
         assert_eq!(reader.sides(all[0].change.author, segment), Ok(None));
         let head = Head { segment, next_seq: change.next_seq(), hash };
@@ -377,7 +387,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
     fn all_stores_answer_alike(
-        writes in proptest::collection::vec((0..3usize, 1..9usize, 0..5u64, 0..8u8), 1..25),
+        writes in proptest::collection::vec((0..3usize, 1..9usize, 0..5u64, 0..10u8), 1..25),
     ) {
         let mut readers = Vec::new();
         let mut kept = Vec::new();
@@ -386,6 +396,11 @@ proptest! {
             let mut now = 0;
             for (author, entries, later, fork) in &writes {
                 now += later;
+                match fork {
+                    1 => world.restart(*author, 100 + now as u8, &mut *stored.store),
+                    2 => pruning::prune_oldest(&mut *stored.store),
+                    _ => {}
+                }
                 let written = world.write(*author, *entries, now, &mut *stored.store);
                 if *fork == 0 {
                     world.fork(&written[0].change, &mut *stored.store);
@@ -406,6 +421,7 @@ fn answers_alike<'a>(
     two: &'a mut dyn Reader,
 ) -> Result<(), TestCaseError> {
     prop_assert_eq!(one.frontier(), two.frontier());
+    pruning::answers_alike(one, two)?;
     let end = one.watermark().unwrap();
     prop_assert_eq!(Ok(end), two.watermark());
     for at in 0..=end.0 {

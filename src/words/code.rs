@@ -19,6 +19,8 @@ pub enum Code {
     NotFound,
     /// An idempotency key was used for other entries.
     KeyReused,
+    /// The entries were removed: the node keeps only some.
+    Removed,
     /// The route doesn't know the method.
     Method,
     /// The body has a content type that is not understood.
@@ -96,7 +98,7 @@ struct Facts {
 
 impl Code {
     /// All codes, in order.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 41] = [
         Self::Usage,
         Self::Name,
         Self::TooLarge,
@@ -105,6 +107,7 @@ impl Code {
         Self::Cursor,
         Self::NotFound,
         Self::KeyReused,
+        Self::Removed,
         Self::Method,
         Self::MediaType,
         Self::Host,
@@ -244,6 +247,14 @@ impl Code {
                 7,
                 "A key stands for the entries of its first use, so that a retry is harmless. Use a \
                  new key for new entries.",
+            ),
+            Self::Removed => facts(
+                "E0029",
+                "the entries were removed",
+                410,
+                7,
+                "The node keeps only some entries, and these are gone. What a key once appended was \
+                 appended; it is not appended again.",
             ),
             Self::Method => facts(
                 "E0009",

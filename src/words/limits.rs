@@ -25,6 +25,9 @@ pub const CONTENT_TYPE_BYTES: usize = 128;
 pub const IDEMPOTENCY_KEY_BYTES: usize = 256;
 /// How many entries one change may hold.
 pub const CHANGE_ENTRIES: usize = 4_096;
+/// How many pruned segments of one author a peer is told of at once. A node that lacks more of them than
+/// that begins with a copy of another node's log.
+pub const PRUNED_CHAIN: usize = 8_192;
 /// How many bytes of encoded entries one change may hold. It is half of [`FRAME_BYTES`], so that any
 /// change fits into a frame even where it doesn't compress; the largest entry fits, too.
 pub const CHANGE_BYTES: usize = 2 << 20;

@@ -65,7 +65,7 @@ async fn one_way(ground: &Ground, a: &Node, b: &Node) -> Result<Samples, BenchEr
                 Some(Followed::Entry { entry, .. }) => {
                     seen.insert(entry.seq, Instant::now());
                 }
-                Some(Followed::CaughtUp) => {}
+                Some(Followed::CaughtUp | Followed::Reset) => {}
                 None => break,
             }
         }

@@ -347,7 +347,9 @@ impl World {
                 };
                 session.handle_wanted(wanted.iter().map(range).collect());
             }
-            Received::Block(_) => unreachable!("these hosts keep no blocks"),
+            Received::Block(_) | Received::Pruned(_) => {
+                unreachable!("these hosts keep no blocks, and prune nothing")
+            }
             Received::Noted | Received::Greeted { .. } => {}
         }
         self.idle.remove(&(to, from));

@@ -38,6 +38,7 @@ async fn follow(parts: &Parts, from: From, rest: usize) -> Seen {
     while follow.cursor().offset < Offset(ENTRIES) {
         match follow.next().await.expect("a memory store reads").expect("nobody closes") {
             Followed::CaughtUp => seen.caught_up.push(seen.entries.len()),
+            Followed::Reset => unreachable!("nothing is removed here"),
             Followed::Entry { entry, .. } => {
                 seen.entries.push(Entry::clone(&entry));
                 until_rest -= 1;
@@ -128,6 +129,7 @@ fn a_follower_is_told_that_it_has_caught_up_between_snapshot_and_live() {
             loop {
                 match follow.next().await.expect("it reads").expect("nobody closes") {
                     Followed::CaughtUp => break,
+                    Followed::Reset => unreachable!("nothing is removed here"),
                     Followed::Entry { entry, .. } => {
                         assert_eq!(entry.offset.0, snapshot);
                         snapshot += 1;

@@ -8,11 +8,13 @@ use shuttle::rand::{Rng, thread_rng};
 use crate::core::frontier::{Extent, Frontier, Head};
 use crate::core::log::{Arrival, Past, Sides, Standing};
 use crate::core::merge::Direction;
+use crate::core::pruned::Pruned;
 use crate::core::segment::{Parent, Strand};
 use crate::core::series::{Series, Stretch};
 use crate::core::session::Passed;
 use crate::node::sync::turn;
 use crate::store::memory::MemoryStore;
+use crate::store::pruning::{Finished, Gone, Mark, PruningReader};
 use crate::store::series::SeriesReader;
 use crate::store::zones::{Zone, ZoneReader};
 use crate::store::{
@@ -202,6 +204,36 @@ impl SeriesReader for TurningReader {
 
     fn tenants(&mut self) -> Result<Vec<Tenant>, StoreError> {
         turning(|| self.0.tenants())
+    }
+}
+
+impl PruningReader for TurningReader {
+    fn finished(&mut self) -> Result<Vec<Finished>, StoreError> {
+        turning(|| self.0.finished())
+    }
+
+    fn pruned(&mut self, author: Option<NodeId>) -> Result<Vec<Pruned>, StoreError> {
+        turning(|| self.0.pruned(author))
+    }
+
+    fn hole_at(&mut self, at: Offset) -> Result<Option<Range<Offset>>, StoreError> {
+        turning(|| self.0.hole_at(at))
+    }
+
+    fn gone(&mut self) -> Result<Gone, StoreError> {
+        turning(|| self.0.gone())
+    }
+
+    fn removed_within(&mut self, offsets: Range<Offset>) -> Result<bool, StoreError> {
+        turning(|| self.0.removed_within(offsets))
+    }
+
+    fn archivals(&mut self) -> Result<u64, StoreError> {
+        turning(|| self.0.archivals())
+    }
+
+    fn marks(&mut self) -> Result<Vec<Mark>, StoreError> {
+        turning(|| self.0.marks())
     }
 }
 

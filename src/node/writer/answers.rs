@@ -26,6 +26,10 @@ pub(super) struct Answers {
     pub requests: Vec<Answer>,
     /// One for each request with changes, in order.
     pub applied: Vec<Applied>,
+    /// How many pruned segments were taken of each chain, in order.
+    pub adopted: Vec<usize>,
+    /// Whether there is more room that can be given back.
+    pub reclaimable: bool,
 }
 
 impl Answers {
@@ -61,6 +65,15 @@ impl Answers {
         }
         for (_, reply) in group.seals {
             answer(reply, Ok(()));
+        }
+        for ((_, reply), taken) in group.adoptions.into_iter().zip(self.adopted) {
+            answer(reply, Ok(taken));
+        }
+        for (_, reply) in group.removals {
+            answer(reply, Ok(()));
+        }
+        for reply in group.reclaims {
+            answer(reply, Ok(self.reclaimable));
         }
         if let Some((_, reply)) = group.close {
             answer(reply, Ok(()));

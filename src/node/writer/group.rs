@@ -7,8 +7,10 @@ use super::answers::answer;
 use super::{AppendError, IdempotencyKey, Receipt, Recorded};
 use crate::core::change::Change;
 use crate::core::log::Applied;
+use crate::core::pruned::Pruned;
 use crate::core::recording::Recording;
 use crate::store::Sealed;
+use crate::store::pruning::Removal;
 use crate::words::limits::CHANGE_ENTRIES;
 use crate::words::{Draft, EmitNumber};
 
@@ -37,6 +39,22 @@ pub(super) enum Command {
     Seal {
         sealed: Sealed,
         reply: Reply<()>,
+    },
+    /// What stays of segments that no peer holds any more.
+    Adopt {
+        chain: Vec<Pruned>,
+        /// How many segments were taken.
+        reply: Reply<usize>,
+    },
+    /// Entries go.
+    Prune {
+        removal: Removal,
+        reply: Reply<()>,
+    },
+    /// Some of the room that they took is given back.
+    Reclaim {
+        /// Whether there is more.
+        reply: Reply<bool>,
     },
     /// The last one: no number at or above the end is reserved any more.
     Close {
@@ -74,6 +92,9 @@ pub(super) struct Group {
     pub requests: Vec<Request>,
     pub applies: Vec<(Vec<Change>, Option<Bytes>, Reply<Applied>)>,
     pub seals: Vec<(Sealed, Reply<()>)>,
+    pub adoptions: Vec<(Vec<Pruned>, Reply<usize>)>,
+    pub removals: Vec<(Removal, Reply<()>)>,
+    pub reclaims: Vec<Reply<bool>>,
     pub close: Option<(EmitNumber, Reply<()>)>,
     bytes: usize,
     entries: usize,
@@ -101,6 +122,9 @@ impl Group {
                 self.bytes += sealed.record.len();
                 self.seals.push((sealed, reply));
             }
+            Command::Adopt { chain, reply } => self.adoptions.push((chain, reply)),
+            Command::Prune { removal, reply } => self.removals.push((removal, reply)),
+            Command::Reclaim { reply } => self.reclaims.push(reply),
             Command::Close { end, reply } => self.close = Some((end, reply)),
         }
     }
@@ -129,6 +153,15 @@ impl Group {
         for (_, reply) in self.seals {
             answer(reply, Err(error.clone()));
         }
+        for (_, reply) in self.adoptions {
+            answer(reply, Err(error.clone()));
+        }
+        for (_, reply) in self.removals {
+            answer(reply, Err(error.clone()));
+        }
+        for reply in self.reclaims {
+            answer(reply, Err(error.clone()));
+        }
         if let Some((_, reply)) = self.close {
             answer(reply, Err(error.clone()));
         }
@@ -152,6 +185,15 @@ impl Group {
             answer(reply, Err(full()));
         }
         for (_, reply) in self.seals {
+            answer(reply, Err(full()));
+        }
+        for (_, reply) in self.adoptions {
+            answer(reply, Err(full()));
+        }
+        for (_, reply) in self.removals {
+            answer(reply, Err(full()));
+        }
+        for reply in self.reclaims {
             answer(reply, Err(full()));
         }
         if let Some((_, reply)) = self.close {

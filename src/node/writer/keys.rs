@@ -26,7 +26,10 @@ impl State {
                 if first_digest == digest { Answer::Same(*first) } else { reused() }
             } else if let Some(record) = self.past.key(key)? {
                 match record.digest == *digest {
-                    true => Answer::Known(self.old_receipts(&record)?),
+                    true => match self.old_receipts(&record)? {
+                        Some(receipts) => Answer::Known(receipts),
+                        None => Answer::Failed(AppendError::KeyRemoved(key.clone())),
+                    },
                     false => reused(),
                 }
             } else {
@@ -37,8 +40,8 @@ impl State {
         Ok(answers)
     }
 
-    /// The receipts that the first use of a key got.
-    fn old_receipts(&mut self, record: &KeyRecord) -> Result<Vec<Receipt>, StoreError> {
+    /// The receipts that the first use of a key got; none where some of its entries were removed.
+    fn old_receipts(&mut self, record: &KeyRecord) -> Result<Option<Vec<Receipt>>, StoreError> {
         let author = self.log.node();
         let end = record.first_seq.plus(record.count);
         let mut old = Vec::new();
@@ -46,6 +49,10 @@ impl State {
         while seq < end {
             let found = self.past.find(author, seq)?;
             let Some(arrival) = found.first() else {
+                let pruned = self.past.pruned(Some(author))?;
+                if pruned.iter().any(|gone| gone.first_seq() <= seq && seq < gone.next_seq) {
+                    return Ok(None);
+                }
                 return Err(StoreError::Damaged(format!("no entry {author}:{seq} of a key")));
             };
             let of_change = receipts(std::slice::from_ref(arrival));
@@ -53,7 +60,7 @@ impl State {
             old.extend(wanted);
             seq = arrival.change.next_seq();
         }
-        Ok(old)
+        Ok(Some(old))
     }
 
     /// Puts the keys that were used first in this group into its batch.

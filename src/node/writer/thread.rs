@@ -17,6 +17,7 @@ use crate::node::sync::{OnceLock, mpsc, watch};
 use crate::node::wall_millis;
 use crate::store::damage::Damages;
 use crate::store::mending::Mender;
+use crate::store::pruning::Removal;
 use crate::store::{Batch, Came, EmitMark, Reader, Store, StoreError};
 use crate::words::planted::{Bug, planted};
 use crate::words::{Draft, DraftError, Offset};
@@ -136,6 +137,13 @@ impl State {
                 Err(error) => return group.refuse(&self.stop(&error)),
             }
         }
+        if !group.reclaims.is_empty() {
+            match self.store.reclaim() {
+                Ok(more) => answers.reclaimable = more,
+                Err(StoreError::Full(_)) => {} // there will be another time
+                Err(error) => return group.refuse(&self.stop(&error)),
+            }
+        }
         self.metrics.pending.set(self.log.pending() as i64);
         answers.send(group);
     }
@@ -206,6 +214,13 @@ impl State {
             answers.receipts = receipts(&batch.arrivals).split_off(usize::from(joining.is_some()));
         }
         self.note_keys(group, &answers, &mut batch);
+        for (chain, _) in &mut group.adoptions {
+            let chain = std::mem::take(chain);
+            let (taken, waited) = self.log.adopt(chain, &mut *self.past)?;
+            answers.adopted.push(taken.len());
+            batch.adopted.extend(taken);
+            batch.arrivals.extend(self.log.apply(waited, now, &mut *self.past)?.arrivals);
+        }
         for (changes, packed, _) in &mut group.applies {
             let mut changes = std::mem::take(changes);
             let came = packed.take().and_then(|record| Came::of(&changes, record));
@@ -221,6 +236,12 @@ impl State {
             answers.applied.push(applied);
         }
         batch.sealed.extend(group.seals.iter().map(|(sealed, _)| sealed.clone()));
+        for (removal, _) in &mut group.removals {
+            let Removal { strands, trimmed, mark } = std::mem::take(removal);
+            batch.pruned.extend(strands);
+            batch.trimmed.extend(trimmed);
+            batch.mark = mark.or(batch.mark);
+        }
         batch.emits = self.next_mark(group);
         Ok((batch, answers))
     }

@@ -8,7 +8,7 @@ use super::{Contents, MemoryStore};
 use crate::core::log::Arrival;
 use crate::core::merge::Direction;
 use crate::core::series::{Series, Shares, Standing, Stretch};
-use crate::words::{Offset, Tenant};
+use crate::words::{Offset, Seq, Tenant};
 
 /// What is held of one series.
 #[derive(Debug, Default)]
@@ -27,6 +27,26 @@ impl HeldSeries {
                 break;
             }
             self.standing.hidden = *end;
+        }
+    }
+}
+
+impl HeldSeries {
+    /// Up to which seq each author's entries are archived.
+    pub(super) fn archived(&self) -> impl Iterator<Item = &Seq> {
+        self.standing.archived.values()
+    }
+
+    /// Forgets the oldest stretches, as far as they are gone. The newest stays.
+    pub(super) fn trim(&mut self, gone: impl Fn(&Stretch) -> bool) {
+        while let Some((&end, stretch)) = self.stretches.first_key_value()
+            && gone(stretch)
+        {
+            self.standing.hidden = self.standing.hidden.max(end);
+            if self.stretches.len() == 1 {
+                return;
+            }
+            self.stretches.remove(&end);
         }
     }
 }
@@ -108,7 +128,9 @@ impl SeriesReader for MemoryStore {
         let contents = self.read();
         let mut taken = Vec::new();
         let mut bytes = 0;
-        for stretch in contents.stretches_from(series, from, direction).take(STRETCHES) {
+        let there = |stretch: &&Stretch| contents.hole_at(stretch.offset).is_none();
+        let stretches = contents.stretches_from(series, from, direction).filter(there);
+        for stretch in stretches.take(STRETCHES) {
             let Some(arrival) = contents.arrivals.get(&stretch.offset) else { break };
             whole(arrival, &self.damages)?;
             bytes += arrival.change.bytes.len();
@@ -124,7 +146,8 @@ impl SeriesReader for MemoryStore {
         let contents = self.read();
         let Some(held) = contents.series.get(series) else { return Ok(0) };
         let below = held.stretches.values().take_while(|stretch| stretch.offset < offset);
-        Ok(below.last().map_or(0, Stretch::end))
+        let trimmed = held.stretches.values().next().map_or(0, |oldest| oldest.before);
+        Ok(below.last().map_or(trimmed, Stretch::end))
     }
 
     fn tenants(&mut self) -> Result<Vec<Tenant>, StoreError> {

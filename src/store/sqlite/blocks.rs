@@ -367,13 +367,34 @@ pub(super) struct New<'a> {
     pub record: &'a [u8],
 }
 
+/// The number of the newest block's row that this process has written or found. A block that was
+/// removed may be the newest, and readers may have it open: its number isn't given to another.
+pub(super) struct NewestBlock(i64);
+
+impl NewestBlock {
+    pub fn of(connection: &Connection) -> Result<Self, StoreError> {
+        let newest = "SELECT coalesce(max(id), 0) FROM blocks";
+        Ok(Self(connection.query_row(newest, [], |row| row.get(0))?))
+    }
+
+    fn next(&mut self) -> i64 {
+        self.0 += 1;
+        self.0
+    }
+}
+
 impl New<'_> {
-    pub fn insert(&self, connection: &Connection) -> Result<(), StoreError> {
+    pub fn insert(
+        &self,
+        connection: &Connection,
+        newest: &mut NewestBlock,
+    ) -> Result<(), StoreError> {
+        let block = newest.next();
         connection
             .prepare_cached(
                 "INSERT INTO blocks (segment, first_seq, next_seq, position, changes, first_time,
-                    last_time, hash, signature, so_far, arrivals, record)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+                    last_time, hash, signature, so_far, arrivals, record, id)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
             )?
             .execute(params![
                 self.strand,
@@ -388,8 +409,8 @@ impl New<'_> {
                 self.so_far as i64,
                 Pieces::write(self.pieces),
                 self.record,
+                block,
             ])?;
-        let block = connection.last_insert_rowid();
         let mut piece = connection
             .prepare_cached("INSERT INTO pieces (offset, count, block) VALUES (?1, ?2, ?3)")?;
         for Piece { offset, count, .. } in self.pieces {

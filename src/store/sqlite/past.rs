@@ -16,13 +16,15 @@ impl Past for SqliteReader {
 
     fn sides(&mut self, author: NodeId, segment: SegmentId) -> Result<Option<Sides>, StoreError> {
         let mut query = self.connection.prepare_cached(
-            "SELECT count(*), min(s.first_seq) FROM segments s JOIN authors a ON a.id = s.author
+            "SELECT count(*), min(s.first_seq), count(p.id)
+             FROM segments s JOIN authors a ON a.id = s.author LEFT JOIN pruned p ON p.segment = s.id
              WHERE s.name = ?1 AND a.node = ?2",
         )?;
-        let (count, segment_seq) = query.query_row(params![segment.0, author.0], |row| {
-            Ok((row.get(0)?, row.get::<_, Option<i64>>(1)?))
-        })?;
-        Ok(segment_seq.map(|found| Sides { count, segment_seq: seq(found) }))
+        let (count, segment_seq, pruned) = query
+            .query_row(params![segment.0, author.0], |row| {
+                Ok((row.get(0)?, row.get::<_, Option<i64>>(1)?, row.get::<_, i64>(2)? > 0))
+            })?;
+        Ok(segment_seq.map(|found| Sides { count, segment_seq: seq(found), pruned }))
     }
 
     fn begins(
@@ -76,6 +78,10 @@ impl SqliteReader {
         if in_row.is_some() {
             return Ok(in_row);
         }
+        let pruned = self.standing_pruned(author, parent)?;
+        if pruned.is_some() {
+            return Ok(pruned);
+        }
         let Some(last) = parent.next_seq.0.checked_sub(1).map(Seq) else { return Ok(None) };
         let mut query = self.connection.prepare_cached(
             "SELECT s.id, s.name, s.side, s.first_seq, s.head
@@ -106,6 +112,54 @@ impl SqliteReader {
             }
         }
         Ok(None)
+    }
+
+    /// The last change of a pruned segment; or one before it, of which nothing is known but that a
+    /// segment of its author names it.
+    fn standing_pruned(
+        &self,
+        author: NodeId,
+        parent: &Parent,
+    ) -> Result<Option<Standing>, StoreError> {
+        let mut query = self.connection.prepare_cached(
+            "SELECT s.name, s.first_seq, s.start_time, p.changes, p.next_seq, p.bytes, p.last_time,
+                p.hash, coalesce((SELECT next_seq FROM kept WHERE id = s.id), 0), s.tip
+             FROM segments s JOIN authors a ON a.id = s.author CROSS JOIN pruned p ON p.segment = s.id
+             WHERE a.node = ?1 AND s.start < ?2 AND p.next_seq >= ?2
+             ORDER BY s.start DESC LIMIT 1",
+        )?;
+        let found = query.query_row(params![author.0, column(parent.next_seq.0)], |row| {
+            let head = Head {
+                segment: SegmentId(row.get(0)?),
+                next_seq: parent.next_seq,
+                hash: parent.hash,
+            };
+            let (segment_seq, end) = (seq(row.get(1)?), seq(row.get(4)?));
+            let begun = Tip {
+                head,
+                side: 0,
+                segment_seq,
+                changes: 0,
+                bytes: 0,
+                last_time: time(row.get(2)?).min(time(row.get(6)?)),
+            };
+            let last = Tip {
+                changes: row.get(3)?,
+                bytes: row.get::<_, i64>(5)? as u64,
+                last_time: time(row.get(6)?),
+                ..begun.clone()
+            };
+            let (hash, kept) = (ChangeHash(row.get(7)?), seq(row.get(8)?));
+            let followed = !row.get::<_, bool>(9)?;
+            Ok(match parent.next_seq == end {
+                true => (hash == parent.hash).then_some(Standing { tip: last, followed }),
+                false => {
+                    let gone = parent.next_seq > kept;
+                    gone.then_some(Standing { tip: begun, followed: true })
+                }
+            })
+        });
+        Ok(found.optional()?.flatten())
     }
 
     /// The rows of a segment's strands.

@@ -88,6 +88,17 @@ impl SqliteReader {
 }
 
 impl SqliteReader {
+    /// Makes a file readable of a version that removed nothing, and has no tables that would say so.
+    pub(super) fn read_unpruned(&mut self) -> Result<(), StoreError> {
+        self.connection.execute_batch(
+            "PRAGMA query_only = OFF;
+             CREATE TEMP TABLE holes (offset INTEGER PRIMARY KEY, count INTEGER NOT NULL);
+             CREATE TEMP TABLE pruned (id INTEGER PRIMARY KEY, segment INTEGER NOT NULL);
+             PRAGMA query_only = ON;",
+        )?;
+        Ok(())
+    }
+
     /// Runs a reading of several statements in one snapshot: between two of them, changes may move
     /// from rows into a block.
     pub(super) fn at_once<T>(
@@ -142,7 +153,8 @@ pub(super) fn offset(value: i64) -> Offset {
 pub(super) fn watermark(connection: &Connection) -> Result<Offset, StoreError> {
     let mut query = connection.prepare_cached(
         "SELECT max(coalesce((SELECT offset + count FROM changes ORDER BY offset DESC LIMIT 1), 0),
-            coalesce((SELECT offset + count FROM pieces ORDER BY offset DESC LIMIT 1), 0))",
+            coalesce((SELECT offset + count FROM pieces ORDER BY offset DESC LIMIT 1), 0),
+            coalesce((SELECT offset + count FROM holes ORDER BY offset DESC LIMIT 1), 0))",
     )?;
     Ok(offset(query.query_row([], |row| row.get(0))?))
 }
@@ -253,7 +265,7 @@ impl Reader for SqliteReader {
 
     fn find(&mut self, author: NodeId, seq: Seq) -> Result<Vec<Arrival>, StoreError> {
         let mut query = self.connection.prepare_cached(
-            "SELECT s.name, s.side FROM held s JOIN authors a ON a.id = s.author
+            "SELECT s.name, s.side FROM kept s JOIN authors a ON a.id = s.author
              WHERE a.node = ?1 AND s.start <= ?2 AND s.next_seq > ?2
              ORDER BY s.start DESC, s.name, s.side",
         )?;
@@ -300,7 +312,7 @@ impl Reader for SqliteReader {
         to: Seq,
     ) -> Result<Vec<(Seq, Seq)>, StoreError> {
         let mut query = self.connection.prepare_cached(
-            "SELECT s.start, s.next_seq FROM held s JOIN authors a ON a.id = s.author
+            "SELECT s.start, s.next_seq FROM kept s JOIN authors a ON a.id = s.author
              WHERE a.node = ?1 AND a.branched = 1 AND s.start < ?3 AND s.next_seq > ?2
              ORDER BY s.start, s.next_seq",
         )?;

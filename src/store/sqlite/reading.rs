@@ -1,7 +1,7 @@
 //! Reading the log in order: changes that stand in rows of their own, and blocks, as one sequence.
 //!
 //! At every offset and every seq that is held stands exactly one of the two. What neither holds,
-//! between what is held, is damage.
+//! between what is held, is a hole where entries were removed, or else damage.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use rusqlite::{OptionalExtension, params};
 
 use super::super::{Reader, StoreError, whole};
 use super::blocks::{self, Opened, column};
+use super::pruning::hole_at;
 use super::reader::{CHANGE, SqliteReader, arrival, offset};
 use super::seq;
 use crate::core::change::Change;
@@ -105,7 +106,8 @@ impl SqliteReader {
                 end = self.rows(condition, values, &mut taken, &mut goes_on)?;
             }
             if at == before {
-                break;
+                let Some(hole) = hole_at(&self.connection, at)? else { break };
+                at = hole.end;
             }
         }
         if taken.has_room() && at < to && (end == End::Hole || self.watermark()? > at) {
@@ -152,7 +154,11 @@ impl SqliteReader {
                 }
             }
             if at == before {
-                return Err(StoreError::Damaged(format!("no change is found below offset {at}")));
+                let Some(hole) = hole_at(&self.connection, newest)? else {
+                    let what = format!("no change is found below offset {at}");
+                    return Err(StoreError::Damaged(what));
+                };
+                at = hole.start;
             }
         }
         Ok(taken.arrivals)
@@ -166,8 +172,11 @@ impl SqliteReader {
         let mut query = self.connection.prepare_cached(
             "SELECT offset + count FROM changes WHERE offset <= ?1 ORDER BY offset DESC LIMIT 1",
         )?;
-        let end = query.query_row([column(at.0)], |row| Ok(offset(row.get(0)?)));
-        Ok(end.optional()?.filter(|end| *end > at).unwrap_or(at.plus(1)))
+        let end = query.query_row([column(at.0)], |row| Ok(offset(row.get(0)?))).optional()?;
+        match end.filter(|end| *end > at) {
+            Some(end) => Ok(end),
+            None => Ok(hole_at(&self.connection, at)?.map_or(at.plus(1), |hole| hole.end)),
+        }
     }
 
     /// Where the change in a row begins that holds entries on both sides of an offset.
@@ -270,7 +279,7 @@ impl SqliteReader {
     /// The seq after the last entry of a strand.
     fn end_of(&self, row: i64) -> Result<Seq, StoreError> {
         let mut query =
-            self.connection.prepare_cached("SELECT next_seq FROM held WHERE id = ?1")?;
+            self.connection.prepare_cached("SELECT next_seq FROM kept WHERE id = ?1")?;
         Ok(query.query_row([row], |row| Ok(seq(row.get(0)?))).optional()?.unwrap_or(Seq(0)))
     }
 
@@ -336,7 +345,8 @@ impl SqliteReader {
                 at = self.pass_rows(at, limit, &mut passed)?;
             }
             if at == before {
-                break;
+                let Some(hole) = hole_at(&self.connection, at)? else { break };
+                at = hole.end;
             }
         }
         Ok((passed, at))
@@ -404,12 +414,30 @@ impl SqliteReader {
             }
             let ends =
                 |change: &Change| change.next_seq() == head.next_seq && change.hash == head.hash;
+            if self.is_pruned_at(row, head)? {
+                return Ok(Some(strand));
+            }
             let found = self.opened_at(row, last)?;
             if found.is_some_and(|(opened, at)| ends(&opened.arrivals[at].change)) {
                 return Ok(Some(strand));
             }
         }
         Ok(None)
+    }
+
+    /// Whether the strand of a row is pruned, and a head of it is its last change or one before that,
+    /// of which nothing is known any more.
+    fn is_pruned_at(&self, row: i64, head: &Head) -> Result<bool, StoreError> {
+        let mut query = self.connection.prepare_cached(
+            "SELECT p.next_seq, p.hash, coalesce((SELECT next_seq FROM kept WHERE id = ?1), 0)
+             FROM pruned p WHERE p.segment = ?1",
+        )?;
+        let found = query.query_row([row], |row| {
+            Ok((seq(row.get(0)?), ChangeHash(row.get(1)?), seq(row.get(2)?)))
+        });
+        let Some((end, hash, kept)) = found.optional()? else { return Ok(false) };
+        let inside = kept < head.next_seq && head.next_seq < end;
+        Ok(inside || (head.next_seq, head.hash) == (end, hash))
     }
 
     /// Where the block that holds a seq of a strand ends, and what it hashes to, without opening it.

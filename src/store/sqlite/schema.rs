@@ -12,7 +12,7 @@ use crate::words::planted::{Bug, planted};
 use crate::words::{ClusterId, NodeId};
 
 /// The version of the tables that this code writes, kept in `user_version`.
-pub const VERSION: i64 = 4;
+pub const VERSION: i64 = 5;
 /// «twln» in ASCII, kept in `application_id`: `file` and we know whose database it is.
 const APPLICATION_ID: i64 = 0x7477_6c6e;
 
@@ -22,6 +22,7 @@ const STEPS: [&str; VERSION as usize] = [
     include_str!("schema/2.sql"),
     include_str!("schema/3.sql"),
     include_str!("schema/4.sql"),
+    include_str!("schema/5.sql"),
 ];
 /// The version from which on series are indexed.
 const WITH_SERIES: i64 = 4;
@@ -150,6 +151,7 @@ pub(super) fn migrate(
         let transaction = connection.unchecked_transaction()?;
         steps(&transaction, WITH_SERIES - 1, WITH_SERIES)?;
         let mut reader = SqliteReader::new(path, owner, id, Damages::default(), blocks::cache())?;
+        reader.read_unpruned()?;
         series::index_all(&transaction, &mut reader)?;
         steps(&transaction, WITH_SERIES, VERSION)?;
         transaction.commit()?;

@@ -10,7 +10,7 @@ use super::super::block::worth::{Enough, block_length};
 use super::super::block::{BLOCK_BYTES, BLOCK_ENTRIES, Damaged, Sealer};
 use super::super::damage::{Lost, Part};
 use super::super::{Sealed, StoreError};
-use super::blocks::{self, New, Pieces};
+use super::blocks::{self, New, NewestBlock, Pieces};
 use super::reader::{CHANGE, SqliteReader, arrival, offset};
 use super::{OpenStrand, seq, time};
 use crate::core::change::Change;
@@ -32,6 +32,7 @@ pub(super) fn write(
     strand: &OpenStrand,
     arrivals: &[Arrival],
     record: &[u8],
+    newest: &mut NewestBlock,
 ) -> Result<(), StoreError> {
     let (first, last) = (&arrivals[0].change, &arrivals[arrivals.len() - 1].change);
     let pieces = arrivals.iter().map(|a| (a.offset, u64::from(a.change.count), a.skew));
@@ -48,7 +49,7 @@ pub(super) fn write(
         pieces: &Pieces::of(pieces),
         record,
     }
-    .insert(connection)
+    .insert(connection, newest)
 }
 
 fn unreadable(_: Damaged) -> StoreError {
@@ -57,7 +58,11 @@ fn unreadable(_: Damaged) -> StoreError {
 
 /// Puts a block in the place of the rows that it was packed of. Rows that are not there any more as
 /// they were packed stay as they are.
-pub(super) fn replace(connection: &Connection, sealed: &Sealed) -> Result<(), StoreError> {
+pub(super) fn replace(
+    connection: &Connection,
+    sealed: &Sealed,
+    newest: &mut NewestBlock,
+) -> Result<(), StoreError> {
     let mut query = connection.prepare_cached(
         "SELECT c.segment, c.offset, c.count, c.skew, c.first_seq, c.position, c.first_time,
             c.last_time, c.hash, c.signature, c.so_far
@@ -105,7 +110,7 @@ pub(super) fn replace(connection: &Connection, sealed: &Sealed) -> Result<(), St
             "DELETE FROM changes WHERE segment = ?1 AND first_seq >= ?2 AND first_seq < ?3",
         )?
         .execute(params![strand, first_seq.0 as i64, next_seq.0 as i64])?;
-    block.insert(connection)
+    block.insert(connection, newest)
 }
 
 /// Writes changes over damaged ones: over a block, whose row is returned, or over a row.

@@ -1,5 +1,6 @@
 //! The index from topics and tenants to changes: written with each change, read by ordinal.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
 use rusqlite::{Connection, OptionalExtension, params};
@@ -7,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::super::StoreError;
 use super::super::series::{ARCHIVED_AT_ONCE, STRETCHES, SeriesReader, misplaced};
 use super::blocks::column;
+use super::pruning::hole_at;
 use super::reader::SqliteReader;
 use super::seq;
 use crate::core::archive::Cut;
@@ -97,13 +99,13 @@ fn name(series: &Series) -> [&str; 2] {
     [series.tenant.as_str(), series.topic.as_ref().map_or("", |topic| topic.as_str())]
 }
 
-fn row_of(connection: &Connection, series: &Series) -> Result<Option<i64>, StoreError> {
+pub(super) fn row_of(connection: &Connection, series: &Series) -> Result<Option<i64>, StoreError> {
     let query = "SELECT id FROM series WHERE tenant = ?1 AND topic = ?2";
     let mut query = connection.prepare_cached(query)?;
     Ok(query.query_row(name(series), |row| row.get(0)).optional()?)
 }
 
-fn entries_of(connection: &Connection, row: i64) -> Result<u64, StoreError> {
+pub(super) fn entries_of(connection: &Connection, row: i64) -> Result<u64, StoreError> {
     let newest = connection
         .prepare_cached(
             "SELECT before + count FROM stretches WHERE series = ?1 ORDER BY before DESC LIMIT 1",
@@ -184,25 +186,29 @@ fn read_stretches(
     Ok(stretches.collect::<Result<_, _>>()?)
 }
 
-/// Checks that a change holds what the index says, and that no stretch is missing before it.
-fn check(
+/// Checks that no stretch is missing between one and the one that was read before it.
+fn check_order(
     series: &Series,
     direction: Direction,
     before: Option<&Stretch>,
-    (stretch, arrival): (&Stretch, &Arrival),
+    stretch: &Stretch,
 ) -> Result<(), StoreError> {
-    let Change { author, first_seq, .. } = arrival.change;
-    let next_seq = arrival.change.next_seq();
-    let named = (stretch.offset, stretch.author, stretch.first_seq, stretch.next_seq);
     let follows = match (direction, before) {
         (_, None) => true,
         (Direction::Forward, Some(before)) => before.end() == stretch.before,
         (Direction::Backward, Some(before)) => stretch.end() == before.before,
     };
+    if follows { Ok(()) } else { Err(misplaced(series, stretch.end())) }
+}
+
+/// Checks that a change holds what the index says.
+fn check(series: &Series, (stretch, arrival): (&Stretch, &Arrival)) -> Result<(), StoreError> {
+    let Change { author, first_seq, .. } = arrival.change;
+    let next_seq = arrival.change.next_seq();
+    let named = (stretch.offset, stretch.author, stretch.first_seq, stretch.next_seq);
     let chunk = arrival.change.chunk().map_err(|e| StoreError::Damaged(e.to_string()))?;
     let held = |entry: &&[u8]| View::read(entry).is_ok_and(|view| series.holds(&view));
-    let as_said = follows
-        && named == (arrival.offset, author, first_seq, next_seq)
+    let as_said = named == (arrival.offset, author, first_seq, next_seq)
         && chunk.entries().filter(held).count() == stretch.count as usize;
     if as_said { Ok(()) } else { Err(misplaced(series, stretch.end())) }
 }
@@ -272,21 +278,49 @@ impl SqliteReader {
         max_bytes: usize,
     ) -> Result<Vec<(Stretch, Arrival)>, StoreError> {
         let Some(row) = row_of(&self.connection, series)? else { return Ok(Vec::new()) };
-        let stretches = read_stretches(&self.connection, row, from, direction, STRETCHES)?;
-        let (mut read, mut bytes): (Vec<(Stretch, Arrival)>, usize) = (Vec::new(), 0);
-        for stretch in stretches {
+        let mut read: Vec<(Stretch, Arrival)> = Vec::new();
+        let mut before: Option<Stretch> = None;
+        let mut stretches = read_stretches(&self.connection, row, from, direction, STRETCHES)?;
+        while read.is_empty() && !stretches.is_empty() {
+            self.read_changes(series, direction, (&stretches, &mut before), max_bytes, &mut read)?;
+            // Many that follow each other may have been removed.
+            let on = match (&before, direction) {
+                (Some(last), Direction::Forward) => last.end() + 1,
+                (Some(last), Direction::Backward) if last.before > 0 => last.before,
+                _ => break,
+            };
+            if read.is_empty() {
+                stretches = read_stretches(&self.connection, row, on, direction, STRETCHES)?;
+            }
+        }
+        Ok(read)
+    }
+
+    fn read_changes(
+        &mut self,
+        series: &Series,
+        direction: Direction,
+        (stretches, before): (&[Stretch], &mut Option<Stretch>),
+        max_bytes: usize,
+        read: &mut Vec<(Stretch, Arrival)>,
+    ) -> Result<(), StoreError> {
+        let mut bytes = 0;
+        for stretch in stretches.iter().copied() {
             if bytes >= max_bytes {
                 break;
+            }
+            check_order(series, direction, before.replace(stretch).as_ref(), &stretch)?;
+            if hole_at(&self.connection, stretch.offset)?.is_some() {
+                continue; // it was removed
             }
             let arrivals = self.arrivals_from(stretch.offset, 1)?;
             let arrival = arrivals.into_iter().next();
             let arrival = arrival.ok_or_else(|| misplaced(series, stretch.end()))?;
-            let before = read.last().map(|(stretch, _)| stretch);
-            check(series, direction, before, (&stretch, &arrival))?;
+            check(series, (&stretch, &arrival))?;
             bytes += arrival.change.bytes.len();
             read.push((stretch, arrival));
         }
-        Ok(read)
+        Ok(())
     }
 }
 
@@ -296,7 +330,7 @@ fn entries_before(
     offset: Offset,
 ) -> Result<u64, StoreError> {
     let Some(row) = row_of(connection, series)? else { return Ok(0) };
-    let (mut low, mut high) = (0, entries_of(connection, row)?);
+    let (mut low, mut high) = (trimmed(connection, row)?, entries_of(connection, row)?);
     // Offsets rise with ordinals, so the stretch is found by halving.
     let mut probe = connection.prepare_cached(
         "SELECT before, before + count, offset FROM stretches
@@ -318,6 +352,13 @@ fn entries_before(
         }
     }
     Ok(low)
+}
+
+/// How many of the oldest entries of a series the index has nothing of any more.
+fn trimmed(connection: &Connection, row: i64) -> Result<u64, StoreError> {
+    let oldest = "SELECT coalesce(min(before), 0) FROM stretches WHERE series = ?1";
+    let oldest: i64 = connection.prepare_cached(oldest)?.query_row([row], |row| row.get(0))?;
+    Ok(oldest as u64)
 }
 
 /// Writes the index of a store that has none: once, when an older file is brought up to date.
@@ -355,7 +396,7 @@ pub(super) fn check_all(reader: &mut SqliteReader) -> Result<(), StoreError> {
 
 fn checked(reader: &mut SqliteReader) -> Result<(), StoreError> {
     let mut counted: HashMap<i64, u64> = HashMap::new();
-    let mut at = Offset(0);
+    let (mut at, mut found) = (Offset(0), 0);
     loop {
         let arrivals = match reader.arrivals_from(at, AT_ONCE) {
             Err(StoreError::Lost(_)) => return Ok(()), // what it held isn't known, nor what follows
@@ -364,36 +405,60 @@ fn checked(reader: &mut SqliteReader) -> Result<(), StoreError> {
         let Some(last) = arrivals.last() else { break };
         at = last.end();
         for arrival in &arrivals {
-            check_shares(&reader.connection, &mut counted, arrival)?;
+            found += check_shares(&reader.connection, &mut counted, arrival)?;
         }
     }
-    let query = "SELECT coalesce(sum(count), 0) FROM stretches";
+    // Of what was removed, the index may still say where it was.
+    let query = "SELECT coalesce(sum(count), 0) FROM stretches t WHERE t.offset >= coalesce(
+        (SELECT offset + count FROM holes WHERE offset <= t.offset ORDER BY offset DESC LIMIT 1), 0)";
     let said: i64 = reader.connection.query_row(query, [], |row| row.get(0))?;
-    if said as u64 != counted.values().sum::<u64>() {
+    if said as u64 != found {
         return Err(StoreError::Damaged("the index names entries that are not there".into()));
     }
     Ok(())
 }
 
-/// Checks that the index names what a change adds to its series, with the right numbers.
+/// Checks that the index names what a change adds to its series, with the right numbers, and returns
+/// how much that is.
 fn check_shares(
     connection: &Connection,
     counted: &mut HashMap<i64, u64>,
     arrival: &Arrival,
-) -> Result<(), StoreError> {
+) -> Result<u64, StoreError> {
+    let mut found = 0;
     let mut named = connection.prepare_cached(
         "SELECT count FROM stretches WHERE series = ?1 AND before = ?2 AND offset = ?3",
     )?;
     let shares = Shares::of(&arrival.change).map_err(|e| StoreError::Damaged(e.to_string()))?;
     for (series, count) in shares.counts {
         let row = row_of(connection, &series)?.ok_or_else(|| misplaced(&series, 1))?;
-        let before = counted.entry(row).or_default();
+        let before = match counted.entry(row) {
+            Entry::Occupied(before) => before.into_mut(),
+            Entry::Vacant(none) => none.insert(trimmed(connection, row)?),
+        };
+        *before = past_removed(connection, row, *before)?;
         let values = params![row, *before as i64, arrival.offset.0 as i64];
         let said: Option<u32> = named.query_row(values, |row| row.get(0)).optional()?;
         if said != Some(count) {
             return Err(misplaced(&series, *before + 1));
         }
         *before += u64::from(count);
+        found += u64::from(count);
     }
-    Ok(())
+    Ok(found)
+}
+
+/// Where a series goes on after an ordinal, behind what was removed of it.
+fn past_removed(connection: &Connection, row: i64, mut before: u64) -> Result<u64, StoreError> {
+    let mut next = connection
+        .prepare_cached("SELECT count, offset FROM stretches WHERE series = ?1 AND before = ?2")?;
+    loop {
+        let found = next.query_row(params![row, before as i64], |row| {
+            Ok((row.get::<_, i64>(0)? as u64, Offset(row.get::<_, i64>(1)? as u64)))
+        });
+        match found.optional()? {
+            Some((count, at)) if hole_at(connection, at)?.is_some() => before += count,
+            _ => return Ok(before),
+        }
+    }
 }

@@ -37,6 +37,8 @@ const SPAN: &str = "SELECT a.node, s.name, s.side, s.start,
 #[derive(Default)]
 pub(super) struct KnownSpans {
     upto: Offset,
+    /// The newest pruning that they know of.
+    prunings: i64,
     spans: Vec<Span>,
     /// Where the strand of a row stands.
     places: HashMap<i64, usize>,
@@ -57,10 +59,16 @@ impl KnownSpans {
         connection: &Connection,
         watermark: Offset,
     ) -> Result<(), StoreError> {
-        if watermark == self.upto {
+        let newest = "SELECT coalesce(max(id), 0) FROM pruned";
+        let prunings = connection.prepare_cached(newest)?.query_row([], |row| row.get(0))?;
+        if watermark == self.upto && prunings == self.prunings {
             return Ok(());
         }
-        if watermark < self.upto || watermark.0 - self.upto.0 > MANY || self.spans.is_empty() {
+        if prunings != self.prunings
+            || watermark < self.upto
+            || watermark.0 - self.upto.0 > MANY
+            || self.spans.is_empty()
+        {
             *self = Self::default();
             let mut all = connection.prepare_cached(SPAN)?;
             let mut rows = all.query([])?;
@@ -70,7 +78,7 @@ impl KnownSpans {
         } else {
             self.read_grown(connection)?;
         }
-        self.upto = watermark;
+        (self.upto, self.prunings) = (watermark, prunings);
         Ok(())
     }
 

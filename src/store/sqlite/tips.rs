@@ -25,16 +25,29 @@ pub(super) fn check(
 ) -> Result<(), StoreError> {
     for (_, tip) in tips.iter().filter(|(of, _)| *of == owner.node) {
         let end = tip.head.next_seq;
-        let sound = match in_row(connection, tip)? {
-            Some(sound) => sound,
-            None => in_block(connection, blocks, owner, tip)?,
-        };
+        let sound = is_pruned(connection, owner, tip)?
+            || match in_row(connection, tip)? {
+                Some(sound) => sound,
+                None => in_block(connection, blocks, owner, tip)?,
+            };
         if !sound {
             let what = format!("the node's newest change, which ends before seq {end}");
             return Err(StoreError::Damaged(what));
         }
     }
     Ok(())
+}
+
+/// Whether the tip is all that stays of a segment that peers had pruned, and what the node signed.
+fn is_pruned(connection: &Connection, owner: Owner, tip: &Tip) -> Result<bool, StoreError> {
+    let mut query = connection.prepare(
+        "SELECT p.signature FROM pruned p JOIN segments s ON s.id = p.segment
+         WHERE s.name = ?1 AND s.side = ?2 AND p.next_seq = ?3 AND p.hash = ?4",
+    )?;
+    let head = &tip.head;
+    let values = params![head.segment.0, tip.side, head.next_seq.0 as i64, head.hash.0];
+    let signature = query.query_row(values, |row| Ok(Signature(row.get(0)?))).optional()?;
+    Ok(signature.is_some_and(|signature| is_signed(owner.cluster, owner.node, tip, &signature)))
 }
 
 /// Whether the change in a row is the tip; none where it stands in no row.

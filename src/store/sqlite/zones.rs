@@ -217,7 +217,7 @@ impl SqliteReader {
     /// halving the range of seqs.
     fn first_ending_at(&self, strand: Strand, wanted: Time) -> Result<Option<Zone>, StoreError> {
         let Some(held) = self.strand_held(strand)? else { return Ok(None) };
-        let query = "SELECT start, next_seq FROM held WHERE id = ?1";
+        let query = "SELECT start, next_seq FROM kept WHERE id = ?1";
         let mut bounds = self.connection.prepare_cached(query)?;
         let (first, end): (i64, i64) =
             bounds.query_row([held.row], |row| Ok((row.get(0)?, row.get(1)?)))?;

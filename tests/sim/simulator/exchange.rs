@@ -113,6 +113,7 @@ impl Exchange {
         match self.session.handle_frame(frame).map_err(|violation| violation.to_string())? {
             Received::Noted => Ok(Heard::Noted),
             Received::Wanted(list) => Ok(Heard::Wanted(list)),
+            Received::Pruned(_) => Ok(Heard::Noted),
             Received::Greeted { .. } => {
                 self.greeted = true;
                 Ok(Heard::Greeted)

@@ -91,5 +91,6 @@ pub fn kind(frame: &Frame) -> &'static str {
         Frame::Run(_) => "run",
         Frame::Block(_) => "block",
         Frame::Want(_) => "want",
+        Frame::Pruned(_) => "pruned",
     }
 }
