@@ -39,7 +39,7 @@ enum Action {
 }
 
 /// The settings in the order of the documentation, each with its variable.
-const KEYS: [(&str, Option<&str>); 10] = [
+const KEYS: [(&str, Option<&str>); 19] = [
     ("name", Some("TOWLINE_NAME")),
     ("listen", Some("TOWLINE_LISTEN")),
     ("http", Some("TOWLINE_HTTP")),
@@ -50,6 +50,15 @@ const KEYS: [(&str, Option<&str>); 10] = [
     ("peers", Some("TOWLINE_PEERS")),
     ("emit_ring", Some("TOWLINE_EMIT_RING")),
     ("deliveries", None),
+    ("retention.age", Some("TOWLINE_KEEP_AGE")),
+    ("retention.entries", Some("TOWLINE_KEEP_ENTRIES")),
+    ("retention.bytes", Some("TOWLINE_KEEP_BYTES")),
+    ("retention.archived", None),
+    ("retention.peers", Some("TOWLINE_KEEP_PEERS")),
+    ("retention.archiver", None),
+    ("retention.archive", Some("TOWLINE_ARCHIVE")),
+    ("retention.every", None),
+    ("retention.topics", None),
 ];
 
 /// A setting: its key, its value, and where it comes from.
@@ -105,7 +114,7 @@ fn setting(
     if let Some((name, text)) = variable.and_then(set) {
         let value = match key {
             "peers" => text.split(',').collect(),
-            "emit_ring" => {
+            "emit_ring" | "retention.entries" | "retention.bytes" | "retention.peers" => {
                 let number = text.parse::<u64>();
                 number.map(Value::from).map_err(|error| {
                     Failure::usage(format_args!("{name} can't be understood"), error)
@@ -143,9 +152,14 @@ fn as_toml(value: &Value) -> String {
         Value::Object(table) => {
             let pairs: Vec<String> = table
                 .iter()
+                .filter(|(_, value)| !value.is_null())
                 .map(|(key, value)| format!("{} = {}", Value::from(key.as_str()), as_toml(value)))
                 .collect();
             format!("{{ {} }}", pairs.join(", "))
+        }
+        Value::Array(values) => {
+            let values: Vec<String> = values.iter().map(as_toml).collect();
+            format!("[{}]", values.join(", "))
         }
         value => value.to_string(),
     }

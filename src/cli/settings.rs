@@ -47,7 +47,7 @@ pub struct Settings {
 }
 
 /// What is kept of the log, as a settings file says it; all of it may be left out.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Keep {
     /// For how long, such as `7d`.
@@ -71,7 +71,7 @@ pub struct Keep {
 }
 
 /// What is kept of a topic.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeepTopic {
     /// The tenant; `default` when left out.
@@ -222,13 +222,18 @@ impl Settings {
         }
     }
 
-    /// All of them by key; those that are left out are null.
+    /// All of them by key, `retention.age` say; those that are left out are null.
     ///
     /// # Errors
     /// A path that is no text.
     pub fn values(&self) -> Result<Map<String, Value>, Failure> {
         match serde_json::to_value(self) {
-            Ok(Value::Object(values)) => Ok(values),
+            Ok(Value::Object(mut values)) => {
+                let retention = values.remove("retention");
+                let kept = retention.as_ref().and_then(Value::as_object).into_iter().flatten();
+                values.extend(kept.map(|(key, value)| (format!("retention.{key}"), value.clone())));
+                Ok(values)
+            }
             Ok(_) => Ok(Map::new()),
             Err(error) => Err(Failure::usage("the settings can't be shown", error)),
         }

@@ -92,7 +92,14 @@ fn every_command_in_the_documents_is_one_that_towline_takes() {
 fn every_example_in_the_help_is_one_that_towline_takes() {
     fn examples(command: &Value, found: &mut Vec<String>) {
         let shown = command["examples"].as_array().into_iter().flatten();
-        found.extend(shown.filter_map(Value::as_str).flat_map(commands));
+        let mut whole = String::new();
+        for line in shown.filter_map(Value::as_str) {
+            whole = format!("{whole} {line}");
+            // A quoted text may go on in the next line.
+            if whole.matches('"').count() % 2 == 0 {
+                found.extend(commands(&std::mem::take(&mut whole)));
+            }
+        }
         command["commands"].as_array().into_iter().flatten().for_each(|one| examples(one, found));
     }
     let home = Home::new();
