@@ -33,7 +33,8 @@ fn a_consumer_says_how_far_it_is_behind() {
     );
     let back = put(&server, &json!({"position": "start", "replay": true}));
     assert_eq!(back.json()["lag"]["entries"], 3);
-    assert_eq!(server.get("/v1/cursors").json()["cursors"][0], server.get(MAILER).json());
+    let listed = server.get("/v1/cursors").json()["cursors"][0].clone();
+    assert_eq!((&listed["name"], &listed["lag"]["entries"]), (&json!("mailer"), &json!(3)));
     assert_eq!(server.call("DELETE", MAILER, &[], "").status, 200);
     assert_eq!(server.get("/v1/cursors").json(), json!({"cursors": []}));
 }
