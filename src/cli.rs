@@ -50,6 +50,7 @@ mod settings;
 mod spool;
 mod sql;
 mod status;
+mod supervisor;
 mod tail;
 mod template;
 mod token;

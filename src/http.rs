@@ -9,6 +9,7 @@
 //! parameters.rs   what a query string asks for        drafts.rs   what a body holds
 //! append.rs       POST /v1/entries                     emit.rs     POST /v1/emit
 //! entries.rs      GET /v1/entries, …/{author}/{seq}, /v1/gaps
+//! proof.rs        GET /v1/entries/{author}/{seq}/proof
 //! cloudevents.rs  CloudEvents in requests and answers
 //! listing.rs      entries as JSON, piece by piece      room.rs     how much memory answers take
 //! stream.rs       GET /v1/stream
@@ -67,6 +68,7 @@ mod openapi;
 mod page;
 mod parameters;
 mod problem;
+mod proof;
 mod request_id;
 mod retention;
 mod room;
@@ -218,10 +220,11 @@ const OPEN: [(&str, Handlers); 5] = [
 ];
 
 /// Routes that ask who is there.
-const GUARDED: [(&str, Handlers); 14] = [
+const GUARDED: [(&str, Handlers); 15] = [
     ("/v1/entries", || get(entries::list).post(append::append)),
     ("/v1/entries/{author}/{seq}", || get(entries::one)),
     ("/v1/entries/{author}/{seq}/event", || get(entries::event)),
+    ("/v1/entries/{author}/{seq}/proof", || get(proof::proof)),
     ("/v1/gaps", || get(entries::gaps)),
     ("/v1/forks", || get(status::forks)),
     ("/v1/cursors", || get(cursors::list)),

@@ -23,6 +23,7 @@ pub mod block;
 pub mod damage;
 pub mod memory;
 pub mod mending;
+pub mod picked;
 pub mod pool;
 pub mod pruning;
 pub mod ranges;

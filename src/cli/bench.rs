@@ -4,7 +4,8 @@
 //! append.rs     bulk, one appender, 64 appenders     web.rs      over HTTP
 //! lossy.rs      emit                                 read.rs     follow, scan, topic, restart
 //! replicate.rs  latency, three nodes, catching up    weight.rs   bytes on disk, memory
-//! ground.rs     directories, shared logs             limit.rs    plain SQLite
+//! removal.rs    half of the log is let go            limit.rs    plain SQLite
+//! ground.rs     directories, shared logs
 //! figure.rs     figures and samples                  trouble.rs  what goes wrong
 //! ```
 
@@ -32,6 +33,7 @@ mod ground;
 mod limit;
 mod lossy;
 mod read;
+mod removal;
 mod replicate;
 mod trouble;
 mod web;
@@ -73,6 +75,8 @@ enum Step {
     Topic,
     /// Resident memory after a full scan.
     Memory,
+    /// Half of the log is let go.
+    Removal,
 }
 
 impl Step {
@@ -92,6 +96,7 @@ impl Step {
             Self::Scan => "scan",
             Self::Topic => "topic",
             Self::Memory => "memory",
+            Self::Removal => "removal",
         }
     }
 
@@ -111,6 +116,7 @@ impl Step {
             Self::Scan => read::scan(ground).await,
             Self::Topic => read::topic(ground).await,
             Self::Memory => weight::memory(ground).await,
+            Self::Removal => removal::removal(ground).await,
         };
         let named = |figure| Figure { step: self.name(), ..figure };
         Ok(figures?.into_iter().map(named).collect())

@@ -12,6 +12,7 @@ use super::place::Global;
 use super::process::{self, Told};
 use super::serving::{Plan, Servers};
 use super::settings::{Keep, Settings};
+use super::supervisor;
 use crate::node::{Addresses, Config, Node, PeerAddress};
 use crate::words::{ClusterId, Code};
 
@@ -110,6 +111,7 @@ impl Run {
         let outcome = runtime.block_on(async {
             let running = Running::start(config, plan, &data).await?;
             running.announce(ports_file.as_deref(), global).await?;
+            let _attended = supervisor::attend(&running.node);
             running.until_told().await
         });
         runtime.shutdown_background();
@@ -234,6 +236,7 @@ impl Running {
             () = self.told.wait() => None,
             served = &mut self.servers.serving => Some(served),
         };
+        supervisor::ending();
         let ending = async {
             end(&self.node).await?;
             match served {

@@ -119,7 +119,8 @@ fn show(output: &mut Output, status: &Shown) -> Outcome {
     let (entries, authors) = (counted(status.entries, "entry", "entries"), status.authors);
     field("log", &format!("{entries} of {}", counted(authors, "author", "authors")))?;
     if status.removed > 0 {
-        field("removed", &format!("{} once held", counted(status.removed, "entry", "entries")))?;
+        let entries = counted(status.removed, "entry", "entries");
+        field("removed", &format!("{entries}: see `towline retain`"))?;
     }
     field("frontier", &status.frontier)?;
     field("disk", &bytes(status.bytes))?;

@@ -74,8 +74,9 @@ impl Verify {
             ))?;
             if verified.pruned > 0 {
                 output.line(format_args!(
-                    "of {} entries in {} segments only their signed end is here",
-                    verified.gone, verified.pruned,
+                    "of {} more, in {}, only the signed ends are here",
+                    counted(verified.gone, "entry", "entries"),
+                    counted(verified.pruned, "segment", "segments"),
                 ))?;
             }
         } else {

@@ -4,7 +4,7 @@
 //! what is to be committed; neither writes anything. When the commit fails, this value no longer
 //! says what is on disk, and must be thrown away: the log is read from the store again.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use bytes::Bytes;
 
@@ -89,7 +89,7 @@ pub struct Sides {
     pub count: u32,
     /// The seq of its first entry.
     pub segment_seq: Seq,
-    /// Whether its entries were removed: nothing more is said of what belonged to it.
+    /// Whether its entries were removed: of what belonged to it nothing more is known than the end.
     pub pruned: bool,
 }
 
@@ -111,7 +111,9 @@ pub trait Past {
         hash: ChangeHash,
     ) -> Result<bool, Self::Error>;
 
-    /// The change of an author that ends before `parent.next_seq` and has this hash, if it is held.
+    /// The change of an author that ends before `parent.next_seq` and has this hash, if it is held. Where
+    /// it was removed and wasn't the last one that was, nothing is known of it but that its author names
+    /// it: it is returned with a tip of no changes.
     fn standing(
         &mut self,
         author: NodeId,
@@ -178,6 +180,15 @@ pub struct Applied {
     pub forks: Vec<Change>,
 }
 
+/// What was taken over.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Adopted {
+    /// To be committed, in this order; nothing where all of it was held.
+    pub pruned: Vec<Pruned>,
+    /// What has waited for it.
+    pub waited: Vec<Change>,
+}
+
 /// How a change came to be applied.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Origin {
@@ -227,8 +238,8 @@ pub struct Log {
     pending: Pending,
     /// What was admitted since the last commit: the store can't know of it yet.
     fresh: Fresh,
-    /// Of each author the first change that a segment names as its parent and that never came.
-    unmet: BTreeMap<NodeId, Parent>,
+    /// Of each author the newest changes that segments name as parents and that never came.
+    unmet: BTreeMap<NodeId, BTreeSet<Parent>>,
 }
 
 /// Changes that were admitted and not committed.
@@ -327,6 +338,11 @@ impl Log {
     /// How many changes wait for a parent.
     pub fn pending(&self) -> usize {
         self.pending.len()
+    }
+
+    /// How many bytes they are.
+    pub fn pending_bytes(&self) -> usize {
+        self.pending.bytes()
     }
 
     /// What is held of every author.
@@ -488,8 +504,11 @@ impl Log {
             && let Some(named) = opening.parents.iter().find(|named| named.hash == parent)
             && (self.unmet.len() < AUTHORS || self.unmet.contains_key(&change.author))
         {
-            let unmet = self.unmet.entry(change.author).or_insert(*named);
-            *unmet = (*unmet).min(*named);
+            let unmet = self.unmet.entry(change.author).or_default();
+            unmet.insert(*named);
+            if unmet.len() > BRANCHES {
+                unmet.pop_first(); // it is named again when its segment comes again
+            }
         }
         self.pending.park(parent, change)
     }
@@ -498,11 +517,11 @@ impl Log {
     ///
     /// `chain` are pruned segments of one author, each following the one before. The last of them must
     /// be what a segment that came names as its parent: so the author vouches for where the chain ends.
-    /// The first must follow what is held here, be what is held here in part, or be the author's very
-    /// first. Whatever is held already is passed over.
+    /// The first must follow what is held here, be what is held here in part, or begin the author's log.
+    /// Whatever is held already is passed over.
     ///
     /// Returns what is to be committed, before anything that is applied later, and the changes that
-    /// have waited for it, which are to be applied. Nothing, if the chain can't be taken.
+    /// have waited for it, which are to be applied. None: the chain can't be taken, or not yet.
     ///
     /// # Errors
     /// The past can't be read. The log must then be thrown away.
@@ -510,49 +529,67 @@ impl Log {
         &mut self,
         chain: Vec<Pruned>,
         past: &mut P,
-    ) -> Result<(Vec<Pruned>, Vec<Change>), P::Error> {
-        let nothing = (Vec::new(), Vec::new());
-        let (Some(first), Some(last)) = (chain.first(), chain.last()) else { return Ok(nothing) };
-        let (author, end) = (first.author(), last.end());
+    ) -> Result<Option<Adopted>, P::Error> {
+        let Some((author, end)) = chain.last().map(|last| (last.author(), last.end())) else {
+            return Ok(None);
+        };
+        if self.standing(author, &end, past)?.is_some() {
+            return Ok(Some(Adopted::default()));
+        }
         let one = chain.iter().all(|pruned| pruned.author() == author);
         let follows = chain.windows(2).all(|two| two[1].opening.parents == [two[0].end()]);
         let known = self.tips.get(&author).map_or(0, Vec::len);
         let stranger = known == 0 && author != self.node() && self.tips.len() + 1 >= AUTHORS;
-        if !one || !follows || known > 1 || stranger || self.unmet.get(&author) != Some(&end) {
-            return Ok(nothing);
+        let crowd = stranger || known >= BRANCHES;
+        if !one
+            || !follows
+            || crowd
+            || !self.unmet.get(&author).is_some_and(|unmet| unmet.contains(&end))
+        {
+            return Ok(None);
         }
-        let mut taken: Vec<Pruned> = Vec::new();
-        for pruned in chain {
-            if taken.is_empty() {
-                if self.standing(author, &pruned.end(), past)?.is_some() {
+        let mut pruned: Vec<Pruned> = Vec::new();
+        for next in chain {
+            if pruned.is_empty() {
+                if self.standing(author, &next.end(), past)?.is_some() {
                     continue;
                 }
-                if !self.goes_on(&pruned, past)? {
-                    return Ok(nothing);
+                if !self.goes_on(&next, past)? {
+                    return Ok(None);
                 }
             }
-            taken.push(pruned);
+            pruned.push(next);
         }
-        for pruned in &taken {
-            self.take_over(pruned);
-        }
-        self.unmet.remove(&author);
-        Ok((taken, self.pending.release(&end.hash)))
+        pruned.iter().for_each(|pruned| self.take_over(pruned));
+        self.met(author, &end);
+        Ok(Some(Adopted { pruned, waited: self.pending.release(&end.hash) }))
     }
 
     /// Whether a pruned segment follows what is held of its author, or is held in part.
     fn goes_on<P: Past + ?Sized>(&self, pruned: &Pruned, past: &mut P) -> Result<bool, P::Error> {
-        let tips = self.tips.get(&pruned.author()).map_or(&[][..], Vec::as_slice);
-        let segment = pruned.opening.segment();
+        let (author, segment) = (pruned.author(), pruned.opening.segment());
+        let tips = self.tips.get(&author).map_or(&[][..], Vec::as_slice);
         let in_part = |tip: &&Tip| tip.head.segment == segment && tip.side == 0;
         if let Some(tip) = tips.iter().find(in_part) {
             return Ok(tip.head.next_seq < pruned.next_seq && tip.changes < pruned.changes);
         }
-        match pruned.opening.parents.as_slice() {
-            [] => Ok(tips.is_empty()),
-            [parent, ..] => {
-                let author = pruned.author();
-                Ok(self.standing(author, parent, past)?.is_some_and(|standing| !standing.followed))
+        if past.sides(author, segment)?.is_some() {
+            return Ok(false);
+        }
+        for parent in &pruned.opening.parents {
+            if self.standing(author, parent, past)?.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// A change that was named as a parent is held.
+    fn met(&mut self, author: NodeId, parent: &Parent) {
+        if let Some(unmet) = self.unmet.get_mut(&author) {
+            unmet.remove(parent);
+            if unmet.is_empty() {
+                self.unmet.remove(&author);
             }
         }
     }
@@ -601,9 +638,6 @@ impl Log {
         let Some(sides) = self.sides(change, past)? else {
             return Ok(Fit::Waits(previous));
         };
-        if sides.pruned {
-            return Ok(Fit::Known);
-        }
         if change.segment_seq != sides.segment_seq {
             return Ok(Fit::Refused(Refusal::Place));
         }
@@ -611,8 +645,10 @@ impl Log {
             return Ok(Fit::Known);
         }
         let parent = Parent { next_seq: change.first_seq, hash: previous };
-        let Some(Standing { tip, followed }) = self.standing(change.author, &parent, past)? else {
-            return Ok(Fit::Waits(previous));
+        let found = self.standing(change.author, &parent, past)?;
+        // Of a pruned segment only the end is known, and may still be gone on from.
+        let Some(Standing { tip, followed }) = found.filter(|it| it.tip.changes > 0) else {
+            return Ok(if sides.pruned { Fit::Known } else { Fit::Waits(previous) });
         };
         if let Err(refusal) = follows(&tip, change) {
             return Ok(Fit::Refused(refusal));
@@ -734,12 +770,10 @@ impl Log {
             }
         };
         let side = tip.side;
-        let end = Parent { next_seq: change.next_seq(), hash: change.hash };
-        if self.unmet.get(&change.author).is_some_and(|unmet| *unmet <= end) {
-            self.unmet.remove(&change.author);
-        }
         self.fresh.note(&change, &tip);
         tips.push(tip);
+        let end = Parent { next_seq: change.next_seq(), hash: change.hash };
+        self.met(change.author, &end);
         let arrival = Arrival { offset: self.next_offset, skew, side, change };
         self.next_offset = arrival.end();
         arrival

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::frontier::Frontier;
+use super::frontier::{Frontier, Head};
 use super::pruned::Pruned;
 use crate::words::limits::PRUNED_CHAIN;
 use crate::words::{NodeId, Seq};
@@ -45,23 +45,30 @@ impl Offers {
         self.by_author.is_empty()
     }
 
-    /// The chains whose author has brought nothing for so long. They are remembered as if they had just
-    /// been heard; what is held here by now is forgotten.
+    /// Where the chains end, by author.
+    pub fn ends(&self) -> Vec<(NodeId, Head)> {
+        let last = |(author, offer): (&NodeId, &Offer)| Some((*author, offer.chain.last()?.head()));
+        self.by_author.iter().filter_map(last).collect()
+    }
+
+    /// What was said of an author is settled.
+    pub fn forget(&mut self, author: &NodeId) {
+        self.by_author.remove(author);
+    }
+
+    /// The chains of whose author nobody has brought anything for so long. They are remembered as if they
+    /// had just been heard.
     pub fn due(&mut self, now: u64, patience: u64, own: &Frontier) -> Vec<Vec<Pruned>> {
         let mut due = Vec::new();
-        self.by_author.retain(|author, offer| {
+        for (author, offer) in &mut self.by_author {
             let held = own.next_seq(author);
-            if offer.chain.last().is_none_or(|last| held >= last.next_seq) {
-                return false;
-            }
             if held != offer.held {
                 (offer.held, offer.since) = (held, now);
             } else if now.saturating_sub(offer.since) >= patience {
                 offer.since = now;
                 due.push(offer.chain.clone());
             }
-            true
-        });
+        }
         due
     }
 }
@@ -69,7 +76,6 @@ impl Offers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::frontier::Head;
     use crate::core::segment::Opening;
     use crate::words::{ChangeHash, ClusterId, SegmentId, Signature, Time};
 
@@ -114,10 +120,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_by_now_is_forgotten() {
+    fn what_is_settled_is_forgotten() {
         let mut offers = Offers::default();
         offers.hear(chain(), 0);
-        assert!(offers.due(5_000, 1_000, &held(9)).is_empty());
+        offers.forget(&ALICE);
         assert!(offers.is_empty());
     }
 }

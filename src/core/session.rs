@@ -157,8 +157,10 @@ pub struct Session {
     want_due: Vec<Wanted>,
     /// What the other lacks and can't be sent any more.
     pruned_due: VecDeque<Vec<Pruned>>,
-    /// Of whom it was told that already, and up to which seq.
-    told: HashMap<NodeId, Seq>,
+    /// Of whom it was told that already, and where that ends.
+    told: HashMap<NodeId, Head>,
+    /// Where it has said that it holds what it was told of.
+    confirmed: HashMap<NodeId, Head>,
     frontier_due: bool,
     digest_due: bool,
     ready: VecDeque<Frame>,
@@ -197,6 +199,7 @@ impl Session {
             want_due: Vec::new(),
             pruned_due: VecDeque::new(),
             told: HashMap::new(),
+            confirmed: HashMap::new(),
             frontier_due: true,
             digest_due: false,
             ready: VecDeque::new(),
@@ -242,7 +245,13 @@ impl Session {
                 let differs = self.own_digest != Some(digest);
                 self.frontier_due |= differs && !planted(Bug::DigestIgnored);
             }
-            Frame::Ack(heads) => self.learn(&heads),
+            Frame::Ack(heads) => {
+                self.learn(&heads);
+                for (author, heads) in heads {
+                    let told = self.told.get(&author).filter(|told| heads.contains(told));
+                    self.confirmed.extend(told.map(|told| (author, *told)));
+                }
+            }
             Frame::Links(links) => self.links = links.into_iter().collect(),
             Frame::Elsewhere(authors) => self.keep(authors.into_iter().collect()),
             Frame::Want(wanted) => return Ok(Received::Wanted(wanted)),
@@ -376,15 +385,18 @@ impl Session {
     pub fn handle_pruned(&mut self, chains: Vec<Vec<Pruned>>) {
         for chain in chains {
             let Some(last) = chain.last() else { continue };
-            if self.told.insert(last.author(), last.next_seq) != Some(last.next_seq) {
+            let end = last.head();
+            if self.told.insert(last.author(), end) != Some(end) {
                 self.pruned_due.push_back(chain);
             }
         }
     }
 
-    /// What stays of segments that the other had removed was taken: it is asked for what follows.
-    pub fn handle_adopted(&mut self) {
-        self.frontier_due = true;
+    /// What the other told of pruned segments of an author is held here by now, up to its end: it is told
+    /// so; and asked for what follows, where that is because what stays of them was taken over.
+    pub fn handle_adopted(&mut self, (author, end): (NodeId, Head), taken_over: bool) {
+        self.ready.push_back(Frame::Ack(vec![(author, vec![end])]));
+        self.frontier_due |= taken_over;
     }
 
     /// The answer to [`Step::Scan`]: the changes from there in order of arrival, and where the
@@ -459,7 +471,15 @@ impl Session {
         if self.frontier_due || self.digest_due {
             return Some(Step::ReadFrontier);
         }
-        if let Some(heads) = self.compare.take() {
+        if let Some(mut heads) = self.compare.take() {
+            // What it says that it holds may lead to nothing that is held here, and it has this all the
+            // same.
+            for (author, end) in &self.confirmed {
+                match heads.iter_mut().find(|(of, _)| of == author) {
+                    Some((_, heads)) => heads.push(*end),
+                    None => heads.push((*author, vec![*end])),
+                }
+            }
             return Some(Step::Compare(heads));
         }
         if let Some(range) = self.ranges.front() {

@@ -80,7 +80,11 @@ pub async fn event(
     }
 }
 
-fn named(path: Result<Path<(String, String)>, PathRejection>) -> Result<EntryId, Problem> {
+/// The entry that a path names.
+///
+/// # Errors
+/// The path names none.
+pub fn named(path: Result<Path<(String, String)>, PathRejection>) -> Result<EntryId, Problem> {
     let usage = |error: &dyn std::fmt::Display| Problem::new(Code::Usage, error.to_string());
     let Path((author, seq)) = path.map_err(|error| usage(&error))?;
     format!("{author}:{seq}").parse().map_err(|error| usage(&error))

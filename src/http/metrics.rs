@@ -13,7 +13,7 @@ use crate::node::metrics::Answered;
 
 /// `GET /metrics`: OpenMetrics when that is asked for, else the classic text format.
 pub async fn metrics(Whole(node): Whole, headers: HeaderMap) -> Result<Response, Problem> {
-    let metrics = node.metrics();
+    let metrics = node.looked_up().await;
     let chosen = media::choose(&headers, &[media::PLAIN, media::OPEN_METRICS])?;
     let (content_type, text) = if chosen == media::OPEN_METRICS {
         let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";

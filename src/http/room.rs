@@ -49,12 +49,22 @@ impl Room {
         self.body_within(listing, PATIENCE)
     }
 
-    fn body_within(mut self, mut listing: Listing, patience: Duration) -> Body {
+    /// An answer that is made as a whole, on the same terms.
+    pub fn bytes(self, bytes: Bytes) -> Body {
+        self.hold(bytes, None, PATIENCE)
+    }
+
+    fn body_within(self, mut listing: Listing, patience: Duration) -> Body {
         let first = listing.next().unwrap_or_default();
-        if listing.is_over() && first.len() <= SMALL_BYTES {
+        let listing = (!listing.is_over()).then_some(listing);
+        self.hold(first, listing, patience)
+    }
+
+    fn hold(mut self, first: Bytes, listing: Option<Listing>, patience: Duration) -> Body {
+        if listing.is_none() && first.len() <= SMALL_BYTES {
             return Body::from(first);
         }
-        self.shrink(kib(first.len() + listing.bytes()));
+        self.shrink(kib(first.len() + listing.as_ref().map_or(0, Listing::bytes)));
         let left = Held::new(Left { first: Some(first), listing, _room: self });
         let late = left.clone();
         let watch = AbortOnDropHandle::new(tokio::spawn(async move {
@@ -78,7 +88,7 @@ impl Room {
 /// What is left to send of an answer, and its room.
 struct Left {
     first: Option<Bytes>,
-    listing: Listing,
+    listing: Option<Listing>,
     _room: Room,
 }
 
@@ -100,7 +110,7 @@ impl Held {
         let Some(left) = held.as_mut() else {
             return Some(Err(io::ErrorKind::TimedOut.into()));
         };
-        let next = left.first.take().or_else(|| left.listing.next());
+        let next = left.first.take().or_else(|| left.listing.as_mut()?.next());
         if next.is_none() {
             *held = None;
         }

@@ -14,6 +14,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 use tokio_util::task::AbortOnDropHandle;
@@ -26,12 +27,13 @@ use super::roster::{Roster, SessionNumber};
 use super::sync::watch;
 use super::wall_millis;
 use super::writer::{AppendError, Writer};
-use crate::core::change::{Change, SignedBlock, Travelling};
+use crate::core::change::{Change, SignedRun, Travelling};
 use crate::core::frame::{Frame, FrameError, Heads};
 use crate::core::frontier::{Frontier, Head};
 use crate::core::log::Applied;
 use crate::core::offers::Offers;
 use crate::core::pruned::{Pruned, PrunedError};
+use crate::core::segment::Parent;
 use crate::core::session::{Parties, Received, Session, Step, Violation};
 use crate::net::endpoint::{ConnectError, Connected, HANDSHAKE};
 use crate::net::link::{LinkError, Receiver, Sender};
@@ -53,6 +55,8 @@ const RUNS: usize = 16; // full: no further frame is handled
 const SCANNED: usize = 512;
 /// Larger frames are read on a thread that may block.
 const BLOCKING_FROM: usize = 64 << 10;
+/// Larger changes are verified on a thread that may block.
+const SMALL_BYTES: usize = 32 << 10;
 
 /// What every exchange of a node needs.
 #[derive(Clone)]
@@ -402,11 +406,19 @@ impl Exchange {
                 }
                 Some(Step::Compare(heads)) => self.compare(heads).await?,
                 Some(Step::Scan(from)) => {
+                    if let Some((passed, next)) = self.context.writer.newest().scan(from, SCANNED) {
+                        self.session.handle_scanned(&passed, next);
+                        continue;
+                    }
                     let scan = move |reader: &mut dyn Reader| reader.scan(from, SCANNED);
                     let (passed, next) = self.context.reading.run(scan).await?;
                     self.session.handle_scanned(&passed, next);
                 }
                 Some(Step::Fetch(range)) => {
+                    if let Some(run) = self.context.writer.newest().fetch(range) {
+                        self.session.handle_fetched(Some(Travelling::Run(run)));
+                        continue;
+                    }
                     let fetch = move |reader: &mut dyn Reader| fetch(reader, range);
                     let run = self.context.reading.run(fetch).await?;
                     self.session.handle_fetched(run);
@@ -505,17 +517,36 @@ impl Exchange {
         if self.offers.is_empty() || self.context.writer.full().is_some() {
             return Ok(());
         }
-        let own = self.context.reading.run(|reader| reader.frontier()).await?;
+        let ends = self.offers.ends();
+        let looked = self.context.reading.run(move |reader| {
+            let mut held = Vec::new();
+            for (author, end) in ends {
+                let parent = Parent { next_seq: end.next_seq, hash: end.hash };
+                if reader.standing(author, &parent)?.is_some() {
+                    held.push((author, end));
+                }
+            }
+            Ok::<_, StoreError>((reader.frontier()?, held))
+        });
+        let (own, held) = looked.await?;
+        for (author, end) in held {
+            self.offers.forget(&author);
+            self.session.handle_adopted((author, end), false);
+        }
         let patience = u64::try_from(self.context.patience.as_millis()).unwrap_or(u64::MAX);
         for chain in self.offers.due(self.now(), patience, &own) {
-            let end = chain.last().map(|last| (last.author().short(), last.next_seq));
+            let Some((author, end)) = chain.last().map(|last| (last.author(), last.head())) else {
+                continue;
+            };
             match self.context.writer.adopt(chain).await {
-                Ok(0) | Err(AppendError::DiskFull(_)) => {}
-                Ok(_) => {
-                    if let Some((author, below)) = end {
+                Ok(None) | Err(AppendError::DiskFull(_)) => {}
+                Ok(Some(taken)) => {
+                    if taken > 0 {
+                        let (author, below) = (author.short(), end.next_seq);
                         tracing::warn!(%author, %below, "no peer holds these entries any more");
                     }
-                    self.session.handle_adopted();
+                    self.offers.forget(&author);
+                    self.session.handle_adopted((author, end), taken > 0);
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -595,7 +626,7 @@ async fn receive(
     }
 }
 
-async fn decode(bytes: bytes::Bytes) -> Result<Frame, Ended> {
+async fn decode(bytes: Bytes) -> Result<Frame, Ended> {
     if bytes.len() < BLOCKING_FROM {
         return Ok(Frame::decode(&bytes)?);
     }
@@ -641,14 +672,12 @@ async fn verify(
             continue;
         }
         let cluster = context.cluster;
-        let verified = blocking(move || match run {
-            Travelling::Run(run) => Ok((run.verify(cluster)?, None)),
-            Travelling::Block(block) => {
-                let changes = verify_block(&block, cluster)?;
-                Ok((changes, Some(block.record)))
-            }
-        });
-        let (changes, packed) = match verified.await {
+        let verified = match run {
+            // A few entries are verified before another thread would have woken.
+            Travelling::Run(run) if is_small(&run) => rebuilt(Travelling::Run(run), cluster),
+            run => blocking(move || rebuilt(run, cluster)).await,
+        };
+        let (changes, packed) = match verified {
             Ok(verified) => verified,
             Err(ended) => return drop(report.send(ended).await),
         };
@@ -660,9 +689,22 @@ async fn verify(
     }
 }
 
-fn verify_block(block: &SignedBlock, cluster: ClusterId) -> Result<Vec<Change>, Ended> {
-    let opener = BlockOpener::new().map_err(|e| StoreError::Failed(e.to_string()))?;
-    Ok({ opener }.verify(block, cluster)?)
+/// Whether a run has one change of few entries.
+fn is_small(run: &SignedRun) -> bool {
+    let bytes = |change: &Vec<Bytes>| change.iter().map(Bytes::len).sum::<usize>();
+    run.changes.len() == 1 && run.changes.iter().all(|change| bytes(change) < SMALL_BYTES)
+}
+
+/// The changes that travelled, verified, and the block that they came packed in.
+fn rebuilt(run: Travelling, cluster: ClusterId) -> Result<(Vec<Change>, Option<Bytes>), Ended> {
+    match run {
+        Travelling::Run(run) => Ok((run.verify(cluster)?, None)),
+        Travelling::Block(block) => {
+            let opener = BlockOpener::new().map_err(|e| StoreError::Failed(e.to_string()))?;
+            let changes = { opener }.verify(&block, cluster)?;
+            Ok((changes, Some(block.record)))
+        }
+    }
 }
 
 /// Learns what became of changes that were queued.

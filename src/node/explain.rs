@@ -12,6 +12,7 @@ use crate::core::log::Arrival;
 use crate::core::merge::Direction;
 use crate::core::segment::Strand;
 use crate::core::series::Series;
+use crate::store::picked::Picked;
 use crate::store::zones::Zone;
 use crate::store::{Reader, StoreError};
 use crate::words::Seq;
@@ -115,6 +116,15 @@ impl Trace {
             self.bytes += change.bytes.len() as u64;
             self.looked_at += to.0.saturating_sub(from.0);
         }
+    }
+
+    /// Entries were picked out of a change.
+    pub fn picked(&mut self, picked: &Picked) {
+        if let Some(places) = &mut self.places {
+            places.read.insert((picked.strand, picked.seqs.start));
+        }
+        self.bytes += picked.entries.iter().map(|entry| entry.bytes.len() as u64).sum::<u64>();
+        self.looked_at += picked.entries.len() as u64;
     }
 
     /// A zone was passed over, since it holds none of the wanted kinds.

@@ -3,6 +3,8 @@
 use super::persona::Persona;
 use crate::core::log::Arrival;
 use crate::store::StoreError;
+use crate::store::block::PickedEntry;
+use crate::store::picked::Picked;
 use crate::words::entry::View;
 use crate::words::gap::{GAP_KIND, GAP_TOPIC};
 use crate::words::name::TOWLINE_TENANT;
@@ -87,7 +89,7 @@ impl Filter {
     }
 
     /// Whether entries of a tenant and topic can pass at all.
-    fn admits_names(&self, names: (&str, &str)) -> bool {
+    pub(super) fn admits_names(&self, names: (&str, &str)) -> bool {
         let (tenant, topic) = names;
         match self.gaps {
             Gaps::Only => return is_of_gaps(names),
@@ -145,6 +147,45 @@ impl Filter {
             if self.admits(&view) {
                 entries.push(entry(arrival, at, &view, entries.last())?);
             }
+        }
+        Ok(entries)
+    }
+
+    /// Whether a few entries of many can be told by their tenant and topic.
+    pub(super) fn names_few(&self) -> bool {
+        self.topic.is_some() || self.gaps == Gaps::Only
+    }
+
+    /// The entries that pass, of those that were picked out of a change.
+    ///
+    /// # Errors
+    /// The change is damaged.
+    pub(super) fn picked(&self, picked: &Picked) -> Result<Vec<Entry>, StoreError> {
+        if !self.admits_author(picked.author) {
+            return Ok(Vec::new());
+        }
+        let mut entries: Vec<Entry> = Vec::with_capacity(picked.entries.len());
+        for PickedEntry { seq, bytes } in &picked.entries {
+            let Picked { author, strand, offset, skew, change, .. } = picked;
+            let damaged = |what: &dyn std::fmt::Display| {
+                StoreError::Damaged(format!("{author}:{seq}: {what}"))
+            };
+            let view = View::read(bytes).map_err(|e| damaged(&e))?;
+            if !self.admits(&view) {
+                continue;
+            }
+            let before = entries.last().map(|entry: &Entry| &entry.body);
+            entries.push(Entry {
+                author: *author,
+                seq: *seq,
+                time: view.time,
+                offset: offset.plus(seq.0.saturating_sub(picked.seqs.start.0)),
+                change: *change,
+                segment: strand.segment,
+                skew: *skew,
+                forked: false,
+                body: view.to_draft_beside(before).map_err(|e| damaged(&e))?,
+            });
         }
         Ok(entries)
     }

@@ -11,6 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
+use super::gauges::Gauges;
 use crate::store::{Batch, EmitMark};
 use crate::words::NodeId;
 
@@ -86,6 +87,10 @@ pub struct Metrics {
     pub mended: Counter,
     /// Blocks that small changes were packed into.
     pub sealed: Counter,
+    /// Bytes of the changes that wait for a parent.
+    pub pending_bytes: Gauge,
+    /// What is looked up when it is asked for.
+    pub gauges: Gauges,
 }
 
 impl Default for Metrics {
@@ -128,6 +133,7 @@ impl Metrics {
             gauge
         };
         let pending = gauge("pending_changes", "Changes that wait for a parent");
+        let pending_bytes = gauge("pending_bytes", "Bytes of changes that wait for a parent");
         let peers = gauge("connected_peers", "Peers with which a session stands");
         let banned = gauge("peers_banned", "Peers that are banned for violations");
         let handshakes = gauge("handshakes", "Handshakes that others began and that are not done");
@@ -146,6 +152,7 @@ impl Metrics {
         let commit_seconds = Histogram::new(exponential_buckets(0.000_25, 2.0, 14));
         let help = "How long a commit took, its sync included";
         registry.register("commit_seconds", help, commit_seconds.clone());
+        let gauges = Gauges::new(&mut registry);
         Self {
             registry,
             appended,
@@ -179,6 +186,8 @@ impl Metrics {
             lacking,
             mended,
             sealed,
+            pending_bytes,
+            gauges,
         }
     }
 

@@ -9,7 +9,8 @@ use super::directory::{store_path, tip_path};
 use super::explain::Explanation;
 use super::export::{self, ExportError};
 use super::forks::{self, ForkReport};
-use super::proven::{self, ProofJson};
+use super::proof;
+use super::proven::ProofJson;
 use super::query::{self, Page, Query, QueryError};
 use super::verify::{self, Verified, VerifyError};
 use crate::store::pruning::PruningReader;
@@ -125,7 +126,7 @@ impl OfflineLog {
     /// # Errors
     /// The store can't be read.
     pub fn proofs(&mut self, id: EntryId) -> Result<Vec<ProofJson>, StoreError> {
-        proven::of(&mut *self.reader, id)
+        Ok(proof::proofs(&mut *self.reader, id)?.iter().map(ProofJson::from).collect())
     }
 
     /// Where authors have signed two histories.

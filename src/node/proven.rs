@@ -1,8 +1,4 @@
-//! Proofs: all that a third party needs to see that an author signed an entry, and nothing else.
-//!
-//! A proof holds the changes of a segment from the one with the entry to the next signed one, as the
-//! Automerge chunks that are hashed, and the statement that opened the segment. It is checked with
-//! the author's key alone, which is its id:
+//! What a proof shows, to whoever has nothing but the author's key.
 //!
 //! 1. The segment's id is the hash of the opening statement, which names cluster, author and the seq
 //!    of the first entry.
@@ -16,18 +12,11 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::proof::Proof;
 use crate::core::change::{Chunk, Link};
-use crate::core::log::Arrival;
-use crate::core::merge::Direction;
-use crate::core::segment::{Opening, Strand};
-use crate::store::{Reader, StoreError};
+use crate::core::segment::Opening;
 use crate::words::entry::View;
 use crate::words::{ChangeHash, ClusterId, EntryId, NodeId, Seq, Signature, Time};
-
-/// How many bytes of changes a proof holds at most, about.
-const PROOF_BYTES: usize = 16 << 20;
-/// How many bytes of changes are read at once.
-const READ_BYTES: usize = 1 << 20;
 
 /// A proof as JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,54 +87,17 @@ pub enum ProofError {
     Signature,
 }
 
-/// The proof of an entry; one for each branch that has it. None of those whose proof would be too
-/// large, or whose signature isn't here yet.
-///
-/// # Errors
-/// The store can't be read.
-pub fn of(reader: &mut dyn Reader, id: EntryId) -> Result<Vec<ProofJson>, StoreError> {
-    let mut proofs = Vec::new();
-    for arrival in reader.find(id.author, id.seq)? {
-        if id.segment.is_none_or(|segment| segment == arrival.change.segment) {
-            proofs.extend(one(reader, id, &arrival)?);
-        }
-    }
-    Ok(proofs)
-}
-
-fn one(
-    reader: &mut dyn Reader,
-    id: EntryId,
-    arrival: &Arrival,
-) -> Result<Option<ProofJson>, StoreError> {
-    let first = &arrival.change;
-    let start = Strand::first(first.segment);
-    let opened = reader.of_strand(start, first.segment_seq, Direction::Forward, 1)?;
-    let Some(Ok(Link::Opening(opening))) = opened.first().map(|opened| opened.change.link()) else {
-        return Ok(None);
-    };
-    let (mut changes, mut bytes, mut at) = (Vec::new(), 0, first.first_seq);
-    loop {
-        let read = reader.of_strand(arrival.strand(), at, Direction::Forward, READ_BYTES)?;
-        if read.is_empty() || bytes > PROOF_BYTES {
-            return Ok(None);
-        }
-        for Arrival { change, .. } in read {
-            bytes += change.bytes.len();
-            at = change.next_seq();
-            changes.push(STANDARD.encode(&change.bytes));
-            if let Some(signature) = change.signature {
-                return Ok(Some(ProofJson {
-                    id: EntryId { segment: Some(first.segment), ..id }.to_string(),
-                    author: id.author,
-                    seq: id.seq,
-                    cluster: opening.cluster,
-                    opening: opening.text(),
-                    at: id.seq.0.saturating_sub(first.first_seq.0),
-                    changes,
-                    signature: hex::encode(signature.0),
-                }));
-            }
+impl From<&Proof> for ProofJson {
+    fn from(proof: &Proof) -> Self {
+        Self {
+            id: proof.id.to_string(),
+            author: proof.id.author,
+            seq: proof.id.seq,
+            cluster: proof.opening.cluster,
+            opening: proof.opening.text(),
+            at: proof.at,
+            changes: proof.changes.iter().map(|chunk| STANDARD.encode(chunk)).collect(),
+            signature: hex::encode(proof.signature.0),
         }
     }
 }
@@ -258,7 +210,7 @@ mod tests {
             }
             for seq in [0, 1] {
                 let id = EntryId { author, seq: Seq(seq), segment: None };
-                found.extend(node.read(move |reader| of(reader, id)).await.unwrap());
+                found.extend(node.proofs(id).await.unwrap().iter().map(ProofJson::from));
             }
         }
         node.shutdown().await.unwrap();

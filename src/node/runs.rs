@@ -335,12 +335,43 @@ impl SpanRun<'_, '_> {
         Ok(wanted)
     }
 
+    /// Takes what is wanted out of the large change that comes next, where that is cheaper than reading
+    /// it. Returns whether it was.
+    fn pick(&mut self) -> Result<bool, StoreError> {
+        let Source { shared, query, bound, after, .. } = self.source;
+        let (direction, filter) = (query.direction, &query.filter);
+        if !filter.names_few() || matches!(self.parts, Parts::Whole) {
+            return Ok(false);
+        }
+        let mut shared = shared.borrow_mut();
+        let wanted = |tenant: &str, topic: &str| filter.admits_names((tenant, topic));
+        let strand = self.span.strand;
+        let Some(picked) = shared.reader.pick(strand, &self.part, direction, &wanted)? else {
+            return Ok(false);
+        };
+        shared.trace.picked(&picked);
+        let mut entries = filter.picked(&picked)?;
+        if direction == Direction::Backward {
+            entries.reverse();
+        }
+        let order = (query.order, direction);
+        self.buffer.extend(entries.into_iter().filter(|e| listed(e, (*bound, *after), order)));
+        match direction {
+            Direction::Forward => self.part.start = picked.seqs.end.min(self.part.end),
+            Direction::Backward => self.part.end = picked.seqs.start.max(self.part.start),
+        }
+        Ok(true)
+    }
+
     fn fill(&mut self) -> Result<(), StoreError> {
         let Source { shared, query, bound, after, .. } = self.source;
         let direction = query.direction;
         while self.buffer.is_empty() {
             if self.part.is_empty() && !self.locate()? {
                 return Ok(());
+            }
+            if self.pick()? {
+                continue;
             }
             let mut shared = shared.borrow_mut();
             let strand = self.span.strand;

@@ -1,6 +1,6 @@
 //! Verification of a whole store, without any secret: every signature, chain, seq and encoding.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use crate::core::change::{Change, Link, Place, encode};
 use crate::core::frontier::{Frontier, Head};
@@ -87,18 +87,19 @@ pub fn verify(
     let mut verified = Verified::default();
     let mut heads = Frontier::default();
     let mut joined: HashSet<(NodeId, Parent)> = HashSet::new();
-    let pruned = reader.pruned(None)?;
-    for gone in &pruned {
+    // Where what was removed ends, as long as nothing is held that comes after it.
+    let mut ends: HashMap<Strand, Head> = HashMap::new();
+    for gone in &reader.pruned(None)? {
         check_pruned(gone, cluster, reader)?;
         joined.extend(gone.opening.parents.iter().map(|parent| (gone.author(), *parent)));
-        heads.insert(gone.author(), gone.head());
+        ends.insert(gone.strand(), gone.head());
         verified.pruned += 1;
         verified.gone += gone.entries();
     }
-    let in_part: HashSet<Strand> = pruned.iter().map(Pruned::strand).collect();
     for span in &spans {
         let mut walk = Walk { cluster, span: *span, before: None, unsigned: 0 };
         let mut at = span.first_seq;
+        let gone = reader.gone_of(span.strand)?.filter(|gone| !gone.is_empty());
         while at < span.next_seq {
             let arrivals = reader.of_strand(span.strand, at, Direction::Forward, READ_BYTES)?;
             if arrivals.is_empty() {
@@ -106,6 +107,10 @@ pub fn verify(
             }
             for arrival in arrivals {
                 let change = arrival.change;
+                if let Some(gone) = gone.as_ref().filter(|gone| gone.start == at) {
+                    at = gone.end;
+                    walk.before = None;
+                }
                 let parents = walk.step(&change, at, reader)?;
                 joined.extend(parents.into_iter().map(|parent| (span.author, parent)));
                 at = change.next_seq();
@@ -116,10 +121,16 @@ pub fn verify(
             progress(verified.entries, watermark.0);
         }
         let head = walk.finish()?;
-        if !in_part.contains(&span.strand) {
+        if gone.is_none_or(|gone| gone.end < head.next_seq) {
+            ends.remove(&span.strand);
             heads.insert(span.author, head);
         }
         verified.segments += 1;
+    }
+    for gone in reader.pruned(None)? {
+        if ends.contains_key(&gone.strand()) {
+            heads.insert(gone.author(), gone.head());
+        }
     }
     verified.authors = heads.len() as u64;
     check_offsets(reader, watermark, verified.entries)?;
@@ -242,13 +253,13 @@ impl Walk {
                 }
                 Ok(newest)
             }
-            (Link::Previous(hash), None) if self.span.strand.side > 0 => {
+            (Link::Previous(hash), None) => {
                 let parent = Parent { next_seq: change.first_seq, hash: *hash };
                 match reader.standing(change.author, &parent)? {
                     Some(Standing { tip, .. }) if tip.changes == change.index => {
                         Ok(Some(tip.last_time))
                     }
-                    _ => Err(bad("what it forks off is missing").into()),
+                    _ => Err(bad("what it follows is missing").into()),
                 }
             }
             _ => Err(bad("its segment has no opening, or two").into()),

@@ -26,6 +26,7 @@ use crate::store::{Batch, EmitMark, Resume, Sealed, Store, StoreError};
 use crate::words::{ChangeHash, Draft, DraftError, EmitNumber, EntryId, Offset};
 
 use super::metrics::Metrics;
+use super::newest::Newest;
 use super::sync::{AtomicU64, OnceLock, mpsc, watch};
 
 mod answers;
@@ -149,6 +150,7 @@ pub struct Writer {
     watermark: watch::Receiver<Offset>,
     poison: Arc<OnceLock<String>>,
     full: watch::Receiver<Full>,
+    newest: Arc<Newest>,
 }
 
 impl Writer {
@@ -198,6 +200,7 @@ impl Writer {
         let (doorbell, watermark) = watch::channel(resume.next_offset);
         let poison = Arc::new(OnceLock::new());
         let full = room.watch();
+        let newest = Arc::new(Newest::default());
         let mut state = State {
             store,
             past,
@@ -210,10 +213,11 @@ impl Writer {
             doorbell,
             poison: poison.clone(),
             metrics,
+            newest: newest.clone(),
             together: 0,
         };
         let room = Arc::new(Semaphore::new(bounds.kib as usize));
-        let writer = Self { queue, room, bounds, watermark, poison, full };
+        let writer = Self { queue, room, bounds, watermark, poison, full, newest };
         let work = move |wait| {
             state.run(commands, wait);
             state.store
@@ -224,6 +228,11 @@ impl Writer {
     /// The doorbell: the offset that the next entry takes. It rises after a commit.
     pub fn watermark(&self) -> watch::Receiver<Offset> {
         self.watermark.clone()
+    }
+
+    /// What was committed last, for those who keep up.
+    pub fn newest(&self) -> &Newest {
+        &self.newest
     }
 
     /// Why the writer stopped, if it did.
@@ -304,11 +313,12 @@ impl Writer {
         self.send(sealed.record.len(), |reply| Command::Seal { sealed, reply }).await
     }
 
-    /// Takes what stays of pruned segments, see [`Log::adopt`]. Returns how many were taken.
+    /// Takes what stays of pruned segments, see [`Log::adopt`]. Returns how many were taken; none where
+    /// they can't be, or not yet.
     ///
     /// # Errors
     /// The writer is poisoned or closed, or the disk is full.
-    pub async fn adopt(&self, chain: Vec<Pruned>) -> Result<usize, AppendError> {
+    pub async fn adopt(&self, chain: Vec<Pruned>) -> Result<Option<usize>, AppendError> {
         self.check()?;
         self.send(0, |reply| Command::Adopt { chain, reply }).await
     }

@@ -25,7 +25,10 @@ use crate::words::limits::{ATTRIBUTES, CHANGE_BYTES, CHANGE_ENTRIES};
 use crate::words::{ChangeHash, ClusterId, NodeId, SegmentId, Seq, Time};
 
 mod names;
+mod pick;
 pub mod worth;
+
+pub use pick::PickedEntry;
 
 /// The most entries of a block of several changes.
 pub const BLOCK_ENTRIES: usize = 1_024;
@@ -39,6 +42,9 @@ const FORM_PREVIOUS: u8 = 2;
 const LEVEL: i32 = 3;
 /// What the columns beside the data may take, unpacked: far more than honest ones do.
 const COLUMNS_MOST: usize = 4 << 20;
+/// How many bytes of data are packed together: whoever wants a few entries unpacks no more than these, and
+/// a twentieth is all that larger ones would save.
+const FRAME: usize = 32 << 10;
 /// What the data may take, unpacked.
 const DATA_MOST: usize = CHANGE_BYTES + BLOCK_BYTES;
 
@@ -112,8 +118,12 @@ impl Sealer {
         let packed = |compressor: &mut Compressor<'_>, bytes: &[u8]| {
             compressor.compress(bytes).map_err(|_| Damaged)
         };
-        let (beside_packed, data_packed) =
-            (packed(&mut self.compressor, &beside)?, packed(&mut self.compressor, &data)?);
+        let beside_packed = packed(&mut self.compressor, &beside)?;
+        let mut data_packed = Vec::new();
+        // One frame at least, also where there is nothing to pack.
+        for piece in data.chunks(FRAME).chain(data.is_empty().then_some(&data[..])) {
+            data_packed.extend(packed(&mut self.compressor, piece)?);
+        }
         let mut out = Vec::with_capacity(beside_packed.len() + data_packed.len() + 16);
         match first.link().map_err(|_| Damaged)? {
             Link::Opening(_) => out.push(FORM_OPENING),
@@ -402,37 +412,47 @@ fn read(
     start: (&Stand<'_>, Link),
     trust: Trust,
 ) -> Option<Vec<Change>> {
-    let mut input = Input { bytes: beside };
-    // Nothing is made room for that the block has no entries for: a few bytes unpack to millions.
-    let all = start.0.next_seq.0.checked_sub(start.0.first_seq.0)?;
-    let all = usize::try_from(all).ok()?;
-    let changes = input.length(all)?;
-    let counts: Vec<usize> =
-        (0..changes).map(|_| input.length(CHANGE_ENTRIES)).collect::<Option<_>>()?;
-    (counts.iter().sum::<usize>() == all).then_some(())?;
-    let distinct = input.length(all)?;
-    let names: Vec<Names<'_>> = (0..distinct)
-        .map(|_| Some([input.text()?, input.text()?, input.text()?, input.text()?]))
-        .collect::<Option<_>>()?;
-    let mut column = || {
-        let length = input.length(beside.len())?;
-        Some(Input { bytes: input.take(length)? })
-    };
-    let entries = Entries {
-        names: &names,
-        which: column()?,
-        attributes: column()?,
-        lengths: column()?,
-        times: column()?,
-        texts: column()?,
-        time: 0,
-        data: Input { bytes: data },
-    };
-    input.bytes.is_empty().then_some(())?;
+    let Table { counts, names, columns } = Table::read(beside, start.0)?;
+    let [which, attributes, lengths, times, texts] = columns;
     if trust == Trust::Nobody {
         names.iter().all(|names| are_sound(*names)).then_some(())?;
     }
+    let data = Input { bytes: data };
+    let names = &names;
+    let entries = Entries { names, which, attributes, lengths, times, texts, time: 0, data };
     build(entries, &counts, start, trust)
+}
+
+/// What stands beside the data, unpacked.
+struct Table<'a> {
+    /// How many entries each change holds.
+    counts: Vec<usize>,
+    names: Vec<Names<'a>>,
+    /// Which names, how many attributes, lengths of data, times, texts of attributes.
+    columns: [Input<'a>; 5],
+}
+
+impl<'a> Table<'a> {
+    fn read(beside: &'a [u8], stand: &Stand<'_>) -> Option<Self> {
+        let mut input = Input { bytes: beside };
+        // Nothing is made room for that the block has no entries for: a few bytes unpack to millions.
+        let all = stand.next_seq.0.checked_sub(stand.first_seq.0)?;
+        let all = usize::try_from(all).ok()?;
+        let changes = input.length(all)?;
+        let counts: Vec<usize> =
+            (0..changes).map(|_| input.length(CHANGE_ENTRIES)).collect::<Option<_>>()?;
+        (counts.iter().sum::<usize>() == all).then_some(())?;
+        let distinct = input.length(all)?;
+        let names: Vec<Names<'_>> = (0..distinct)
+            .map(|_| Some([input.text()?, input.text()?, input.text()?, input.text()?]))
+            .collect::<Option<_>>()?;
+        let mut column = || {
+            let length = input.length(beside.len())?;
+            Some(Input { bytes: input.take(length)? })
+        };
+        let columns = [column()?, column()?, column()?, column()?, column()?];
+        input.bytes.is_empty().then_some(Self { counts, names, columns })
+    }
 }
 
 /// Builds the changes, each on the one before.

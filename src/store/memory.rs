@@ -17,10 +17,11 @@ use crate::core::change::{Change, Link, SignedBlock};
 use crate::core::frontier::{Extent, Frontier, Head};
 use crate::core::log::{Arrival, Past, Sides, Standing, Tip};
 use crate::core::merge::Direction;
+use crate::core::pruned::Pruned;
 use crate::core::segment::{Opening, Parent, Strand};
 use crate::core::series::Series;
 use crate::core::session::Passed;
-use crate::words::{ChangeHash, NodeId, Offset, SegmentId, Seq, Signature, Time};
+use crate::words::{ChangeHash, NodeId, Offset, SegmentId, Seq, Time};
 
 mod blocks;
 mod pruning;
@@ -45,8 +46,8 @@ struct Held {
     is_tip: bool,
     /// Its changes by first seq: their offsets.
     changes: BTreeMap<Seq, Offset>,
-    /// The signature of its last change, once its entries are gone.
-    pruned: Option<Signature>,
+    /// What stays of it once its entries are gone.
+    pruned: Option<Pruned>,
 }
 
 #[derive(Debug, Default)]
@@ -166,11 +167,14 @@ impl Contents {
             }
             Link::Previous(hash) => {
                 let parent = Parent { next_seq: change.first_seq, hash };
-                let off = self.arrival_ending(change.author, &parent);
+                let off = match self.arrival_ending(change.author, &parent) {
+                    Some(off) => Some(self.tip_at(off)),
+                    None => self.standing_pruned(change.author, &parent).map(|it| it.tip),
+                };
                 let off =
                     off.ok_or(StoreError::Failed("a fork off nothing that is held".into()))?;
                 let parents = self.strands[&off.strand()].parents.clone();
-                (None, parents, Some(off.side), Some(self.tip_at(off)))
+                (None, parents, Some(off.side), Some(off))
             }
         };
         let nothing = Tip {
@@ -404,16 +408,8 @@ impl Reader for MemoryStore {
     fn spans(&mut self, author: Option<NodeId>) -> Result<Vec<Span>, StoreError> {
         let contents = self.contents.read().unwrap_or_else(PoisonError::into_inner);
         let wanted = |(_, held): &(&Strand, &Held)| author.is_none_or(|it| held.author == it);
-        let span = |(strand, held): (&Strand, &Held)| Span {
-            author: held.author,
-            strand: *strand,
-            first_seq: held.first_seq,
-            next_seq: held.kept_end(&contents),
-            first_time: held.first_time,
-            last_time: held.tip.last_time,
-        };
-        let spans = contents.strands.iter().filter(wanted).map(span);
-        Ok(spans.filter(|span| span.first_seq < span.next_seq).collect())
+        let span = |(strand, held): (&Strand, &Held)| contents.span_of(*strand, held);
+        Ok(contents.strands.iter().filter(wanted).filter_map(span).collect())
     }
 
     fn scan(&mut self, from: Offset, limit: usize) -> Result<(Vec<Passed>, Offset), StoreError> {
@@ -519,14 +515,7 @@ impl Reader for MemoryStore {
         if let Some(found) = around.find(ends) {
             return Ok(Some(found.strand()));
         }
-        let pruned = |strand: &&Strand| {
-            contents.strands.get(*strand).is_some_and(|held| {
-                let end = held.tip.head;
-                let inside =
-                    held.kept_end(&contents) < head.next_seq && head.next_seq < end.next_seq;
-                held.pruned.is_some() && (inside || end == *head)
-            })
-        };
+        let pruned = |strand: &&Strand| contents.is_pruned_at(**strand, head);
         Ok(sides.clone().find(pruned).copied())
     }
 

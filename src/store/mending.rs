@@ -157,7 +157,8 @@ fn belongs(reader: &mut dyn Reader, lost: &Lost, change: &Change) -> Result<bool
         Err(StoreError::Lost(_)) => return Ok(false), // what follows can't vouch for anything
         after => after?,
     };
-    let led_to = after.first().is_none_or(|after| {
+    // Where nothing follows, only the hash that was stored can vouch for it.
+    let led_to = after.first().is_some_and(|after| {
         after.change.first_seq == next && after.change.link() == Ok(Link::Previous(change.hash))
     });
     Ok(sides.is_some_and(|sides| sides.count == 1) && follows && led_to)

@@ -84,6 +84,9 @@ pub trait PruningReader {
     /// What stays of the pruned segments of an author, or of all, by author in order of seq.
     fn pruned(&mut self, author: Option<NodeId>) -> Result<Vec<Pruned>, StoreError>;
 
+    /// Of a strand, the seqs whose entries were removed here, or never came before others removed them.
+    fn gone_of(&mut self, strand: Strand) -> Result<Option<Range<Seq>>, StoreError>;
+
     /// The hole in the order of arrival that an offset lies in, if it does.
     fn hole_at(&mut self, at: Offset) -> Result<Option<Range<Offset>>, StoreError>;
 

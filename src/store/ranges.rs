@@ -17,7 +17,7 @@ use crate::words::{NodeId, Offset, Seq};
 
 /// About how many bytes of changes go into a frame. What has come of a frame is lost with the
 /// connection, so on a bad link a smaller frame gets further.
-const RUN_BYTES: usize = 128 << 10;
+pub const RUN_BYTES: usize = 128 << 10;
 
 /// What a comparison with a peer's frontier found.
 #[derive(Default)]
@@ -122,7 +122,6 @@ fn set_apart_pruned(
         found.missing.extend(missing);
         return Ok(());
     }
-    let spans = reader.spans(Some(author))?;
     let mut chain: Vec<Pruned> = Vec::new();
     for range in missing {
         let Some(gone) = pruned.iter().find(|pruned| pruned.strand() == range.strand) else {
@@ -130,13 +129,16 @@ fn set_apart_pruned(
             found.missing.push(Range { to, ..range });
             if chain.is_empty() { continue } else { break }
         };
-        let span = spans.iter().find(|span| span.strand == range.strand);
-        let kept = span.map_or(range.from, |span| span.next_seq);
-        if range.from < kept {
-            found.missing.push(Range { to: kept, ..range });
+        let seqs = reader.gone_of(range.strand)?.unwrap_or(range.to..range.to);
+        if range.from < seqs.start {
+            found.missing.push(Range { to: seqs.start, ..range });
         }
-        if chain.len() < PRUNED_CHAIN {
+        if range.from < seqs.end && chain.len() < PRUNED_CHAIN {
             chain.push(gone.clone());
+        }
+        let from = range.from.max(seqs.end);
+        if from < range.to {
+            found.missing.push(Range { from, ..range });
         }
     }
     found.pruned.extend((!chain.is_empty()).then_some(chain));
@@ -204,6 +206,13 @@ pub fn fetch(reader: &mut dyn Reader, range: Range) -> Result<Option<Travelling>
     }
     let run = run_of(arrivals.into_iter().map(|arrival| arrival.change).collect())?;
     Ok(run.map(Travelling::Run))
+}
+
+/// The run of consecutive changes of one strand that carries a range as far as they go, and as far as
+/// a frame goes. None where no change among them is signed.
+pub fn run(mut arrivals: Vec<Arrival>, range: Range) -> Option<SignedRun> {
+    arrivals.truncate(signed_prefix(&arrivals, range.to).min(RUN_CHANGES));
+    run_of(arrivals.into_iter().map(|arrival| arrival.change).collect()).ok().flatten()
 }
 
 /// Some of the log in the order of arrival, and where to read on.

@@ -468,6 +468,18 @@ fn fork_of(
     if let Some(found) = in_row {
         return Ok(found);
     }
+    let pruned = connection
+        .prepare_cached(
+            "SELECT s.opening, s.side, p.bytes FROM segments s JOIN pruned p ON p.segment = s.id
+             WHERE s.name = ?1 AND p.hash = ?2 AND p.next_seq = ?3",
+        )?
+        .query_row(params![change.segment.0, previous.0, change.first_seq.0 as i64], |row| {
+            Ok((row.get(0)?, Some((row.get(1)?, row.get::<_, i64>(2)? as u64))))
+        })
+        .optional()?;
+    if let Some(found) = pruned {
+        return Ok(found);
+    }
     let mut sides = connection
         .prepare_cached("SELECT id, opening, side FROM segments WHERE name = ?1 ORDER BY side")?;
     let mut sides = sides.query([change.segment.0])?;

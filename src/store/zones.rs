@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use super::StoreError;
+use super::picked::Picked;
 use crate::core::log::Arrival;
 use crate::core::merge::Direction;
 use crate::core::segment::Strand;
@@ -61,6 +62,18 @@ pub trait ZoneReader {
     /// Whether a zone may hold entries of a kind. It is not read for that, or only its names are.
     fn may_hold(&mut self, _zone: &Zone, _kind: &Kind) -> Result<bool, StoreError> {
         Ok(true)
+    }
+
+    /// Of the large change that holds the first of these seqs, or backward the last one: the entries with
+    /// these seqs whose tenant and topic are wanted. None where that is no cheaper than reading it.
+    fn pick(
+        &mut self,
+        _strand: Strand,
+        _seqs: &Range<Seq>,
+        _direction: Direction,
+        _wanted: &dyn Fn(&str, &str) -> bool,
+    ) -> Result<Option<Picked>, StoreError> {
+        Ok(None)
     }
 
     /// Changes of a strand that hold entries with these seqs, forward or backward, and nothing of any

@@ -69,8 +69,9 @@ fn a_proof_is_checked_by_whoever_has_nothing_else() {
     let home = Home::new();
     let node = home.start(&[]);
     let id = home.ok(&["append", "-t", "story/42", "it is so"]);
-    node.terminate();
     let proof = home.ok(&["get", id.trim(), "--proof"]);
+    node.terminate();
+    assert_eq!(home.ok(&["get", id.trim(), "--proof"]), proof);
     let stranger = Home::new();
     fs::write(stranger.path().join("entry.proof"), &proof).unwrap();
     let proven = stranger.ok(&["verify", "entry.proof"]);

@@ -96,7 +96,7 @@ fn every_example_in_the_help_is_one_that_towline_takes() {
         for line in shown.filter_map(Value::as_str) {
             whole = format!("{whole} {line}");
             // A quoted text may go on in the next line.
-            if whole.matches('"').count() % 2 == 0 {
+            if whole.matches('"').count().is_multiple_of(2) {
                 found.extend(commands(&std::mem::take(&mut whole)));
             }
         }

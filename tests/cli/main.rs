@@ -19,3 +19,4 @@ mod serving;
 mod sessions;
 mod spool;
 mod sql;
+mod supervisor;

@@ -75,6 +75,11 @@ fn an_agent_writes_and_reads_the_log() {
     let note = json!({"topic": "story/42", "data": {"to": "coding"}, "key": "once"});
     let appended = agent.call("append", note.clone());
     assert_eq!(agent.call("append", note), appended);
+    let proven = agent.call("verify", json!({"id": appended["receipts"][0]["id"]}));
+    assert_eq!(
+        (&proven["verified"], &proven["entry"]["topic"]),
+        (&true.into(), &"story/42".into())
+    );
     let newest = agent.call("tail", json!({"topic": "story/42"}));
     assert_eq!(newest["entries"][0]["data"], json!({"to": "coding"}));
     assert_eq!(newest["entries"].as_array().unwrap().len(), 1);

@@ -46,7 +46,7 @@ impl Guarded {
     }
 }
 
-const GUARDED: [&str; 9] = [
+const GUARDED: [&str; 10] = [
     "/v1/entries",
     "/v1/gaps",
     "/v1/forks",
@@ -56,6 +56,7 @@ const GUARDED: [&str; 9] = [
     "/v1/frontier",
     "/metrics",
     "/v1/entries/0000000000000000000000000000000000000000000000000000000000000000/0",
+    "/v1/entries/0000000000000000000000000000000000000000000000000000000000000000/0/proof",
 ];
 const OPEN: [&str; 4] = ["/livez", "/readyz", "/openapi.json", "/"];
 

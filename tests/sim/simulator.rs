@@ -35,6 +35,7 @@ mod oracle;
 mod peers;
 mod phases;
 mod promise;
+mod pruning;
 mod reader;
 mod recorder;
 mod rejoin;

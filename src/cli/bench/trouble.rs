@@ -2,7 +2,8 @@
 
 use crate::node::sealing::SealError;
 use crate::node::{
-    AppendError, DirectoryError, EmitError, NodeError, QueryError, ReplicationError, StoreError,
+    AppendError, DirectoryError, EmitError, NodeError, QueryError, ReplicationError,
+    RetentionError, StoreError,
 };
 use crate::words::DraftError;
 
@@ -33,6 +34,9 @@ pub enum BenchError {
     /// A log can't be sealed.
     #[error(transparent)]
     Seal(#[from] SealError),
+    /// Entries can't be removed.
+    #[error(transparent)]
+    Retention(#[from] RetentionError),
     /// A payload can't be a draft.
     #[error(transparent)]
     Draft(#[from] DraftError),

@@ -3,7 +3,7 @@
 import { parse } from './entry.js';
 
 const PATIENCE_MS = 10_000;
-const PAGE = 200;
+const PAGE = 200; // at first; older pages may be longer
 
 /** The answer to `GET v1/…`. Throws an Error whose message can be shown: a problem document's, or what failed. */
 export async function ask(path, parameters = {}) {
@@ -20,6 +20,11 @@ export async function ask(path, parameters = {}) {
 /** A page of the merged log, newest first. */
 export function mergedPage(filter, place = {}) {
   return ask('entries', { order: 'time', reverse: 'true', limit: PAGE, ...filter, ...place });
+}
+
+/** The route of an entry. An id names the segment, too, where the author's branches share a seq. */
+export function entryPath(id) {
+  return `entries/${id.replace(':', '/')}`;
 }
 
 /** The address of a route with its query. */

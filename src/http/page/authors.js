@@ -3,7 +3,7 @@
 import { element, shortId } from './element.js';
 import { foreign } from './foreign.js';
 
-const COLOURS = 8; // as many as style.css defines; a ninth author shares the first one's
+const COLOURS = 8; // as many as style.css defines; a ninth author shares the first one's, with a hollow dot
 
 export class Authors {
   #byId = new Map();
@@ -46,6 +46,8 @@ export class Authors {
 
   /** Gives what is inside the element the author's colour, as `--author`. */
   paint(painted, id) {
-    painted.style.setProperty('--author', `var(--l${this.see(id).lane % COLOURS})`);
+    const { lane } = this.see(id);
+    painted.style.setProperty('--author', `var(--l${lane % COLOURS})`);
+    painted.classList.toggle('hollow', Math.floor(lane / COLOURS) % 2 === 1);
   }
 }

@@ -55,3 +55,23 @@ const MARKS = {
 export function marks(entry) {
   return Object.entries(MARKS).filter(([mark]) => entry[mark]);
 }
+
+const KEPT_CHARACTERS = 1_024;
+const KEPT_VALUE = 121; // one more than a row shows of a value, so that the row says that it goes on
+export const FIELDS_SHOWN = 8;
+
+/** The entry, or what its row shows of it when it is long: a page that holds very many must not hold their payloads. */
+export function abridged(entry) {
+  if (JSON.stringify(entry).length <= KEPT_CHARACTERS) return entry;
+  const { attributes, data, data_base64: base64, ...rest } = entry;
+  const short = { ...rest, abridged: true };
+  if (base64 !== undefined) return { ...short, data_base64: base64.slice(0, KEPT_VALUE) };
+  if (!isFields(data)) return { ...short, data: plain(data).slice(0, 2 * KEPT_VALUE) };
+  const fields = Object.entries(data).slice(0, FIELDS_SHOWN);
+  return { ...short, data: Object.fromEntries(fields.map(([name, value]) => [name.slice(0, KEPT_VALUE), plain(value).slice(0, KEPT_VALUE)])) };
+}
+
+/** True of a JSON object, which reads as names and values. */
+export function isFields(data) {
+  return typeof data === 'object' && data !== null && !Array.isArray(data) && !JSON.isRawJSON?.(data);
+}

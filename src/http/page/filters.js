@@ -3,7 +3,7 @@
 import { element, byId, shortId } from './element.js';
 import { visible } from './foreign.js';
 
-const NAMES = ['grep', 'topic', 'kind', 'author'];
+const NAMES = ['grep', 'topic', 'kind', 'author', 'tenant', 'since'];
 const SUGGESTIONS = 50;
 const TYPING_MS = 350;
 
@@ -11,20 +11,26 @@ export class Filters {
   #form = byId('filters');
   #changed;
   #timer = null;
-  #seen = { topic: new Set(), kind: new Set() };
+  #seen = { topic: new Set(), kind: new Set(), tenant: new Set() };
   #authorsVersion = -1;
 
   constructor(changed) {
     this.#changed = changed;
-    const query = new URLSearchParams(location.search);
-    this.#offerAuthor(query.get('author') ?? '', shortId(query.get('author') ?? ''));
-    for (const name of NAMES) this.#form.elements[name].value = query.get(name) ?? '';
+    this.readAddress();
     this.#form.addEventListener('input', () => this.#soon(TYPING_MS));
     this.#form.addEventListener('submit', (event) => {
       event.preventDefault();
       this.#soon(0);
     });
     this.#form.addEventListener('reset', () => this.#soon(0)); // after the fields were emptied
+  }
+
+  /** Sets the filters that the page's address says. */
+  readAddress() {
+    const query = new URLSearchParams(location.search);
+    if (query.get('view')) return; // another view's address
+    this.#offerAuthor(query.get('author') ?? '', shortId(query.get('author') ?? ''));
+    for (const name of NAMES) this.#form.elements[name].value = query.get(name) ?? '';
     this.#showClear();
   }
 
@@ -72,7 +78,7 @@ export class Filters {
     const query = new URLSearchParams(this.current()).toString();
     const address = query ? `?${query}` : location.pathname;
     if (location.search === (query && address)) return;
-    history.replaceState(null, '', address);
+    history.replaceState(null, '', address + location.hash);
     this.#showClear();
     this.#changed(this.current());
   }

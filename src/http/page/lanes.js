@@ -1,52 +1,53 @@
 // The merged log on the page: a row an entry, newest at the top, in the lane of its author.
 
 import { element, byId } from './element.js';
-import { GAP, dayAndTime, gapText, marks, plain } from './entry.js';
-import { foreign } from './foreign.js';
+import { entryRow } from './rows.js';
+import { ListWindow } from './window.js';
 
 const NARROW_PX = 700;
-const LANE_LEAST_PX = 200; // a narrower lane shows too little: one column then
-const FIELDS_SHOWN = 8;
+const LANE_LEAST_PX = 200; // a narrower lane shows too little: lanes become rails then, and cards stand beside them
+const RAILS_MOST_PX = 260;
+const RAIL_MOST_PX = 15;
 const LIT_MS = 4_000;
 const NONE = new Set();
 
 export class Lanes {
   #list = byId('entries-list');
   #names = byId('lane-names');
+  #scroller = byId('scroller');
   #authors;
   #authorsVersion = -1;
-  #rows = new Map(); // id → { row, entry }
+  #find;
+  #window;
+  #lit = NONE;
+  #nearEnd;
+  #tabStop = null; // the id of the one row that is in the tab order
 
-  constructor(authors, open) {
+  /** `on` has: find(id), which gives the entry; open(entry); nearEnd(). */
+  constructor(authors, on) {
     this.#authors = authors;
+    this.#find = on.find;
+    this.#window = new ListWindow(this.#list, this.#scroller, (entry) => this.#row(entry));
     this.#list.addEventListener('click', (event) => {
       const row = event.target.closest('li');
-      if (row) open(this.#rows.get(row.dataset.id).entry);
+      if (row) on.open(on.find(row.dataset.id));
     });
     this.#list.addEventListener('keydown', (event) => this.#move(event));
     this.#list.addEventListener('focusin', (event) => this.#makeTabStop(event.target));
     new ResizeObserver(() => this.#fitLanes()).observe(this.#list);
+    this.#nearEnd = new IntersectionObserver((ends) => ends.at(-1).isIntersecting && on.nearEnd(), { rootMargin: '800px 0px' });
   }
 
   /** Makes the list show exactly these entries; those whose ids are in `arrived` light up once. */
   draw(entries, arrived = NONE) {
-    const ids = new Set(entries.map((entry) => entry.id));
-    for (const [id, { row }] of this.#rows) {
-      if (ids.has(id)) continue;
-      row.remove();
-      this.#rows.delete(id);
-    }
-    let at = this.#list.firstElementChild;
-    let day = null;
-    for (const entry of entries) {
-      const row = this.#rows.get(entry.id)?.row ?? this.#newRow(entry, arrived.has(entry.id));
-      if (row === at) at = at.nextElementSibling;
-      else this.#list.insertBefore(row, at);
-      row.classList.toggle('new-day', row.dataset.day !== day);
-      day = row.dataset.day;
-    }
+    this.#lit = arrived;
     this.relabel();
+    this.#window.show(entries);
+    for (const row of this.#window.drawn()) row.classList.toggle('is-late', Boolean(this.#find(row.dataset.id)?.late));
     this.#keepTabStop();
+    // It tells of changes only. Asked anew, it tells how things are: the end may still, or again, be near.
+    this.#nearEnd.unobserve(byId('end'));
+    this.#nearEnd.observe(byId('end'));
     // A row out of sight would light up when scrolled to, long after it arrived.
     if (arrived.size > 0) setTimeout(() => this.#unlight(arrived), LIT_MS);
   }
@@ -60,11 +61,10 @@ export class Lanes {
       element('span', {}, 'time'),
       ...authors.map(({ id }) => this.#authors.label(id, { withId: true })),
     );
-    byId('scroller').style.setProperty('--lanes', authors.length || 1);
-    for (const { row, entry } of this.#rows.values()) {
-      row.querySelector('.author').replaceWith(this.#authors.label(entry.author));
-    }
+    this.#scroller.style.setProperty('--lanes', authors.length || 1);
     this.#fitLanes();
+    this.#window.redraw();
+    this.#keepTabStop();
   }
 
   /** True while the keyboard is on a row: rows must not move away from it. */
@@ -72,53 +72,49 @@ export class Lanes {
     return this.#list.querySelector(':focus-visible') !== null;
   }
 
-  #newRow(entry, isArrival) {
-    const { day, time } = dayAndTime(entry.time);
-    const { lane } = this.#authors.see(entry.author);
-    const isGap = entry.kind === GAP;
-    const card = element('span', { class: 'card' }, ...(isGap ? gapWords(entry) : entryWords(entry)));
-    const button = element('button', { type: 'button', tabindex: '-1' },
-      element('time', { datetime: entry.time, 'data-day': day },
-        time.slice(0, 8), element('span', { class: 'millis' }, time.slice(8))),
-      this.#authors.label(entry.author), card);
-    button.style.setProperty('--lane', lane + 1);
-    const row = element('li', { 'data-id': entry.id, 'data-day': day }, button);
-    this.#authors.paint(row, entry.author);
-    row.classList.toggle('gap', isGap);
-    row.classList.toggle('arrived', isArrival);
-    row.classList.toggle('is-late', Boolean(entry.late));
-    this.#rows.set(entry.id, { row, entry });
+  #row(entry) {
+    const row = entryRow(entry, this.#authors);
+    row.classList.toggle('arrived', this.#lit.has(entry.id));
+    if (entry.id === this.#tabStop) row.querySelector('button').setAttribute('tabindex', '0');
     return row;
   }
 
   #unlight(ids) {
-    for (const id of ids) this.#rows.get(id)?.row.classList.remove('arrived');
+    if (this.#lit === ids) this.#lit = NONE;
+    for (const row of this.#window.drawn()) if (ids.has(row.dataset.id)) row.classList.remove('arrived');
   }
 
   #fitLanes() {
     const width = this.#list.clientWidth;
     const lanes = this.#authors.all().length || 1;
-    const one = width < NARROW_PX || (lanes > 1 && width / lanes < LANE_LEAST_PX);
-    byId('scroller').dataset.lanes = one ? 'one' : 'each';
+    const isTight = lanes > 1 && width / lanes < LANE_LEAST_PX;
+    const shape = width < NARROW_PX ? 'one' : isTight ? 'rails' : 'each';
+    this.#scroller.style.setProperty('--rail', `${Math.max(3, Math.min(RAIL_MOST_PX, Math.floor(RAILS_MOST_PX / lanes)))}px`);
+    if (this.#scroller.dataset.lanes === shape) return;
+    this.#scroller.dataset.lanes = shape;
+    this.#window.refresh();
   }
 
-  // One row is in the tab order, the arrows move between rows: 2,000 tab stops would be a wall.
+  // One row is in the tab order, keys move between rows: a hundred thousand tab stops would be a wall.
   #move(event) {
-    const row = event.target.closest('li');
+    const at = this.#window.indexOf(event.target);
     const to = {
-      ArrowDown: row?.nextElementSibling,
-      ArrowUp: row?.previousElementSibling,
-      Home: this.#list.firstElementChild,
-      End: this.#list.lastElementChild,
+      ArrowDown: at + 1,
+      ArrowUp: at - 1,
+      PageDown: Math.min(at + this.#window.perScreen, this.#window.length - 1),
+      PageUp: Math.max(at - this.#window.perScreen, 0),
+      Home: 0,
+      End: this.#window.length - 1,
     }[event.key];
-    if (!to) return;
+    if (at < 0 || to === undefined) return;
     event.preventDefault();
-    to.querySelector('button').focus();
+    this.#window.focus(to);
   }
 
   #makeTabStop(button) {
     this.#list.querySelector('[tabindex="0"]')?.setAttribute('tabindex', '-1');
     button.setAttribute('tabindex', '0');
+    this.#tabStop = button.closest('li').dataset.id;
   }
 
   #keepTabStop() {
@@ -126,33 +122,4 @@ export class Lanes {
     const newest = this.#list.querySelector('button');
     if (newest) this.#makeTabStop(newest);
   }
-}
-
-function gapWords(entry) {
-  return [element('span', { class: 'head' }, foreign(gapText(entry.data ?? {})), ...markWords(entry))];
-}
-
-function entryWords(entry) {
-  const topic = element('span', { class: 'topic' });
-  if (entry.tenant && entry.tenant !== 'default') topic.append(foreign(entry.tenant, 40), ' · ');
-  topic.append(foreign(entry.topic, 80));
-  const head = element('span', { class: 'head' },
-    element('span', { class: 'kind' }, foreign(entry.kind, 60)), ' ', topic, ...markWords(entry));
-  const data = dataWords(entry);
-  return data.length > 0 ? [head, element('span', { class: 'data' }, ...data)] : [head];
-}
-
-function markWords(entry) {
-  return marks(entry).flatMap(([mark, means]) => [' ', element('span', { class: `mark ${mark}`, title: means }, mark)]);
-}
-
-// An object reads as `from backlog  to coding`: its keys set apart by colour, so that no value can pose as a key.
-function dataWords({ data, data_base64: base64 }) {
-  if (base64 !== undefined) return [element('span', { class: 'name' }, 'bytes '), foreign(base64, 60)];
-  if (data === undefined || data === null || data === '') return [];
-  if (typeof data !== 'object' || Array.isArray(data) || JSON.isRawJSON?.(data)) return [foreign(plain(data))];
-  return Object.entries(data).slice(0, FIELDS_SHOWN).flatMap(([name, value], at) => [
-    at > 0 ? '  ' : '',
-    element('span', { class: 'name' }, foreign(name, 40)), ' ', foreign(plain(value), 120),
-  ]);
 }

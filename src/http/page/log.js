@@ -1,8 +1,8 @@
 // The entries that the page holds: a run of the merged log without holes, newest first, at most MOST of them.
 
-import { newestFirst } from './entry.js';
+import { abridged, newestFirst } from './entry.js';
 
-export const MOST = 2000;
+export const MOST = 100_000;
 
 export class Log {
   entries = [];
@@ -57,6 +57,11 @@ export class Log {
     return added;
   }
 
+  /** The entry with this id, if it is held. */
+  get(id) {
+    return this.#byId.get(id);
+  }
+
   /** Query parameters of the page of older entries, or null at the beginning of the log. */
   get older() {
     return this.#older;
@@ -82,14 +87,29 @@ export class Log {
         if (entry.late) held.late = true; // only the stream knows what came late
         continue;
       }
-      this.#byId.set(entry.id, entry);
+      const kept = abridged(entry);
+      this.#byId.set(entry.id, kept);
       this.#below.delete(entry.id);
-      fresh.push(entry);
+      fresh.push(kept);
     }
-    if (fresh.length > 0) this.entries = [...this.entries, ...fresh].sort(newestFirst);
+    if (fresh.length > 0) this.entries = merged(this.entries, fresh.sort(newestFirst));
   }
 
   #forget(entries) {
     for (const entry of entries) this.#byId.delete(entry.id);
   }
+}
+
+// Two ordered runs as one. Most arrivals are newer than all that is held, and most pages older: nothing is compared
+// then but the ends, so that a hundred thousand entries cost no more than a few.
+function merged(held, fresh) {
+  if (held.length === 0 || newestFirst(fresh.at(-1), held[0]) < 0) return fresh.concat(held);
+  if (newestFirst(held.at(-1), fresh[0]) < 0) return held.concat(fresh);
+  const both = [];
+  let at = 0;
+  for (const entry of fresh) {
+    while (at < held.length && newestFirst(held[at], entry) < 0) both.push(held[at++]);
+    both.push(entry);
+  }
+  return both.concat(held.slice(at));
 }

@@ -10,6 +10,7 @@ import { visible } from './foreign.js';
 import { Lanes } from './lanes.js';
 import { Log, MOST } from './log.js';
 
+const OLDER_PAGE = 1_000;
 const OLDER_PAGES = 50; // pages that may bring nothing new, when very many entries share a millisecond
 
 export class MergedLog {
@@ -27,7 +28,11 @@ export class MergedLog {
   constructor(authors) {
     this.#authors = authors;
     this.#detail = new Detail(authors);
-    this.#lanes = new Lanes(authors, (entry) => this.#detail.open(entry));
+    this.#lanes = new Lanes(authors, {
+      find: (id) => this.#log.get(id),
+      open: (entry) => this.#detail.open(entry),
+      nearEnd: () => this.#loadOlder(),
+    });
     this.#filters = new Filters(() => this.open());
     this.#follow = new Follow(() => this.#isReading(), {
       show: (entries) => this.#showArrivals(entries),
@@ -49,6 +54,19 @@ export class MergedLog {
       connection: (state) => this.#showConnection(state),
       failed: (error) => this.#showProblem(error),
     });
+  }
+
+  /** Shows the log, and in it the entry, that the page's address names. */
+  show() {
+    this.#filters.readAddress();
+    this.open();
+    this.#detail.openNamed();
+  }
+
+  /** Stops following: another view is shown. */
+  close() {
+    this.#feed?.close();
+    this.#feed = null;
   }
 
   /** Authors or names may be new. */
@@ -83,20 +101,20 @@ export class MergedLog {
     if (this.#isAfresh) this.#log.start(page);
     else this.#log.rejoin(page);
     this.#isAfresh = false;
-    this.#draw();
+    this.#draw(page.entries);
     this.#follow.loaded();
   }
 
   #showArrivals(entries) {
     this.#log.add(entries);
-    this.#draw(new Set(entries.map((entry) => entry.id)));
+    this.#draw(entries, new Set(entries.map((entry) => entry.id)));
   }
 
-  #draw(arrived) {
-    const { entries } = this.#log;
-    for (const { author } of entries) this.#authors.see(author);
-    this.#lanes.draw(entries, arrived);
-    this.#filters.suggest(entries);
+  // `fresh` are those that were not drawn before: only they can bring authors, topics and kinds that are new.
+  #draw(fresh, arrived) {
+    for (const { author } of fresh) this.#authors.see(author);
+    this.#lanes.draw(this.#log.entries, arrived);
+    this.#filters.suggest(fresh);
     this.#filters.offer(this.#authors);
     this.#showEnd();
   }
@@ -125,14 +143,16 @@ export class MergedLog {
   async #loadOlder() {
     const button = byId('older');
     const feed = this.#feed;
+    if (button.disabled || feed === null || this.#isAfresh) return;
     button.disabled = true;
     try {
       for (let pages = 0; pages < OLDER_PAGES && this.#log.older; pages += 1) {
-        const page = await mergedPage(this.#filters.current(), this.#log.older);
+        const page = await mergedPage(this.#filters.current(), { limit: OLDER_PAGE, ...this.#log.older });
         if (feed !== this.#feed) return; // the filters changed meanwhile
-        if (this.#log.addOlder(page) > 0) break;
+        const added = this.#log.addOlder(page);
+        this.#draw(page.entries);
+        if (added > 0) break;
       }
-      this.#draw();
       this.#follow.settle();
     } catch (error) {
       this.#showProblem(error);
@@ -179,6 +199,7 @@ export class MergedLog {
     if (below > 0) words.push(`Arrived further back: ${count(below)}.`);
     byId('end-text').textContent = words.join(' ');
     byId('older').hidden = older === null;
+    byId('held').textContent = entries.length > 0 ? `${count(entries.length)} shown · ` : '';
   }
 }
 

@@ -6,6 +6,8 @@ import { foreign } from './foreign.js';
 
 const SKEW_TOO_FAR_S = 60;
 const LAG_LITTLE = 10; // entries on their way: not worth a colour that calls
+const LAG_SOME = 100;
+const ROOMY = 8; // with more authors than this the columns are narrow, and numbers short
 const UNKNOWN = 'never reached: what it holds is not known';
 
 /** Shows the nodes; `authors` learns their names. */
@@ -16,12 +18,38 @@ export function showNodes(nodes, authors) {
   }
   const columns = authors.all();
   const best = bestKnown(nodes);
+  const table = byId('nodes');
+  table.classList.toggle('dense', columns.length > ROOMY);
   // Roles are spelt out because narrow screens lay rows out as cards, and `display` would take a table's meaning away.
-  byId('nodes').replaceChildren(
+  replaceChanged(table, [
     element('thead', { role: 'rowgroup' }, headRow(columns, authors)),
     element('tbody', { role: 'rowgroup' }, ...nodes.map((node) => nodeRow(node, columns, best, authors))),
-  );
+  ]);
   byId('nodes-summary').textContent = summary(nodes);
+  closeFirst(nodes);
+}
+
+// On a narrow screen the log would begin below all nodes. While all is well the summary says enough.
+let closesFirst = matchMedia('(max-width: 899px)').matches;
+
+function closeFirst(nodes) {
+  if (!closesFirst) return;
+  closesFirst = false;
+  byId('nodes-section').open = nodes.some(({ state }) => state !== 'self' && state !== 'connected');
+}
+
+// What is the same stays: a selection in it, and a screen reader's place.
+function replaceChanged(parent, children) {
+  if (parent.children.length !== children.length) {
+    parent.replaceChildren(...children);
+    return;
+  }
+  for (const [at, fresh] of children.entries()) {
+    const old = parent.children[at];
+    if (old.isEqualNode(fresh)) continue;
+    if (fresh.tagName === 'TBODY') replaceChanged(old, [...fresh.children]);
+    else old.replaceWith(fresh);
+  }
 }
 
 function summary(nodes) {
@@ -99,13 +127,15 @@ function holdsCell(node, author, best, authors) {
   }
   const held = node.holds[author] ?? 0;
   made.dataset.lag = lagLevel(best - held, best);
-  made.append(count(held));
+  made.title = `${count(held)} of ${count(best)}`;
+  made.append(element('span', { class: 'held' }, count(held)));
   if (held < best) made.append(' ', element('span', { class: 'behind' }, `−${count(best - held)}`));
+  else made.append(element('span', { class: 'all', 'aria-hidden': 'true' }, '✓'));
   return made;
 }
 
 function lagLevel(lag, best) {
   if (lag <= 0) return 0;
   if (lag <= LAG_LITTLE || lag <= best * 0.01) return 1;
-  return lag <= best * 0.25 ? 2 : 3;
+  return lag <= LAG_SOME || lag <= best * 0.25 ? 2 : 3;
 }

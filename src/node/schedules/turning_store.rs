@@ -216,6 +216,10 @@ impl PruningReader for TurningReader {
         turning(|| self.0.pruned(author))
     }
 
+    fn gone_of(&mut self, strand: Strand) -> Result<Option<Range<Seq>>, StoreError> {
+        turning(|| self.0.gone_of(strand))
+    }
+
     fn hole_at(&mut self, at: Offset) -> Result<Option<Range<Offset>>, StoreError> {
         turning(|| self.0.hole_at(at))
     }

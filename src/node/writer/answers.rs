@@ -26,8 +26,8 @@ pub(super) struct Answers {
     pub requests: Vec<Answer>,
     /// One for each request with changes, in order.
     pub applied: Vec<Applied>,
-    /// How many pruned segments were taken of each chain, in order.
-    pub adopted: Vec<usize>,
+    /// How many pruned segments were taken of each chain, in order; none where it can't be taken.
+    pub adopted: Vec<Option<usize>>,
     /// Whether there is more room that can be given back.
     pub reclaimable: bool,
 }

@@ -44,7 +44,7 @@ pub(super) enum Command {
     Adopt {
         chain: Vec<Pruned>,
         /// How many segments were taken.
-        reply: Reply<usize>,
+        reply: Reply<Option<usize>>,
     },
     /// Entries go.
     Prune {
@@ -92,7 +92,7 @@ pub(super) struct Group {
     pub requests: Vec<Request>,
     pub applies: Vec<(Vec<Change>, Option<Bytes>, Reply<Applied>)>,
     pub seals: Vec<(Sealed, Reply<()>)>,
-    pub adoptions: Vec<(Vec<Pruned>, Reply<usize>)>,
+    pub adoptions: Vec<(Vec<Pruned>, Reply<Option<usize>>)>,
     pub removals: Vec<(Removal, Reply<()>)>,
     pub reclaims: Vec<Reply<bool>>,
     pub close: Option<(EmitNumber, Reply<()>)>,

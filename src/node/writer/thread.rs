@@ -11,8 +11,9 @@ use super::room::Room;
 use super::{AppendError, EMIT_BLOCK, Reserved};
 use crate::core::change::Change;
 use crate::core::forks::rollback;
-use crate::core::log::{Applied, Log};
+use crate::core::log::{Adopted, Applied, Log};
 use crate::node::metrics::Metrics;
+use crate::node::newest::Newest;
 use crate::node::sync::{OnceLock, mpsc, watch};
 use crate::node::wall_millis;
 use crate::store::damage::Damages;
@@ -54,6 +55,7 @@ pub(super) struct State {
     pub doorbell: watch::Sender<Offset>,
     pub poison: Arc<OnceLock<String>>,
     pub metrics: Arc<Metrics>,
+    pub newest: Arc<Newest>,
     /// How many requests the last commit answered together.
     pub together: usize,
 }
@@ -145,6 +147,7 @@ impl State {
             }
         }
         self.metrics.pending.set(self.log.pending() as i64);
+        self.metrics.pending_bytes.set(self.log.pending_bytes() as i64);
         answers.send(group);
     }
 
@@ -158,6 +161,7 @@ impl State {
             self.reserved.rise_to(mark.reserved);
         }
         if !batch.arrivals.is_empty() {
+            self.newest.push(&batch.arrivals);
             self.doorbell.send_replace(self.log.next_offset());
         }
     }
@@ -216,9 +220,10 @@ impl State {
         self.note_keys(group, &answers, &mut batch);
         for (chain, _) in &mut group.adoptions {
             let chain = std::mem::take(chain);
-            let (taken, waited) = self.log.adopt(chain, &mut *self.past)?;
-            answers.adopted.push(taken.len());
-            batch.adopted.extend(taken);
+            let adopted = self.log.adopt(chain, &mut *self.past)?;
+            answers.adopted.push(adopted.as_ref().map(|adopted| adopted.pruned.len()));
+            let Adopted { pruned, waited } = adopted.unwrap_or_default();
+            batch.adopted.extend(pruned);
             batch.arrivals.extend(self.log.apply(waited, now, &mut *self.past)?.arrivals);
         }
         for (changes, packed, _) in &mut group.applies {

@@ -217,3 +217,55 @@ fn a_block_of_more_or_fewer_entries_than_it_claims_is_refused() {
         assert_eq!(verify(&block), Err(VerifyError::Record), "{entries}");
     }
 }
+
+/// The entries of changes, and those of them that are of a topic.
+fn of_topic(changes: &[Change], topic: &str, from: u64) -> Vec<PickedEntry> {
+    let entries = changes.iter().flat_map(|change| {
+        let first = change.first_seq;
+        let chunk = change.chunk().unwrap();
+        let entries: Vec<&[u8]> = chunk.entries().collect();
+        let numbered = (0..).zip(entries);
+        numbered.map(move |(at, bytes)| (first.plus(at), Vec::from(bytes))).collect::<Vec<_>>()
+    });
+    entries
+        .filter(|(seq, bytes)| seq.0 >= from && View::read(bytes).unwrap().topic == topic)
+        .map(|(seq, bytes)| PickedEntry { seq, bytes: bytes.into() })
+        .collect()
+}
+
+#[test]
+fn entries_that_are_picked_are_those_of_the_block_across_frames() {
+    let draft = |n: usize| {
+        let topic = if n % 8 == 3 { "wanted" } else { "other" };
+        let data: Vec<u8> = (0..3_000).map(|at| (at * n % 251) as u8).collect();
+        let draft = Draft::bytes(topic, "k", OCTETS, data).unwrap();
+        if n.is_multiple_of(3) { draft.with_attribute("n", &n.to_string()).unwrap() } else { draft }
+    };
+    let changes = changes(&[(0..64).map(draft).collect()]);
+    let opening = opening(&changes);
+    let stand = stand(&changes, &opening);
+    let mut record = Sealer::new().unwrap().seal(&changes).unwrap();
+    let mut opener = BlockOpener::new().unwrap();
+    let wanted = |_: &str, topic: &str| topic == "wanted";
+    for from in [0, 20, 60] {
+        let picked = opener.pick(&record, &stand, &(Seq(from)..Seq(64)), &wanted).unwrap();
+        assert_eq!(picked, Some(of_topic(&changes, "wanted", from)), "from {from}");
+    }
+    let all = opener.pick(&record, &stand, &(Seq(0)..Seq(64)), &|_, _| true);
+    assert_eq!(all, Ok(None), "much of it is better opened");
+    let middle = record.len() / 2;
+    record[middle] ^= 1;
+    assert_eq!(opener.pick(&record, &stand, &(Seq(0)..Seq(64)), &wanted), Err(Damaged));
+}
+
+#[test]
+fn a_block_whose_data_is_one_frame_is_read_as_ever() {
+    let drafts = |n: usize| (0..n).map(|n| Draft::text("t", "k", n.to_string()).unwrap()).collect();
+    let changes = changes(&[drafts(40)]);
+    let opening = opening(&changes);
+    let record = Sealer::new().unwrap().seal(&changes).unwrap();
+    let mut opener = BlockOpener::new().unwrap();
+    let stand = stand(&changes, &opening);
+    let picked = opener.pick(&record, &stand, &(Seq(7)..Seq(9)), &|_, _| true).unwrap().unwrap();
+    assert_eq!(picked, of_topic(&changes, "t", 7)[..2]);
+}

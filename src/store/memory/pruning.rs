@@ -2,47 +2,35 @@
 
 use std::ops::Range;
 
-use super::super::StoreError;
 use super::super::pruning::{Finished, Gone, Mark, PruningReader, joined};
+use super::super::{Span, StoreError};
 use super::series::HeldSeries;
 use super::{Contents, Held, MemoryStore};
+use crate::core::frontier::Head;
 use crate::core::log::{Arrival, Standing, Tip};
 use crate::core::pruned::Pruned;
 use crate::core::segment::{Parent, Strand};
 use crate::core::series::Series;
-use crate::words::{NodeId, Offset, Seq, Signature};
+use crate::words::{NodeId, Offset, Seq};
 
 impl Held {
-    /// The seq after the last entry that can be read.
-    pub(super) fn kept_end(&self, contents: &Contents) -> Seq {
-        let newest = self.changes.last_key_value();
-        let newest = newest.and_then(|(_, offset)| contents.arrivals.get(offset));
-        newest.map_or(self.first_seq, |arrival| arrival.change.next_seq())
-    }
-
-    fn stays(&self) -> Option<Pruned> {
-        Some(Pruned {
-            opening: self.opening.clone()?,
-            changes: self.tip.changes,
-            next_seq: self.tip.head.next_seq,
-            bytes: self.tip.bytes,
-            last_time: self.tip.last_time,
-            hash: self.tip.head.hash,
-            signature: self.pruned?,
-        })
+    /// Its seqs whose entries were removed, or never came before others removed them.
+    fn gone(&self, contents: &Contents) -> Option<Range<Seq>> {
+        let end = self.pruned.as_ref()?.next_seq;
+        let before = self.changes.range(..end).next_back();
+        let before = before.and_then(|(_, offset)| contents.arrivals.get(offset));
+        Some(before.map_or(self.first_seq, |arrival| arrival.change.next_seq())..end)
     }
 }
 
 impl Contents {
     /// Removes the entries of a finished segment. Returns where they were.
     pub(super) fn prune(&mut self, strand: Strand) -> Vec<Range<Offset>> {
-        let Some(signature) =
-            self.strands.get(&strand).and_then(|held| self.prunable(strand, held))
-        else {
+        let found = self.strands.get(&strand).and_then(|held| self.prunable(strand, held));
+        let (Some(pruned), Some(held)) = (found, self.strands.get_mut(&strand)) else {
             return Vec::new();
         };
-        let Some(held) = self.strands.get_mut(&strand) else { return Vec::new() };
-        held.pruned = Some(signature);
+        held.pruned = Some(pruned);
         let gone = std::mem::take(&mut held.changes);
         let gone = gone.values().filter_map(|offset| self.arrivals.remove(offset));
         let gone = joined(gone.map(|arrival| arrival.offset..arrival.end()).collect());
@@ -52,12 +40,46 @@ impl Contents {
         gone
     }
 
-    /// The signature of a segment's last change, where it can be pruned.
-    fn prunable(&self, strand: Strand, held: &Held) -> Option<Signature> {
+    /// What stays of a segment, where it can be pruned.
+    fn prunable(&self, strand: Strand, held: &Held) -> Option<Pruned> {
         let finished = !held.is_tip && strand.side == 0 && held.pruned.is_none();
+        if !finished || self.branched.contains(&held.author) {
+            return None;
+        }
         let (_, newest) = held.changes.last_key_value()?;
-        let signature = self.arrivals.get(newest)?.change.signature;
-        signature.filter(|_| finished && !self.branched.contains(&held.author))
+        Some(Pruned {
+            opening: held.opening.clone()?,
+            changes: held.tip.changes,
+            next_seq: held.tip.head.next_seq,
+            bytes: held.tip.bytes,
+            last_time: held.tip.last_time,
+            hash: held.tip.head.hash,
+            signature: self.arrivals.get(newest)?.change.signature?,
+        })
+    }
+
+    /// What can be read of a strand; none where nothing can.
+    pub(super) fn span_of(&self, strand: Strand, held: &Held) -> Option<Span> {
+        let arrival = |(_, offset): (&Seq, &Offset)| self.arrivals.get(offset);
+        let (first, last) = (held.changes.first_key_value(), held.changes.last_key_value());
+        let (first, last) = (first.and_then(arrival)?, last.and_then(arrival)?);
+        Some(Span {
+            author: held.author,
+            strand,
+            first_seq: first.change.first_seq,
+            next_seq: last.change.next_seq(),
+            first_time: first.change.first_time,
+            last_time: last.change.last_time,
+        })
+    }
+
+    /// Whether a strand is pruned, and a head of it is its last change or one before that, of which
+    /// nothing is known any more.
+    pub(super) fn is_pruned_at(&self, strand: Strand, head: &Head) -> bool {
+        let Some(held) = self.strands.get(&strand) else { return false };
+        let (Some(pruned), Some(gone)) = (&held.pruned, held.gone(self)) else { return false };
+        let inside = gone.start < head.next_seq && head.next_seq < gone.end;
+        inside || pruned.head() == *head
     }
 
     /// Writes what stays of a segment whose entries no peer holds any more.
@@ -81,7 +103,7 @@ impl Contents {
             pruned: None,
         });
         held.tip = pruned.tip();
-        held.pruned = Some(pruned.signature);
+        held.pruned = Some(pruned.clone());
     }
 
     /// Removes what the index says of the oldest entries of a series, as far as they are gone.
@@ -100,26 +122,22 @@ impl Contents {
     /// The last change of a pruned segment; or one before it, of which nothing is known but that a
     /// segment of its author names it.
     pub(super) fn standing_pruned(&self, author: NodeId, parent: &Parent) -> Option<Standing> {
-        let around = |held: &&Held| {
-            let (first, end) = (held.first_seq, held.tip.head.next_seq);
-            held.author == author
-                && held.pruned.is_some()
-                && first < parent.next_seq
-                && parent.next_seq <= end
-        };
-        let held = self.strands.values().find(around)?;
-        let Tip { head, .. } = held.tip;
-        if parent.next_seq == head.next_seq {
-            let standing = || Standing { tip: held.tip.clone(), followed: !held.is_tip };
-            return (head.hash == parent.hash).then(standing);
+        let of_author = self.strands.values().filter(|held| held.author == author);
+        let mut pruned = of_author.filter_map(|held| Some((held, held.pruned.as_ref()?)));
+        let (held, pruned) = pruned.find(|(held, pruned)| {
+            held.first_seq < parent.next_seq && parent.next_seq <= pruned.next_seq
+        })?;
+        let tip = pruned.tip();
+        if parent.next_seq == pruned.next_seq {
+            let followed = held.tip.head != tip.head;
+            return (pruned.hash == parent.hash).then_some(Standing { tip, followed });
         }
-        if parent.next_seq <= held.kept_end(self) {
+        if parent.next_seq <= held.gone(self)?.start {
             return None;
         }
-        let mut head = head;
-        (head.next_seq, head.hash) = (parent.next_seq, parent.hash);
-        let last_time = held.first_time.min(held.tip.last_time);
-        let tip = Tip { head, changes: 0, bytes: 0, last_time, ..held.tip.clone() };
+        let head = Head { next_seq: parent.next_seq, hash: parent.hash, ..tip.head };
+        let last_time = held.first_time.min(pruned.last_time);
+        let tip = Tip { head, changes: 0, bytes: 0, last_time, ..tip };
         Some(Standing { tip, followed: true })
     }
 }
@@ -153,9 +171,14 @@ impl PruningReader for MemoryStore {
         let contents = self.read();
         let wanted = |held: &&Held| author.is_none_or(|author| held.author == author);
         let held = contents.strands.values().filter(wanted);
-        let mut all: Vec<Pruned> = held.filter_map(Held::stays).collect();
+        let mut all: Vec<Pruned> = held.filter_map(|held| held.pruned.clone()).collect();
         all.sort_by_key(|pruned| (pruned.author(), pruned.first_seq()));
         Ok(all)
+    }
+
+    fn gone_of(&mut self, strand: Strand) -> Result<Option<Range<Seq>>, StoreError> {
+        let contents = self.read();
+        Ok(contents.strands.get(&strand).and_then(|held| held.gone(&contents)))
     }
 
     fn hole_at(&mut self, at: Offset) -> Result<Option<Range<Offset>>, StoreError> {

@@ -1,6 +1,7 @@
 //! What every store promises of segments whose entries it removes.
 
 use super::*;
+use crate::core::log::Adopted;
 use crate::core::pruned::Pruned;
 use crate::core::segment::Opening;
 use crate::core::series::{Series, Stretch};
@@ -214,11 +215,12 @@ fn what_no_peer_holds_any_more_is_taken_over_and_what_follows_joins() {
                 world.hear(all[..held].iter().map(|a| a.change.clone()).collect(), 0, late);
                 let mut past = late.reader().unwrap();
                 let nothing = world.here.adopt(chain.clone(), &mut *past).unwrap();
-                assert!(nothing.0.is_empty(), "its author has not vouched for it");
+                assert_eq!(nothing, None, "its author has not vouched for it");
                 let next = all[3].change.clone();
                 let applied = world.here.apply(vec![next.clone()], 0, &mut *past).unwrap();
                 assert_eq!(applied.pending, 1);
-                let (adopted, waited) = world.here.adopt(chain.clone(), &mut *past).unwrap();
+                let adopted = world.here.adopt(chain.clone(), &mut *past).unwrap().unwrap();
+                let Adopted { pruned: adopted, waited } = adopted;
                 assert_eq!((&adopted, &waited), (&chain, &vec![next]));
                 let arrivals = world.here.apply(waited, 0, &mut *past).unwrap().arrivals;
                 late.commit(&Batch { adopted, arrivals, ..Batch::default() }).unwrap();
@@ -249,7 +251,7 @@ fn a_chain_with_a_hole_or_of_a_forger_is_not_taken_over() {
         let mut world = World::new(2);
         world.hear(vec![all[3].change.clone()], 0, &mut *late.store);
         let mut past = late.store.reader().unwrap();
-        assert!(world.here.adopt(vec![wrong], &mut *past).unwrap().0.is_empty());
+        assert_eq!(world.here.adopt(vec![wrong], &mut *past).unwrap(), None);
         assert!(late.store.reader().unwrap().frontier().unwrap().is_empty());
     }
 }

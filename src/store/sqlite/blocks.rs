@@ -1,14 +1,16 @@
 //! Blocks in SQLite: one row each, opened through a cache that all readers share.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use quick_cache::Weighter;
 use quick_cache::sync::Cache;
+use quick_cache::{OptionsBuilder, Weighter};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::super::StoreError;
 use super::super::block::{BlockOpener, Damaged, Stand, is_whole, link};
 use super::super::damage::{Damages, Lost, Part};
+use super::super::picked::Picked;
 use super::{seq, time};
 use crate::core::change::{Change, Link, Place, SignedBlock};
 use crate::core::log::Arrival;
@@ -19,6 +21,9 @@ use crate::words::{ChangeHash, ClusterId, NodeId, Offset, SegmentId, Seq, Signat
 const CACHE_BYTES: u64 = 16 << 20; // full: what was not read lately is opened again
 /// About how many blocks that is.
 const CACHE_BLOCKS: usize = 256;
+/// Which part of it is for blocks that were asked for again. What was opened last is mostly what is read
+/// next, and a block is large: little room beside these would let it go at once.
+const AGAIN: f64 = 0.5;
 
 /// A block that was opened: its changes, in order of seq and of arrival.
 pub(super) struct Opened {
@@ -61,7 +66,18 @@ impl Weighter<i64, Arc<Opened>> for Bytes {
 }
 
 pub(super) fn cache() -> BlockCache {
-    Arc::new(Cache::with_weighter(CACHE_BLOCKS, CACHE_BYTES, Bytes))
+    let options = OptionsBuilder::new()
+        .estimated_items_capacity(CACHE_BLOCKS)
+        .weight_capacity(CACHE_BYTES)
+        .hot_allocation(AGAIN)
+        .shards(1) // an opened block is a large part of any shard
+        .build();
+    let hasher = quick_cache::DefaultHashBuilder::default();
+    let lifecycle = quick_cache::sync::DefaultLifecycle::default();
+    Arc::new(match options {
+        Ok(options) => Cache::with_options(options, Bytes, hasher, lifecycle),
+        Err(_) => Cache::with_weighter(CACHE_BLOCKS, CACHE_BYTES, Bytes),
+    })
 }
 
 /// Opens blocks for one connection.
@@ -74,7 +90,7 @@ pub(super) struct Blocks {
 const BLOCK: &str =
     "SELECT a.node, s.name, s.side, s.first_seq, s.opening, b.first_seq, b.next_seq,
     b.position, b.hash, b.signature, b.so_far, b.arrivals, b.record, b.first_time, b.last_time,
-    s.id FROM blocks b JOIN segments s ON s.id = b.segment JOIN authors a ON a.id = s.author
+    s.id, b.changes FROM blocks b JOIN segments s ON s.id = b.segment JOIN authors a ON a.id = s.author
     WHERE b.id = ?1";
 
 impl Blocks {
@@ -104,6 +120,51 @@ impl Blocks {
 }
 
 impl Blocks {
+    /// What is wanted of the entries of a block that is one change, without opening it. None where it is
+    /// open already, is several changes, whose hashes come of building them, or much of it is wanted.
+    ///
+    /// # Errors
+    /// [`StoreError::Lost`], which is noted, when it is not what was sealed.
+    pub fn pick(
+        &mut self,
+        connection: &Connection,
+        id: i64,
+        seqs: &Range<Seq>,
+        wanted: &dyn Fn(&str, &str) -> bool,
+    ) -> Result<Option<Picked>, StoreError> {
+        if self.cache.peek(&id).is_some() {
+            return Ok(None);
+        }
+        let mut query = connection.prepare_cached(BLOCK)?;
+        let opener = &mut self.opener;
+        let picked = query.query_row([id], |row| {
+            if row.get::<_, i64>(16)? != 1 {
+                return Ok(Ok(None));
+            }
+            let (stand, side) = stand(row)?;
+            let piece = Pieces::read(row.get_ref(11)?.as_blob()?).next();
+            let place = piece.unwrap_or(Piece { offset: Offset(0), count: 0, skew: false });
+            let lost = lost_of(&stand, side, place.offset);
+            let entries = opener.pick(row.get_ref(12)?.as_blob()?, &stand, seqs, wanted);
+            Ok(entries.map_err(|Damaged| lost).map(|entries| {
+                entries.map(|entries| Picked {
+                    author: stand.author,
+                    strand: Strand { segment: stand.segment, side },
+                    segment_seq: stand.segment_seq,
+                    seqs: stand.first_seq..stand.next_seq,
+                    offset: place.offset,
+                    skew: place.skew,
+                    change: stand.last,
+                    entries,
+                })
+            }))
+        })?;
+        picked.map_err(|lost| {
+            self.damages.note(lost);
+            StoreError::Lost(lost)
+        })
+    }
+
     /// The kinds of the entries of a block, without opening it. None when it is not what was sealed.
     ///
     /// # Errors
@@ -139,11 +200,9 @@ fn stand<'r>(row: &'r Row<'_>) -> rusqlite::Result<(Stand<'r>, u32)> {
 
 fn open(row: &Row<'_>, opener: &mut BlockOpener) -> rusqlite::Result<Result<Opened, Lost>> {
     let (stand, side) = stand(row)?;
-    let Stand { author, segment, first_seq, next_seq, .. } = stand;
-    let strand = Strand { segment, side };
     let pieces = row.get_ref(11)?.as_blob()?;
     let offset = Pieces::read(pieces).next().map_or(Offset(0), |piece| piece.offset);
-    let lost = Lost { author, strand, first_seq, next_seq, offset, part: Part::Content };
+    let lost = lost_of(&stand, side, offset);
     let opened = opener.open(row.get_ref(12)?.as_blob()?, &stand);
     let times = (time(row.get(13)?), time(row.get(14)?));
     let opened = opened.and_then(|mut changes| {
@@ -151,13 +210,20 @@ fn open(row: &Row<'_>, opener: &mut BlockOpener) -> rusqlite::Result<Result<Open
         signed.signature = Some(Signature(row.get(9).map_err(|_| Damaged)?));
         let said = (changes.first().map(|c| c.first_time), changes.last().map(|c| c.last_time));
         let whole = said == (Some(times.0), Some(times.1));
-        if whole { place(changes, strand.side, pieces) } else { Err(Damaged) }
+        if whole { place(changes, side, pieces) } else { Err(Damaged) }
     });
     let (so_far, strand) = (row.get::<_, i64>(10)? as u64, row.get(15)?);
     Ok(opened.map_err(|Damaged| lost).map(|arrivals| {
         let bytes = arrivals.iter().map(|arrival| arrival.change.bytes.len()).sum();
         Opened { strand, arrivals, so_far, bytes }
     }))
+}
+
+/// What is lost when the block of a row is not what was sealed.
+fn lost_of(stand: &Stand<'_>, side: u32, offset: Offset) -> Lost {
+    let Stand { author, segment, first_seq, next_seq, .. } = *stand;
+    let strand = Strand { segment, side };
+    Lost { author, strand, first_seq, next_seq, offset, part: Part::Content }
 }
 
 /// The block of a row as it is kept, for a peer; none when it is not as it was sealed.

@@ -33,13 +33,24 @@ impl Openings {
         strand: i64,
         change: &Change,
     ) -> Result<(), StoreError> {
-        let said = (change.segment, change.author, change.segment_seq);
+        self.check_said(connection, strand, (change.segment, change.author, change.segment_seq))
+    }
+
+    /// Checks what the rows of a strand say: its name, its author and its first seq.
+    ///
+    /// # Errors
+    /// It is not what the segment's author signed.
+    pub(super) fn check_said(
+        &mut self,
+        connection: &Connection,
+        strand: i64,
+        said: (SegmentId, NodeId, Seq),
+    ) -> Result<(), StoreError> {
         if self.checked.get(&strand) == Some(&said) {
             return Ok(());
         }
-        let damaged = |what: &str| {
-            StoreError::Damaged(format!("the opening of segment {}: {what}", change.segment))
-        };
+        let damaged =
+            |what: &str| StoreError::Damaged(format!("the opening of segment {}: {what}", said.0));
         let text: String = connection
             .prepare_cached("SELECT opening FROM segments WHERE id = ?1")?
             .query_row([strand], |row| row.get(0))?;

@@ -123,8 +123,9 @@ impl SqliteReader {
     ) -> Result<Option<Standing>, StoreError> {
         let mut query = self.connection.prepare_cached(
             "SELECT s.name, s.first_seq, s.start_time, p.changes, p.next_seq, p.bytes, p.last_time,
-                p.hash, coalesce((SELECT next_seq FROM kept WHERE id = s.id), 0), s.tip
+                p.hash, s.id, h.head
              FROM segments s JOIN authors a ON a.id = s.author CROSS JOIN pruned p ON p.segment = s.id
+                JOIN held h ON h.id = s.id
              WHERE a.node = ?1 AND s.start < ?2 AND p.next_seq >= ?2
              ORDER BY s.start DESC LIMIT 1",
         )?;
@@ -149,17 +150,17 @@ impl SqliteReader {
                 last_time: time(row.get(6)?),
                 ..begun.clone()
             };
-            let (hash, kept) = (ChangeHash(row.get(7)?), seq(row.get(8)?));
-            let followed = !row.get::<_, bool>(9)?;
-            Ok(match parent.next_seq == end {
+            let hash = ChangeHash(row.get(7)?);
+            let followed = ChangeHash(row.get(9)?) != hash;
+            let standing = match parent.next_seq == end {
                 true => (hash == parent.hash).then_some(Standing { tip: last, followed }),
-                false => {
-                    let gone = parent.next_seq > kept;
-                    gone.then_some(Standing { tip: begun, followed: true })
-                }
-            })
+                false => Some(Standing { tip: begun, followed: true }),
+            };
+            Ok((row.get::<_, i64>(8)?, standing))
         });
-        Ok(found.optional()?.flatten())
+        let Some((row, standing)) = found.optional()? else { return Ok(None) };
+        let gone = self.gone_in(row)?;
+        Ok(standing.filter(|_| gone.is_some_and(|gone| gone.start < parent.next_seq)))
     }
 
     /// The rows of a segment's strands.

@@ -13,7 +13,7 @@ use super::{KnownRows, author_row, join_tips, note_branch, seq, time};
 use crate::core::pruned::Pruned;
 use crate::core::segment::{Opening, Strand};
 use crate::core::series::Series;
-use crate::words::{ChangeHash, NodeId, Offset, SegmentId, Signature};
+use crate::words::{ChangeHash, NodeId, Offset, SegmentId, Seq, Signature};
 
 /// A mark goes when its neighbours are closer to each other than this part of its age: so there are
 /// few, and what is asked for is found to about a thirtieth.
@@ -274,6 +274,13 @@ impl PruningReader for SqliteReader {
         Ok(all)
     }
 
+    fn gone_of(&mut self, strand: Strand) -> Result<Option<Range<Seq>>, StoreError> {
+        self.at_once(|reader| match reader.strand_row(strand)? {
+            Some((row, _)) => reader.gone_in(row),
+            None => Ok(None),
+        })
+    }
+
     fn hole_at(&mut self, at: Offset) -> Result<Option<Range<Offset>>, StoreError> {
         hole_at(&self.connection, at)
     }
@@ -316,6 +323,26 @@ impl PruningReader for SqliteReader {
             Ok(Mark { running: row.get::<_, i64>(0)? as u64, offset: offset(row.get(1)?) })
         })?;
         Ok(marks.collect::<Result<_, _>>()?)
+    }
+}
+
+impl SqliteReader {
+    /// As [`PruningReader::gone_of`], of the strand of a row. What was held of it before it was taken
+    /// over stands before, and what came of it after all, behind.
+    pub(super) fn gone_in(&self, row: i64) -> Result<Option<Range<Seq>>, StoreError> {
+        let mut query = self.connection.prepare_cached(
+            "SELECT p.next_seq, s.start,
+                coalesce((SELECT first_seq + count FROM changes WHERE segment = s.id
+                    AND first_seq < p.next_seq ORDER BY first_seq DESC LIMIT 1), 0),
+                coalesce((SELECT next_seq FROM blocks WHERE segment = s.id
+                    AND first_seq < p.next_seq ORDER BY first_seq DESC LIMIT 1), 0)
+             FROM pruned p JOIN segments s ON s.id = p.segment WHERE p.segment = ?1",
+        )?;
+        let found = query.query_row([row], |row| {
+            let seqs = |at| row.get(at).map(seq);
+            Ok(seqs(1)?.max(seqs(2)?).max(seqs(3)?)..seqs(0)?)
+        });
+        Ok(found.optional()?)
     }
 }
 

@@ -220,7 +220,9 @@ impl SqliteReader {
                 end = self.rows(condition, values, &mut taken, &mut goes_on)?;
             }
             if at == before {
-                break;
+                let gone = self.gone_in(row)?.filter(|gone| gone.contains(&at));
+                let Some(gone) = gone else { break };
+                at = gone.end;
             }
         }
         if taken.has_room() && at < to && (end == End::Hole || self.is_held_above(row, at)?) {
@@ -269,8 +271,12 @@ impl SqliteReader {
                 self.rows(condition, values, &mut taken, &mut goes_on)?;
             }
             if at == before {
-                let what = format!("a change is missing below seq {at} of a segment");
-                return Err(StoreError::Damaged(what));
+                let gone = self.gone_in(row)?.filter(|gone| gone.contains(&last));
+                let Some(gone) = gone else {
+                    let what = format!("a change is missing below seq {at} of a segment");
+                    return Err(StoreError::Damaged(what));
+                };
+                at = gone.start;
             }
         }
         Ok(taken.arrivals)
@@ -428,16 +434,12 @@ impl SqliteReader {
     /// Whether the strand of a row is pruned, and a head of it is its last change or one before that,
     /// of which nothing is known any more.
     fn is_pruned_at(&self, row: i64, head: &Head) -> Result<bool, StoreError> {
-        let mut query = self.connection.prepare_cached(
-            "SELECT p.next_seq, p.hash, coalesce((SELECT next_seq FROM kept WHERE id = ?1), 0)
-             FROM pruned p WHERE p.segment = ?1",
-        )?;
-        let found = query.query_row([row], |row| {
-            Ok((seq(row.get(0)?), ChangeHash(row.get(1)?), seq(row.get(2)?)))
-        });
-        let Some((end, hash, kept)) = found.optional()? else { return Ok(false) };
-        let inside = kept < head.next_seq && head.next_seq < end;
-        Ok(inside || (head.next_seq, head.hash) == (end, hash))
+        let Some(gone) = self.gone_in(row)? else { return Ok(false) };
+        let query = "SELECT hash FROM pruned WHERE segment = ?1";
+        let mut query = self.connection.prepare_cached(query)?;
+        let hash = ChangeHash(query.query_row([row], |row| row.get(0))?);
+        let inside = gone.start < head.next_seq && head.next_seq < gone.end;
+        Ok(inside || (head.next_seq, head.hash) == (gone.end, hash))
     }
 
     /// Where the block that holds a seq of a strand ends, and what it hashes to, without opening it.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 
 use super::super::damage::Damages;
@@ -78,6 +79,13 @@ fn is_empty(connection: &Connection) -> Result<bool, StoreError> {
     Ok(connection.query_row(count, [], |row| row.get::<_, i64>(0))? == 0)
 }
 
+/// Lets prepared statements stay as they are. SQLite would parse one again each time that a value is
+/// bound which its plan might depend on, such as a limit: that took longer than most of them run.
+pub(super) fn keep_plans(connection: &Connection) -> Result<(), StoreError> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    Ok(())
+}
+
 /// Makes the settings that durability rests on, and reads each back.
 pub(super) fn configure(connection: &Connection) -> Result<(), OpenError> {
     let set = |pragma: &'static str, value: &str, wanted: &str| {
@@ -97,6 +105,7 @@ pub(super) fn configure(connection: &Connection) -> Result<(), OpenError> {
         if found == wanted { Ok(()) } else { Err(OpenError::Pragma { pragma, found, wanted }) }
     };
     connection.busy_timeout(std::time::Duration::from_secs(5)).map_err(StoreError::from)?;
+    keep_plans(connection)?;
     if is_empty(connection)? {
         set("page_size", "4096", "4096")?;
         set("auto_vacuum", "2", "2")?; // incremental: what is freed can be given back
@@ -190,4 +199,26 @@ pub(super) fn owner(connection: &Connection) -> Result<(Owner, StoreId), StoreEr
     let node = NodeId(setting(connection, "node")?);
     let cluster = ClusterId(setting(connection, "cluster")?);
     Ok((Owner { node, cluster }, StoreId(setting(connection, "store")?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::StatementStatus;
+
+    use super::*;
+
+    #[test]
+    fn a_statement_is_not_parsed_again_for_another_limit() {
+        let connection = Connection::open_in_memory().unwrap();
+        let table = "CREATE TABLE t (a INTEGER PRIMARY KEY, b INTEGER); CREATE INDEX i ON t (b)";
+        connection.execute_batch(table).unwrap();
+        keep_plans(&connection).unwrap();
+        let query = "SELECT b FROM t WHERE b > ?1 ORDER BY b LIMIT ?2";
+        let mut query = connection.prepare(query).unwrap();
+        for limit in 1..5 {
+            let found = query.query_map([0, limit], |row| row.get::<_, i64>(0)).unwrap();
+            assert_eq!(found.count(), 0);
+        }
+        assert_eq!(query.get_status(StatementStatus::RePrepare), 0);
+    }
 }

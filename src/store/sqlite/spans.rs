@@ -20,6 +20,7 @@ const MANY: u64 = 100_000;
 /// The columns of a span, and the row of its strand. The newest change or block of each strand is looked
 /// up: the view `held` would go through all blocks of the log. Times rise with seqs, so the highest of
 /// both belong together. A strand of which nothing is held has no span.
+/// Where the beginning of a strand was removed, it begins with what came of it after all.
 const SPAN: &str = "SELECT a.node, s.name, s.side, s.start,
         max(coalesce((SELECT first_seq + count FROM changes WHERE segment = s.id
                 ORDER BY first_seq DESC LIMIT 1), 0),
@@ -30,7 +31,17 @@ const SPAN: &str = "SELECT a.node, s.name, s.side, s.start,
                 ORDER BY first_seq DESC LIMIT 1), 0),
             coalesce((SELECT last_time FROM blocks WHERE segment = s.id
                 ORDER BY first_seq DESC LIMIT 1), 0)),
-        s.id
+        s.id,
+        CASE WHEN EXISTS (SELECT 1 FROM pruned WHERE segment = s.id) THEN
+            min(coalesce((SELECT first_seq FROM changes WHERE segment = s.id
+                ORDER BY first_seq LIMIT 1), 9223372036854775807),
+            coalesce((SELECT first_seq FROM blocks WHERE segment = s.id
+                ORDER BY first_seq LIMIT 1), 9223372036854775807)) END,
+        CASE WHEN EXISTS (SELECT 1 FROM pruned WHERE segment = s.id) THEN
+            min(coalesce((SELECT first_time FROM changes WHERE segment = s.id
+                ORDER BY first_seq LIMIT 1), 9223372036854775807),
+            coalesce((SELECT first_time FROM blocks WHERE segment = s.id
+                ORDER BY first_seq LIMIT 1), 9223372036854775807)) END
     FROM segments s CROSS JOIN authors a ON a.id = s.author";
 
 /// The strands, as far as entries below an offset say.
@@ -117,9 +128,9 @@ fn read(row: &Row<'_>) -> rusqlite::Result<(i64, Span)> {
     let span = Span {
         author: NodeId(row.get(0)?),
         strand: Strand { segment: SegmentId(row.get(1)?), side: row.get(2)? },
-        first_seq: seq(row.get(3)?),
+        first_seq: seq(row.get::<_, Option<i64>>(8)?.unwrap_or(row.get(3)?)),
         next_seq: seq(row.get(4)?),
-        first_time: time(row.get(5)?),
+        first_time: time(row.get::<_, Option<i64>>(9)?.unwrap_or(row.get(5)?)),
         last_time: time(row.get(6)?),
     };
     Ok((row.get(7)?, span))

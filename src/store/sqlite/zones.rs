@@ -6,6 +6,7 @@ use std::ops::Range;
 use rusqlite::{OptionalExtension, Row, params};
 
 use super::super::StoreError;
+use super::super::picked::Picked;
 use super::super::zones::{Zone, ZoneReader};
 use super::blocks::{self, Pieces, column};
 use super::reader::{SqliteReader, offset};
@@ -107,6 +108,29 @@ impl ZoneReader for SqliteReader {
                 }
             };
             Ok(known & wanted == wanted)
+        })
+    }
+
+    fn pick(
+        &mut self,
+        strand: Strand,
+        seqs: &Range<Seq>,
+        direction: Direction,
+        wanted: &dyn Fn(&str, &str) -> bool,
+    ) -> Result<Option<Picked>, StoreError> {
+        let at = match direction {
+            Direction::Forward => seqs.start,
+            Direction::Backward => Seq(seqs.end.0.saturating_sub(1)),
+        };
+        self.at_once(|reader| {
+            let Some((row, _)) = reader.strand_row(strand)? else { return Ok(None) };
+            let Some(block) = blocks::at_seq(&reader.connection, row, at)? else { return Ok(None) };
+            let picked = reader.blocks.pick(&reader.connection, block, seqs, wanted)?;
+            if let Some(Picked { author, segment_seq, .. }) = &picked {
+                let said = (strand.segment, *author, *segment_seq);
+                reader.openings.check_said(&reader.connection, row, said)?;
+            }
+            Ok(picked)
         })
     }
 
@@ -223,8 +247,22 @@ impl SqliteReader {
             bounds.query_row([held.row], |row| Ok((row.get(0)?, row.get(1)?)))?;
         let (mut low, mut high) = (seq(first).0, seq(end).0);
         let mut found = None;
+        let gone = self.gone_in(held.row)?;
         while low < high {
             let middle = Seq(low + (high - low) / 2);
+            if let Some(gone) = gone.as_ref().filter(|gone| gone.contains(&middle)) {
+                // Nothing is here: what is on one side of it is looked at first.
+                match self.zone_around(held, gone.end)? {
+                    Some(zone) if gone.end.0 < high && zone.last_time < wanted => {
+                        low = zone.seqs.end.0;
+                    }
+                    zone => {
+                        found = zone.filter(|_| gone.end.0 < high).or(found);
+                        high = gone.start.0;
+                    }
+                }
+                continue;
+            }
             let zone = self.zone_around(held, middle)?.ok_or_else(|| {
                 let what = format!("no change holds {middle} of segment {}", strand.segment);
                 StoreError::Damaged(what)

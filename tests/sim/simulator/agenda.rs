@@ -87,6 +87,8 @@ pub enum Timer {
     Seal,
     /// A block has been packed.
     Packed,
+    /// It is looked for a segment that can go.
+    Prune,
     /// The process is killed.
     Kill,
 }

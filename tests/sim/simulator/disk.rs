@@ -60,7 +60,12 @@ impl Disk {
     /// # Errors
     /// It breaks a promise.
     pub fn persist(&mut self, batch: Rc<Batch>) -> Outcome {
+        batch.adopted.iter().try_for_each(|pruned| self.ledger.take_over(pruned))?;
         batch.arrivals.iter().try_for_each(|arrival| self.ledger.admit(arrival))?;
+        for strand in &batch.pruned {
+            self.ledger.remove(strand.segment);
+            self.damaged.retain(|_, (lost, _)| lost.strand != *strand);
+        }
         for (lost, changes) in &batch.mended {
             let stood_here = changes.iter().all(|change| self.ledger.holds(&change.hash));
             Promise::OnlySigned.holds(stood_here, || format!("{lost} are mended with others"))?;
@@ -121,7 +126,9 @@ impl Disk {
 
     /// Whether a change is on the disk as it was written.
     pub fn holds_whole(&self, hash: &ChangeHash) -> bool {
-        self.ledger.holds(hash) && self.damaged().all(|damaged| damaged != hash)
+        self.ledger.holds(hash)
+            && !self.ledger.is_gone(hash)
+            && self.damaged().all(|damaged| damaged != hash)
     }
 
     /// Takes back the damage to these changes; a process sees that when it is started again.

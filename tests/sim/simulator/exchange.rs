@@ -8,6 +8,7 @@ use bytes::Bytes;
 use towline::core::change::SignedRun;
 use towline::core::frame::{Frame, Wanted};
 use towline::core::frontier::Head;
+use towline::core::offers::Offers;
 use towline::core::session::{Parties, Received, Session, Step};
 use towline::store::Reader;
 use towline::store::block::BlockOpener;
@@ -18,7 +19,7 @@ use towline::words::limits::{AUTHORS, FRAME_BYTES_UNPACKED};
 use towline::words::{NodeId, Seq};
 
 use super::agenda::HostId;
-use super::clock::SECOND;
+use super::clock::{MILLI, SECOND};
 use super::coverage::Mark;
 use super::group::Verified;
 use super::ledger::Ledger;
@@ -50,6 +51,8 @@ pub struct Exchange {
     own_heads: Option<Vec<Head>>,
     /// Whether all of them are held here.
     own_settled: bool,
+    /// What the peer says of segments that it has removed.
+    pub offers: Offers,
 }
 
 /// What a frame came to.
@@ -78,6 +81,7 @@ impl Exchange {
             unsettled: 0,
             own_heads: None,
             own_settled: false,
+            offers: Offers::default(),
         }
     }
 
@@ -113,7 +117,12 @@ impl Exchange {
         match self.session.handle_frame(frame).map_err(|violation| violation.to_string())? {
             Received::Noted => Ok(Heard::Noted),
             Received::Wanted(list) => Ok(Heard::Wanted(list)),
-            Received::Pruned(_) => Ok(Heard::Noted),
+            Received::Pruned(chain) => {
+                let checked = chain.iter().try_for_each(|it| it.check(self.parties.cluster));
+                checked.map_err(|forged| forged.to_string())?;
+                self.offers.hear(chain, stage.now.0 / MILLI);
+                Ok(Heard::Noted)
+            }
             Received::Greeted { .. } => {
                 self.greeted = true;
                 Ok(Heard::Greeted)
@@ -172,6 +181,12 @@ impl Exchange {
         self.session.handle_links(links);
     }
 
+    /// What the peer offered was taken over.
+    pub fn adopted(&mut self, (author, end): (NodeId, Head), taken_over: bool) {
+        self.offers.forget(&author);
+        self.session.handle_adopted((author, end), taken_over);
+    }
+
     /// Does what the session wants, until it wants nothing or there is no room for a frame.
     ///
     /// # Errors
@@ -190,6 +205,7 @@ impl Exchange {
                 Step::ReadFrontier => self.session.handle_own_frontier(&store.frontier()?),
                 Step::Compare(heads) => {
                     let found = compare(store, &heads)?;
+                    self.session.handle_pruned(found.pruned);
                     self.session.handle_compared(found.missing, &found.ahead, found.watermark);
                     self.look_at_own(store, ledger)?;
                 }
@@ -210,6 +226,7 @@ impl Exchange {
         Promise::Bounded.holds(bytes.len() <= FRAME_BYTES_UNPACKED, || {
             format!("a {} of {} bytes", kind(frame), bytes.len())
         })?;
+        stage.coverage.add(Mark::Pruned, u64::from(matches!(frame, Frame::Pruned(_))));
         stage.coverage.add(Mark::BlocksSent, u64::from(matches!(frame, Frame::Block(_))));
         let author = match frame {
             Frame::Run(run) => Some(run.place.author),
@@ -267,6 +284,12 @@ fn check_durable(frame: &Frame, ledger: &Ledger) -> Outcome {
             let early = heads.filter(|head| !ledger.ends_at(head)).count();
             Promise::PersistBeforeTelling.holds(early == 0, || {
                 format!("a {} names {early} heads that are not durable", kind(frame))
+            })
+        }
+        Frame::Pruned(chain) => {
+            let early = chain.iter().filter(|it| !ledger.ends_at(&it.head())).count();
+            Promise::PersistBeforeTelling.holds(early == 0, || {
+                format!("a {} names {early} ends that are not durable", kind(frame))
             })
         }
         Frame::Run(_) | Frame::Block(_) => {

@@ -6,7 +6,9 @@ use bytes::Bytes;
 use towline::core::change::Change;
 use towline::core::forks::rollback;
 use towline::core::frontier::Head;
+use towline::core::pruned::Pruned;
 use towline::core::recording::Recording;
+use towline::core::segment::Strand;
 use towline::store::{EmitMark, Sealed};
 use towline::words::Draft;
 use towline::words::limits::CHANGE_ENTRIES;
@@ -35,6 +37,10 @@ pub enum Command {
     Apply(ConnectionId, Verified),
     /// A block to put in the place of the changes that it was packed of.
     Seal(Sealed),
+    /// A segment whose entries go.
+    Prune(Strand),
+    /// What stays of segments that nobody brings.
+    Adopt(ConnectionId, Vec<Pruned>),
     /// The last one.
     Close,
 }
@@ -48,6 +54,8 @@ pub struct Group {
     pub recordings: Vec<Recording>,
     pub applies: Vec<(ConnectionId, Verified)>,
     pub seals: Vec<Sealed>,
+    pub prunes: Vec<Strand>,
+    pub adoptions: Vec<(ConnectionId, Vec<Pruned>)>,
     pub closes: bool,
 }
 
@@ -80,13 +88,16 @@ impl Group {
             }
             Command::Apply(from, changes) => self.applies.push((from, changes)),
             Command::Seal(sealed) => self.seals.push(sealed),
+            Command::Prune(strand) => self.prunes.push(strand),
+            Command::Adopt(from, chain) => self.adoptions.push((from, chain)),
             Command::Close => self.closes = true,
         }
     }
 
     /// How many commands it holds, but for the last one of all.
     pub fn commands(&self) -> usize {
-        self.requests.len() + self.recordings.len() + self.applies.len() + self.seals.len()
+        let asked = self.requests.len() + self.recordings.len() + self.applies.len();
+        asked + self.seals.len() + self.prunes.len() + self.adoptions.len()
     }
 
     /// Where branches of the node's own log are joined by what is appended, that is said first.

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use towline::core::change::{Change, Link};
 use towline::core::frontier::{Frontier, Head};
 use towline::core::log::Arrival;
+use towline::core::pruned::Pruned;
 use towline::core::segment::Parent;
 use towline::store::EmitMark;
 use towline::words::{ChangeHash, NodeId, Offset, SegmentId, Seq, Time};
@@ -33,6 +34,10 @@ pub struct Ledger {
     /// The changes on which no other one hangs.
     leaves: BTreeMap<NodeId, BTreeSet<ChangeHash>>,
     next_offset: Offset,
+    /// Segments whose entries were removed.
+    gone: BTreeSet<SegmentId>,
+    /// Segments of which nothing but the end ever came, or not all: whose, and from where to where.
+    taken_over: BTreeMap<SegmentId, (NodeId, Seq, Seq)>,
     /// Where the recorder stands on this disk.
     pub mark: EmitMark,
 }
@@ -45,7 +50,57 @@ impl Ledger {
 
     /// Whether a head is the end of a change on the disk.
     pub fn ends_at(&self, head: &Head) -> bool {
+        let inside =
+            |(_, first, next): &(NodeId, Seq, Seq)| *first < head.next_seq && head.next_seq < *next;
         self.ends.contains(&(head.segment, head.next_seq, head.hash))
+            || self.taken_over.get(&head.segment).is_some_and(inside)
+    }
+
+    /// Whether a change's entries were removed.
+    pub fn is_gone(&self, hash: &ChangeHash) -> bool {
+        self.held.get(hash).is_some_and(|held| self.gone.contains(&held.segment))
+    }
+
+    /// The changes of a segment.
+    pub fn changes_of(&self, segment: SegmentId) -> impl Iterator<Item = ChangeHash> {
+        let held = self.held.iter().filter(move |(_, held)| held.segment == segment);
+        held.map(|(hash, _)| *hash)
+    }
+
+    /// The entries of a segment are removed; what is known of them stays.
+    pub fn remove(&mut self, segment: SegmentId) {
+        self.gone.insert(segment);
+    }
+
+    /// What stays of a segment is taken over, in place of what never came.
+    ///
+    /// # Errors
+    /// It doesn't follow what is held.
+    pub fn take_over(&mut self, pruned: &Pruned) -> Outcome {
+        let (author, segment) = (pruned.author(), pruned.opening.segment());
+        let follows = pruned.opening.parents.iter().all(|parent| self.holds(&parent.hash));
+        Promise::Contiguous.holds(follows, || {
+            format!("what stays of {}:{} hangs in mid-air", author.short(), pruned.first_seq().0)
+        })?;
+        let of_segment: Vec<ChangeHash> = self.changes_of(segment).collect();
+        let leaves = self.leaves.entry(author).or_default();
+        let parents = pruned.opening.parents.iter().map(|parent| parent.hash);
+        for joined in parents.chain(of_segment) {
+            leaves.remove(&joined);
+        }
+        leaves.insert(pruned.hash);
+        let (next_seq, last_time) = (pruned.next_seq, pruned.last_time);
+        let held = Held { author, segment, index: pruned.changes - 1, next_seq, last_time };
+        self.held.insert(pruned.hash, held);
+        self.ends.insert((segment, next_seq, pruned.hash));
+        self.taken_over.insert(segment, (author, pruned.first_seq(), next_seq));
+        Ok(())
+    }
+
+    /// Whether a seq of an author lies in what was taken over.
+    fn is_inside(&self, author: NodeId, next_seq: Seq) -> bool {
+        let mut all = self.taken_over.values();
+        all.any(|(of, first, next)| *of == author && *first < next_seq && next_seq < *next)
     }
 
     /// Whether a change of a segment ends here.
@@ -94,6 +149,9 @@ impl Ledger {
         let parents = self.parents(change)?;
         for (parent, next_seq) in &parents {
             let Some(held) = self.held.get(parent) else {
+                if self.is_inside(change.author, *next_seq) {
+                    continue; // its author says so, and nobody can know better
+                }
                 return Promise::Contiguous.broken(format!("{} hangs on nothing held", place()));
             };
             let follows = held.author == change.author

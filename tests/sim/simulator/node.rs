@@ -193,6 +193,7 @@ impl Node {
         }
         self.mark_crash(emits_from);
         self.seal(stage)?;
+        self.prune(stage)?;
         self.begin_rejoin(stage)
     }
 

@@ -53,6 +53,8 @@ pub struct Oracle {
     liars: BTreeSet<NodeId>,
     /// How far each host has ever held each author.
     most_held: BTreeMap<(HostId, NodeId), Seq>,
+    /// Changes that some node has let go.
+    removed: BTreeSet<ChangeHash>,
 }
 
 impl Oracle {
@@ -92,6 +94,22 @@ impl Oracle {
     /// How far a host has ever held an author.
     pub fn most_held(&self, host: HostId, author: &NodeId) -> Seq {
         self.most_held.get(&(host, *author)).copied().unwrap_or_default()
+    }
+
+    /// Notes how far a host holds an author.
+    pub fn holds(&mut self, host: HostId, author: NodeId, next_seq: Seq) {
+        let most = self.most_held.entry((host, author)).or_default();
+        *most = next_seq.max(*most);
+    }
+
+    /// Notes changes that a node has let go.
+    pub fn remove(&mut self, changes: BTreeSet<ChangeHash>) {
+        self.removed.extend(changes);
+    }
+
+    /// Whether some node has let go a change.
+    pub fn is_removed(&self, hash: &ChangeHash) -> bool {
+        self.removed.contains(hash)
     }
 
     /// Notes a host whose disk begins as a copy of another's.

@@ -2,6 +2,7 @@
 //! other half of what `src/node/exchange.rs` does.
 
 use bytes::Bytes;
+use towline::core::frontier::Head;
 use towline::core::log::Applied;
 use towline::core::session::Parties;
 use towline::store::Store;
@@ -202,6 +203,18 @@ impl Node {
         if let Some(exchange) = life.exchanges.get_mut(&at) {
             exchange.pass_interval(&lost);
             stage.due(INTERVAL, name, Timer::Interval(at));
+        }
+        self.take_over(at, stage)?;
+        self.advance(at, stage)
+    }
+
+    /// What a peer offered was taken over: it is asked for what follows.
+    ///
+    /// # Errors
+    /// What follows breaks a promise.
+    pub fn adopted(&mut self, at: ConnectionId, end: (NodeId, Head), stage: &mut Stage) -> Outcome {
+        if let Some(exchange) = self.exchange(at) {
+            exchange.adopted(end, true);
         }
         self.advance(at, stage)
     }

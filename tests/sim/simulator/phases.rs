@@ -10,6 +10,7 @@ use super::exchange::INTERVAL;
 use super::network::{ConnectionId, LinkId, Temper};
 use super::node::Node;
 use super::promise::{Outcome, Promise};
+use super::pruning::PATIENCE;
 use super::stage::Phase;
 use super::story::Happening;
 use super::world::{Resident, World};
@@ -22,6 +23,9 @@ const INTERVALS_A_HOP: u64 = 2;
 /// How many more it may take where a liar has told every node another history, the last one just before:
 /// of an author of whom each side has something that the other doesn't know, one branch goes at a time.
 const INTERVALS_OF_LIES: u64 = 3;
+/// How many more it may take for each hop where nodes let segments go: so long a node that lacks them
+/// waits for somebody who has them, and then asks for what follows.
+const INTERVALS_OF_PATIENCE: u64 = PATIENCE * MILLI / INTERVAL + 2;
 /// How long an entry may take over a link while nothing is wrong.
 const HOP: u64 = 100 * MILLI;
 /// How long it may take until all links stand and all nodes run.
@@ -161,7 +165,11 @@ impl World {
         self.phase("the nodes become equal");
         let began = self.stage.now;
         let lies = if self.stage.oracle.has_liars() { INTERVALS_OF_LIES } else { 0 };
-        let intervals = INTERVALS.max(INTERVALS_A_HOP * self.hops() + 1) + lies;
+        let pruned = match self.stage.scenario.prune_every {
+            Some(_) => INTERVALS_OF_PATIENCE * self.hops(),
+            None => 0,
+        };
+        let intervals = INTERVALS.max(INTERVALS_A_HOP * self.hops() + 1) + lies + pruned;
         self.wait("all nodes hold the same", intervals * INTERVAL, Self::is_equal)?;
         let took = self.stage.now.since(began).div_ceil(INTERVAL);
         self.stage.coverage.equal_after(took as usize);

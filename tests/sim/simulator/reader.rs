@@ -2,6 +2,7 @@
 
 use towline::core::merge::Direction;
 use towline::store::memory::MemoryStore;
+use towline::store::pruning::PruningReader;
 use towline::store::{Reader, StoreError};
 use towline::words::{ChangeHash, Offset};
 
@@ -34,6 +35,9 @@ impl Readings {
             }
             for arrival in arrivals {
                 let (offset, hash) = (arrival.offset, arrival.change.hash);
+                if let Some(hole) = store.hole_at(self.next)? {
+                    self.next = hole.end; // it was let go
+                }
                 Promise::Contiguous.holds(offset == self.next, || {
                     format!("a reader at offset {} is given {}", self.next.0, offset.0)
                 })?;

@@ -131,6 +131,8 @@ pub struct Scenario {
     /// How long it is between two looks for what is worth a block, at most; none when small changes
     /// stay in rows.
     pub seal_every: Option<u64>,
+    /// How long it is between two looks for a segment that can go, at most; none when all stays.
+    pub prune_every: Option<u64>,
     /// What becomes of the liar, if there is one.
     pub liar: Option<LiarsEnd>,
 }
@@ -150,6 +152,7 @@ impl Scenario {
         };
         let emits = dice.percent(60);
         let seals = dice.percent(60);
+        let prunes = dice.percent(30);
         Self {
             nodes,
             topology,
@@ -164,6 +167,7 @@ impl Scenario {
             delay: dice.between(1, 150) * MILLI,
             commit: dice.between(1, 30) * MILLI,
             seal_every: seals.then(|| dice.between(50, 1_500) * MILLI),
+            prune_every: prunes.then(|| dice.between(100, 2_000) * MILLI),
             liar: if dice.percent(35) { dice.pick(&ends) } else { None },
         }
     }

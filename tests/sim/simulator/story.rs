@@ -30,6 +30,8 @@ pub enum Happening {
     Mangled { from: HostId, to: HostId, how: &'static str },
     /// Changes were packed into a block.
     Packs { host: HostId, changes: usize, entries: u64 },
+    /// A segment is to go.
+    Prunes { host: HostId, entries: u64 },
     /// A commit began.
     Commits { host: HostId, changes: usize, entries: u64, mark: bool },
     /// A commit returned.
@@ -67,6 +69,7 @@ impl fmt::Display for Happening {
             Self::Packs { host, changes, entries } => {
                 write!(f, "{host} packs {changes} changes, {entries} entries")
             }
+            Self::Prunes { host, entries } => write!(f, "{host} lets go {entries} entries"),
             Self::Commits { host, changes, entries, mark } => {
                 let mark = if *mark { ", emit mark" } else { "" };
                 write!(f, "{host} commits {changes} changes, {entries} entries{mark}")

@@ -6,12 +6,14 @@ use towline::core::forks::ForkKind;
 use towline::node::forks;
 use towline::node::query::{Query, page};
 use towline::store::Reader;
+use towline::store::pruning::PruningReader;
 use towline::words::{ChangeHash, Entry, NodeId, SegmentId, Seq};
 
 use super::agenda::HostId;
 use super::coverage::{Coverage, Mark};
 use super::node::{Life, Node};
 use super::promise::{Outcome, Promise};
+use super::pruning::{Gone, gone, is_gone};
 use super::world::{Resident, World};
 
 /// How many entries of the merged log are read at once.
@@ -53,7 +55,9 @@ impl World {
                         .holds(same, || format!("{} was altered", name()))?;
                 }
                 None => Promise::AcknowledgedSurvives
-                    .holds(acked.forgiven, || format!("{} is lost", name()))?,
+                    .holds(acked.forgiven || self.stage.oracle.is_removed(&acked.hash), || {
+                        format!("{} is lost", name())
+                    })?,
             }
         }
         Ok(())
@@ -67,6 +71,7 @@ type Forks = BTreeMap<(NodeId, Seq), BTreeSet<(SegmentId, ChangeHash)>>;
 struct Found {
     log: Vec<Entry>,
     forks: Forks,
+    gone: Gone,
 }
 
 /// What must be true of one node.
@@ -77,7 +82,8 @@ fn judge_node(node: &mut Node, coverage: &mut Coverage) -> Outcome<Found> {
         return Promise::Converges.broken(format!("{} does not run", node.host));
     };
     node.readings.read_on(&mut life.store, &node.disk.ledger)?;
-    Ok(Found { log: merged(life)?, forks: forks_shown(life, coverage)? })
+    let gone = gone(&life.store.pruned(None)?);
+    Ok(Found { log: merged(life)?, forks: forks_shown(life, coverage)?, gone })
 }
 
 /// The forks that a node shows.
@@ -124,13 +130,21 @@ fn judge_equal(host: HostId, one: &Found, other: &Found) -> Outcome {
     let same = |a: &Entry, b: &Entry| {
         a.merged_key() == b.merged_key() && a.body == b.body && a.forked == b.forked
     };
-    let differs = one.log.iter().zip(&other.log).position(|(a, b)| !same(a, b));
-    let (ours, theirs) = (one.log.len(), other.log.len());
+    // What one of them has let go is not compared.
+    let both = |entry: &&Entry| !is_gone(&[&one.gone, &other.gone], entry.author, entry.seq);
+    let logs = [one, other].map(|found| found.log.iter().filter(both).collect::<Vec<_>>());
+    let differs = logs[0].iter().zip(&logs[1]).position(|(a, b)| !same(a, b));
+    let (ours, theirs) = (logs[0].len(), logs[1].len());
     Promise::Converges.holds(differs.is_none() && ours == theirs, || {
         format!("{host}: the merged log differs at {differs:?}: {ours} entries, and {theirs}")
     })?;
+    let forks = [one, other].map(|found| {
+        let mut forks = found.forks.clone();
+        forks.retain(|(author, seq), _| !is_gone(&[&one.gone, &other.gone], *author, *seq));
+        forks
+    });
     Promise::Converges
-        .holds(one.forks == other.forks, || format!("{host} shows other forks than the first node"))
+        .holds(forks[0] == forks[1], || format!("{host} shows other forks than the first node"))
 }
 
 /// Merged order rises strictly, and with it each author's time on a branch.

@@ -332,6 +332,7 @@ fn due(node: &mut Node, timer: Timer, stage: &mut Stage) -> Outcome {
         Timer::RejoinEnds => node.join(stage),
         Timer::GraceEnds => node.end_grace(stage),
         Timer::Seal => node.seal(stage),
+        Timer::Prune => node.prune(stage),
         Timer::Packed => {
             node.packed(stage);
             Ok(())

@@ -4,10 +4,11 @@
 use std::rc::Rc;
 
 use towline::core::change::{Change, Link};
-use towline::core::log::{Applied, Arrival};
+use towline::core::frontier::Head;
+use towline::core::log::{Adopted, Applied, Arrival};
 use towline::store::ranges::stretch;
 use towline::store::{Batch, Came, EmitMark, Reader, Store};
-use towline::words::{Draft, Offset};
+use towline::words::{Draft, NodeId, Offset};
 
 use super::agenda::Timer;
 use super::coverage::Mark;
@@ -32,6 +33,8 @@ pub struct Flight {
     requests: Vec<(usize, Request)>,
     recorded: bool,
     applied: Vec<(ConnectionId, Applied)>,
+    /// Who offered what was taken over.
+    adopted: Vec<(ConnectionId, NodeId, Head)>,
     closes: bool,
     /// Where the recorder stood before.
     mark: EmitMark,
@@ -82,6 +85,15 @@ impl Node {
         let mut batch = Batch { arrivals, ..Batch::default() };
         let appended = batch.arrivals.len();
         let (mut applied, damages) = (Vec::new(), life.store.damages());
+        let mut adopted = Vec::new();
+        for (from, chain) in std::mem::take(&mut group.adoptions) {
+            let end = chain.last().map(|last| (last.author(), last.head()));
+            let Some(found) = life.log.adopt(chain, &mut *life.past)? else { continue };
+            let Adopted { pruned, waited } = found;
+            adopted.extend(end.map(|(author, end)| (from, author, end)));
+            batch.adopted.extend(pruned);
+            batch.arrivals.append(&mut life.apply(waited, now)?.arrivals);
+        }
         for (from, (mut changes, record)) in std::mem::take(&mut group.applies) {
             let came = record.and_then(|record| Came::of(&changes, record));
             let mended = life.mender.mend(&mut life.store, &damages, &mut changes)?;
@@ -93,6 +105,7 @@ impl Node {
             applied.push((from, result));
         }
         batch.sealed = std::mem::take(&mut group.seals);
+        batch.pruned = std::mem::take(&mut group.prunes);
         batch.emits = group.next_mark(life.mark);
         let flight = Flight {
             batch: Rc::new(batch),
@@ -100,6 +113,7 @@ impl Node {
             requests: group.requests,
             recorded: !group.recordings.is_empty(),
             applied,
+            adopted,
             closes: group.closes,
             mark: life.mark,
         };
@@ -184,6 +198,7 @@ impl Node {
         let Flight { batch, appended, mark, .. } = flight;
         let own = &batch.arrivals[..*appended];
         self.disk.persist(batch.clone())?;
+        self.note_pruning(batch, stage);
         for Arrival { change, .. } in &batch.arrivals {
             stage.oracle.check_written(self.host, change, &self.disk.ledger)?;
         }
@@ -193,7 +208,7 @@ impl Node {
 
     /// Tells everybody who waits for a group what became of it.
     fn answer(&mut self, flight: Flight, stage: &mut Stage) -> Outcome {
-        let Flight { batch, appended, requests, recorded, applied, closes, mark } = flight;
+        let Flight { batch, appended, requests, recorded, applied, adopted, closes, mark } = flight;
         let Some(life) = &mut self.life else {
             return Ok(());
         };
@@ -205,6 +220,9 @@ impl Node {
         }
         for (from, applied) in applied {
             self.settle(from, &applied, stage)?;
+        }
+        for (from, author, end) in adopted {
+            self.adopted(from, (author, end), stage)?;
         }
         if recorded {
             self.recorded(stage)?;

@@ -38,7 +38,7 @@ FROM segments s JOIN blocks b ON b.segment = s.id
     AND b.first_seq = (SELECT max(first_seq) FROM blocks WHERE segment = s.id)
 WHERE b.first_seq > coalesce((SELECT max(first_seq) FROM changes WHERE segment = s.id), -1);
 
--- ... and what is accounted for is that, or what stays of what was removed.
+-- ... and what is accounted for is that, or what stays of what was removed, whichever reaches further.
 CREATE VIEW held AS
 SELECT s.id, s.name, s.side, s.author, s.opening, s.first_seq, s.start, s.start_time, s.forks_off,
     s.tip, c.first_seq + c.count AS next_seq, c.position + 1 AS changes, c.so_far AS bytes,
@@ -46,15 +46,17 @@ SELECT s.id, s.name, s.side, s.author, s.opening, s.first_seq, s.start, s.start_
 FROM segments s JOIN changes c ON c.segment = s.id
     AND c.first_seq = (SELECT max(first_seq) FROM changes WHERE segment = s.id)
 WHERE c.first_seq > coalesce((SELECT max(first_seq) FROM blocks WHERE segment = s.id), -1)
-    AND NOT EXISTS (SELECT 1 FROM pruned WHERE segment = s.id)
+    AND NOT EXISTS (SELECT 1 FROM pruned WHERE segment = s.id AND next_seq > c.first_seq)
 UNION ALL
 SELECT s.id, s.name, s.side, s.author, s.opening, s.first_seq, s.start, s.start_time, s.forks_off,
     s.tip, b.next_seq, b.position + b.changes, b.so_far, b.last_time, b.hash
 FROM segments s JOIN blocks b ON b.segment = s.id
     AND b.first_seq = (SELECT max(first_seq) FROM blocks WHERE segment = s.id)
 WHERE b.first_seq > coalesce((SELECT max(first_seq) FROM changes WHERE segment = s.id), -1)
-    AND NOT EXISTS (SELECT 1 FROM pruned WHERE segment = s.id)
+    AND NOT EXISTS (SELECT 1 FROM pruned WHERE segment = s.id AND next_seq > b.first_seq)
 UNION ALL
 SELECT s.id, s.name, s.side, s.author, s.opening, s.first_seq, s.start, s.start_time, s.forks_off,
     s.tip, p.next_seq, p.changes, p.bytes, p.last_time, p.hash
-FROM segments s CROSS JOIN pruned p ON p.segment = s.id;
+FROM segments s CROSS JOIN pruned p ON p.segment = s.id
+WHERE NOT EXISTS (SELECT 1 FROM changes WHERE segment = s.id AND first_seq >= p.next_seq)
+    AND NOT EXISTS (SELECT 1 FROM blocks WHERE segment = s.id AND first_seq >= p.next_seq);
