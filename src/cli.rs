@@ -9,24 +9,33 @@ mod append;
 mod arguments;
 mod backup;
 mod bench;
+mod check;
 mod client;
 mod completions;
+mod config;
+mod consuming;
+mod cursor;
 #[doc(hidden)]
 pub mod decoders;
 mod demo;
+mod doctor;
 mod drafts;
 mod emit;
 mod explain;
 mod export;
 mod failure;
 mod filters;
+mod findings;
 mod forks;
 mod gaps;
 mod get;
+mod help;
 mod import;
 mod init;
 mod input;
 mod line;
+mod man;
+mod mcp;
 mod nodes;
 mod output;
 mod place;
@@ -38,11 +47,14 @@ mod salvage;
 mod serving;
 mod session;
 mod settings;
+mod spool;
 mod sql;
 mod status;
 mod supervisor;
 mod tail;
+mod template;
 mod token;
+mod top;
 mod verify;
 
 pub use failure::{Failure, Stop};
@@ -70,7 +82,8 @@ Examples:
     after_help = "\
 Exit codes: 0 ok, 1 error, 2 usage, 3 verification failed, 4 incomplete,
 5 node unreachable, 6 timeout, 7 refused, 130 interrupted.
-`towline explain CODE` explains an error. A flag goes before its variable."
+`towline explain CODE` explains an error. A flag goes before its variable.
+`--help --json` describes commands to programs."
 )]
 pub struct Cli {
     #[command(flatten)]
@@ -92,12 +105,16 @@ enum Command {
     Gaps(gaps::Gaps),
     Forks(forks::Forks),
     Status(status::Status),
+    Top(top::Top),
     Nodes(nodes::Nodes),
+    Check(check::Check),
+    Doctor(doctor::Doctor),
     Verify(verify::Verify),
     Salvage(salvage::Salvage),
     Retain(retain::Retain),
     Archive(retain::Archive),
     Token(token::Tokens),
+    Cursor(cursor::Cursors),
     Session(session::Sessions),
     Thread(session::Threads),
     Feed(session::Feed),
@@ -108,8 +125,11 @@ enum Command {
     Backup(backup::Backup),
     Restore(backup::Restore),
     Bench(bench::Bench),
+    Config(config::Configured),
     Explain(explain::Explain),
     Completions(completions::Completions),
+    Man(man::Manual),
+    Mcp(mcp::Mcp),
 }
 
 impl Cli {
@@ -118,6 +138,16 @@ impl Cli {
     /// # Errors
     /// It can't be understood; or it asks for help or the version, which is then printed.
     pub fn from_arguments() -> Result<Self, Stop> {
+        completions::answer();
+        let arguments = std::env::args_os().skip(1);
+        let arguments: Vec<String> =
+            arguments.map(|argument| argument.to_string_lossy().into_owned()).collect();
+        if let Some(description) = help::asked(&arguments) {
+            let mut output = output::Output::new(&template::Form::default());
+            output.json(&description)?;
+            output.flush()?;
+            return Err(Stop::Told(0));
+        }
         Self::try_parse().map_err(|error| arguments::stop(&error))
     }
 
@@ -139,13 +169,17 @@ impl Cli {
             Command::Get(command) => command.run(&global),
             Command::Gaps(command) => command.run(&global),
             Command::Forks(command) => command.run(&global),
+            Command::Top(command) => command.run(&global),
             Command::Status(command) => command.run(&global),
             Command::Nodes(command) => command.run(&global),
+            Command::Check(command) => command.run(&global),
+            Command::Doctor(command) => command.run(&global),
             Command::Verify(command) => command.run(&global),
             Command::Salvage(command) => command.run(&global),
             Command::Retain(command) => command.run(&global),
             Command::Archive(command) => command.run(&global),
             Command::Token(command) => command.run(&global),
+            Command::Cursor(command) => command.run(&global),
             Command::Session(command) => command.run(&global),
             Command::Thread(command) => command.run(&global),
             Command::Feed(command) => command.run(&global),
@@ -156,8 +190,11 @@ impl Cli {
             Command::Backup(command) => command.run(&global),
             Command::Restore(command) => command.run(&global),
             Command::Bench(command) => command.run(&global),
+            Command::Config(command) => command.run(&global),
             Command::Explain(command) => command.run(&global),
             Command::Completions(command) => command.run(&global),
+            Command::Man(command) => command.run(&global),
+            Command::Mcp(command) => command.run(&global),
         }
     }
 }

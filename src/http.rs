@@ -13,6 +13,7 @@
 //! cloudevents.rs  CloudEvents in requests and answers
 //! listing.rs      entries as JSON, piece by piece      room.rs     how much memory answers take
 //! stream.rs       GET /v1/stream
+//! cursors.rs      /v1/cursors, …/{name}
 //! status.rs       /v1/status, /v1/nodes, /v1/frontier, /livez, /readyz
 //! retention.rs    /v1/retention
 //! threads.rs      /v1/topics/…, /v1/feeds/…, /v1/personas/…
@@ -51,6 +52,7 @@ mod access;
 mod append;
 mod cloudevents;
 mod connection;
+mod cursors;
 #[doc(hidden)]
 pub mod decoders;
 mod drafts;
@@ -218,13 +220,15 @@ const OPEN: [(&str, Handlers); 5] = [
 ];
 
 /// Routes that ask who is there.
-const GUARDED: [(&str, Handlers); 13] = [
+const GUARDED: [(&str, Handlers); 15] = [
     ("/v1/entries", || get(entries::list).post(append::append)),
     ("/v1/entries/{author}/{seq}", || get(entries::one)),
     ("/v1/entries/{author}/{seq}/event", || get(entries::event)),
     ("/v1/entries/{author}/{seq}/proof", || get(proof::proof)),
     ("/v1/gaps", || get(entries::gaps)),
     ("/v1/forks", || get(status::forks)),
+    ("/v1/cursors", || get(cursors::list)),
+    ("/v1/cursors/{name}", || get(cursors::one).put(cursors::put).delete(cursors::remove)),
     ("/v1/emit", || post(emit::emit)),
     ("/v1/stream", || get(stream::open)),
     ("/v1/status", || get(status::status)),

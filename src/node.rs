@@ -33,6 +33,7 @@ pub mod backup;
 pub mod bans;
 pub mod bell;
 pub mod config;
+pub mod consumers;
 pub mod cover;
 pub mod cursor;
 pub mod directory;
@@ -54,6 +55,7 @@ pub mod newest;
 pub mod offline;
 pub mod persona;
 pub mod proof;
+pub mod proven;
 pub mod query;
 pub mod ration;
 pub mod reading;
@@ -78,6 +80,7 @@ pub mod writer;
 
 pub use bell::Bell;
 pub use config::{Config, Delivery, PeerAddress, Storage};
+pub use consumers::{Consumer, ConsumerError, Consumers};
 pub use cursor::{Cursor, CursorError, Order};
 pub use directory::{Addresses, DataDirectory, DirectoryError};
 pub use explain::Explanation;
@@ -88,6 +91,7 @@ pub use forks::ForkReport;
 pub use frontier_cursor::FrontierCursor;
 pub use offline::OfflineLog;
 pub use persona::Persona;
+pub use proven::{ProofError, ProofJson, Proven};
 pub use query::{Page, Query, QueryError};
 pub use recorder::{EmitError, Heard, Listener};
 pub use retention::{Removed, Retention, RetentionError, RetentionReport, TopicRetention};
@@ -190,6 +194,7 @@ struct Inner {
     directory: Option<DataDirectory>,
     started: crate::words::Time,
     named_peers: usize,
+    consumers: Consumers,
     /// The offset at which this lifetime of the process began.
     booted: Offset,
     /// What lets entries go, and what can be said of it meanwhile.
@@ -356,6 +361,7 @@ impl Node {
             closing,
             tasks: TaskTracker::new(),
             ending: Mutex::default(),
+            consumers: Consumers::open(opened.directory.as_ref().map(DataDirectory::path)),
             directory: opened.directory,
             started: crate::words::Time::from_millis(wall_millis()),
             named_peers: config.peers.len(),
@@ -496,6 +502,11 @@ impl Node {
     /// The data directory, if the node has one.
     pub fn directory(&self) -> Option<&DataDirectory> {
         self.inner.directory.as_ref()
+    }
+
+    /// The named consumers, whose places the node keeps.
+    pub fn consumers(&self) -> &Consumers {
+        &self.inner.consumers
     }
 
     /// The node's metrics, as they are now.

@@ -28,7 +28,7 @@ const ROOTS: [&str; 2] = ["src/lib.rs", "src/main.rs"];
 
 /// Outside crates, and the only modules that may name them. A home is the file and the folder of that
 /// name: `src/net` is `src/net.rs` and everything under `src/net/`.
-const HOMES: [(&str, &[&str]); 9] = [
+const HOMES: [(&str, &[&str]); 12] = [
     ("rusqlite", &["src/store"]),
     ("quinn", &["src/net"]),
     ("rustls", &["src/net"]),
@@ -38,6 +38,9 @@ const HOMES: [(&str, &[&str]); 9] = [
     ("axum", &["src/http"]),
     ("clap", &["src/cli", "src/main"]),
     ("ureq", &["src/cli"]),
+    ("minijinja", &["src/cli/template"]),
+    ("ratatui", &["src/cli/top"]),
+    ("rmcp", &["src/cli/mcp"]),
 ];
 
 /// The synchronous part of the program.

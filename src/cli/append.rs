@@ -1,22 +1,31 @@
 //! `towline append`: appends entries, durably.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::Outcome;
-use super::client::{Client, Parameters};
+use super::client::{Client, Content, Parameters};
 use super::drafts::{Batch, Cut, Drafts};
-use super::failure::Stop;
+use super::failure::{Failure, Stop};
 use super::output::{Format, Output, not_an_entry};
 use super::place::Global;
+use super::spool::{Next, SPOOL_BYTES, Spool};
+use super::status::counted;
+use crate::words::Code;
 use crate::words::limits::PAYLOAD_BYTES;
 use crate::words::time::parse_duration;
 
+/// How long a node may be away once the input has ended, when nothing is said.
+const AWAY: Duration = Duration::from_secs(60);
+/// How long lies between two tries to reach it.
+const RETRY: Duration = Duration::from_millis(300);
 /// How long the peers of --ack may take when nothing is said.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -27,7 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 Examples:
   towline append 'a first entry'
   towline append -t story/42 -k transition --format ndjson '{\"data\":{\"to\":\"coding\"}}'
-  journalctl -f | towline append -t journal
+  journalctl -f | towline append -t journal --spool ~/.cache/towline-journal
   towline append --format cloudevents < events.ndjson
   towline append --key job-7 --ack peers=2 < result.txt",
     after_help = "\
@@ -42,6 +51,12 @@ pub struct Append {
     /// Lines are then sent in full batches, as K, K/1, K/2 and so on
     #[arg(long, value_name = "K")]
     key: Option<String>,
+    /// Keep lines in this directory while the node is away, and send them when it is back
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["key", "ack"])]
+    spool: Option<PathBuf>,
+    /// How many bytes --spool keeps; what is beyond is dropped, and an entry spool.gap says how much
+    #[arg(long, value_name = "BYTES", default_value_t = SPOOL_BYTES, requires = "spool")]
+    spool_bytes: u64,
     /// When an entry counts as appended: on the disk of this node, or of N peers as well
     #[arg(long, value_name = "local|peers=N", default_value = "local")]
     ack: Ack,
@@ -86,6 +101,10 @@ struct Receipt {
 
 impl Append {
     pub(super) fn run(self, global: &Global) -> Outcome {
+        if let Some(directory) = &self.spool {
+            let spool = Spool::open(directory, self.spool_bytes)?;
+            return through(Arc::new(spool), self.drafts, self.timeout, global);
+        }
         let client = global.node()?;
         let patience = self.timeout.unwrap_or(PATIENCE);
         let parameters = match self.ack {
@@ -107,6 +126,92 @@ impl Append {
             receipts.print(&post(&client, &parameters, batch, key, patience)?)
         });
         sent.and(receipts.end())
+    }
+}
+
+/// Sends all lines through a spool: one thread reads them, this one sends.
+fn through(
+    spool: Arc<Spool>,
+    drafts: Drafts,
+    timeout: Option<Duration>,
+    global: &Global,
+) -> Outcome {
+    let filling = spool.clone();
+    let reading = std::thread::spawn(move || {
+        let gaps = drafts.clone();
+        let push = |batch: &Batch| Ok(filling.push(batch, |count| gaps.gap(count))?);
+        let read = drafts.send(PAYLOAD_BYTES, Cut::Prompt, push);
+        let finished = filling.finish(|count| gaps.gap(count));
+        read.and(finished.map_err(Stop::from))
+    });
+    let mut output = global.output();
+    let mut receipts = Receipts::new(&mut output);
+    let sent = drain(&spool, timeout.unwrap_or(AWAY), global, &mut receipts);
+    let ended = receipts.end();
+    // It may still wait for a line: what can't be sent any more needs none.
+    sent?;
+    ended?;
+    let failed = |_| Failure::new(Code::Io, "stdin can't be read", "its thread ended");
+    reading.join().map_err(failed)?
+}
+
+/// Sends what is in the spool until nothing more will come, however long the node is away; once
+/// nothing comes, it waits so long for the node.
+fn drain(
+    spool: &Spool,
+    patience: Duration,
+    global: &Global,
+    receipts: &mut Receipts<'_>,
+) -> Outcome {
+    let mut client: Option<Client> = None;
+    let mut alone: Option<Instant> = None;
+    loop {
+        let record = match spool.next()? {
+            Next::Record(record) => record,
+            Next::Nothing => {
+                spool.wait(RETRY);
+                continue;
+            }
+            Next::Over => return Ok(()),
+        };
+        let content = Content {
+            content_type: "application/x-ndjson",
+            body: &record.body,
+            key: Some(record.key.clone()),
+        };
+        let at = match client.take() {
+            Some(client) => Ok(client),
+            // It may be back at another address.
+            None => global.node(),
+        };
+        let none = Parameters::new();
+        let sent =
+            at.and_then(|at| Ok((at.post("/v1/entries", &none, &content, Duration::ZERO)?, at)));
+        match sent {
+            Ok((printed, at)) => {
+                let printed: Vec<Box<RawValue>> = printed;
+                receipts.print(&printed)?;
+                spool.sent(&record)?;
+                (client, alone) = (Some(at), None);
+            }
+            Err(failure) if failure.is_passing() => {
+                if alone.is_none() {
+                    let path = spool.path().display();
+                    global.note(&format!("the node is away: lines wait in {path}"));
+                }
+                let since = *alone.get_or_insert_with(Instant::now);
+                if spool.is_over() && since.elapsed() >= patience {
+                    let waiting = counted(spool.waiting(), "entry waits", "entries wait");
+                    let path = spool.path().display();
+                    return Err(failure
+                        .yet(format_args!("{waiting} in {path}"))
+                        .hint("the same --spool again, when the node runs: it sends them first")
+                        .into());
+                }
+                std::thread::sleep(RETRY);
+            }
+            Err(failure) => return Err(failure.into()),
+        }
     }
 }
 

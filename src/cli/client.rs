@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use ureq::http::{Response, StatusCode};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Body, Error, RequestBuilder};
@@ -132,6 +133,27 @@ impl Client {
         self.value(response.map_err(|error| self.unreachable(error))?)
     }
 
+    /// Puts a value where it belongs.
+    ///
+    /// # Errors
+    /// As [`Client::get`]. After a timeout it is not known what the node did.
+    pub fn put<T: DeserializeOwned>(&self, path: &str, value: &Value) -> Result<T, Failure> {
+        let request = self.agent.put(self.base.clone() + path).content_type("application/json");
+        let request = self.named(request.config().timeout_global(Some(ANSWER)).build());
+        let response = request.send(value.to_string().as_bytes());
+        self.value(response.map_err(|error| self.unreachable(error))?)
+    }
+
+    /// Removes what is there.
+    ///
+    /// # Errors
+    /// As [`Client::put`].
+    pub fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        let request = self.agent.delete(self.base.clone() + path);
+        let request = self.named(request.config().timeout_global(Some(ANSWER)).build());
+        self.value(request.call().map_err(|error| self.unreachable(error))?)
+    }
+
     /// Opens a stream of server-sent events.
     ///
     /// # Errors
@@ -141,8 +163,31 @@ impl Client {
         path: &str,
         parameters: &Parameters,
     ) -> Result<BufReader<impl std::io::Read + use<>>, Failure> {
+        self.open(path, parameters, None)
+    }
+
+    /// Opens a stream whose reading fails after so long, whatever comes.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub fn stream_within(
+        &self,
+        path: &str,
+        parameters: &Parameters,
+        patience: Duration,
+    ) -> Result<BufReader<impl std::io::Read + use<>>, Failure> {
+        self.open(path, parameters, Some(patience))
+    }
+
+    fn open(
+        &self,
+        path: &str,
+        parameters: &Parameters,
+        patience: Option<Duration>,
+    ) -> Result<BufReader<impl std::io::Read + use<>>, Failure> {
         let request = self.agent.get(self.base.clone() + path).query_pairs(pairs(parameters));
-        let request = self.named(request.config().timeout_per_read(Some(SILENCE)).build());
+        let request = request.config().timeout_per_read(Some(SILENCE)).timeout_global(patience);
+        let request = self.named(request.build());
         let response = request.header("accept", "text/event-stream").call();
         let mut response = response.map_err(|error| self.unreachable(error))?;
         if !response.status().is_success() {

@@ -9,11 +9,13 @@ use std::os::unix::ffi::OsStrExt;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use clap::{Args, ValueEnum};
+use clap_complete::engine::ArgValueCandidates;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::Outcome;
 use super::client::Content;
+use super::completions;
 use super::failure::{Failure, Stop};
 use super::input::{LineError, Lines};
 use crate::words::cloudevents::CloudEvent;
@@ -28,18 +30,18 @@ const BATCH_BYTES: usize = 1 << 20;
 pub const DRAFT_LINE_BYTES: usize = 16 << 20;
 
 /// What is appended or emitted.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct Drafts {
     /// The text of one entry; '-' or nothing reads stdin, where each line is an entry
     text: Option<OsString>,
     /// The sub-log [default: log]
-    #[arg(short, long, value_name = "TOPIC")]
+    #[arg(short, long, value_name = "TOPIC", add = ArgValueCandidates::new(completions::topics))]
     topic: Option<String>,
     /// Whom it belongs to [default: default]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(completions::tenants))]
     tenant: Option<String>,
     /// What sort of event it is [default: line]
-    #[arg(short, long, value_name = "KIND")]
+    #[arg(short, long, value_name = "KIND", add = ArgValueCandidates::new(completions::kinds))]
     kind: Option<String>,
     /// A small named text beside the payload; may be given more than once
     #[arg(long = "attr", value_name = "KEY=VALUE", value_parser = attribute)]
@@ -108,6 +110,11 @@ impl Batch {
         self.count >= BATCH_ENTRIES || self.body.len() >= BATCH_BYTES
     }
 
+    /// The drafts, one a line.
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+
     /// The content of the request.
     pub fn content(&self, key: Option<String>) -> Content<'_> {
         Content { content_type: "application/x-ndjson", body: &self.body, key }
@@ -124,6 +131,23 @@ pub enum Cut {
 }
 
 impl Drafts {
+    /// An entry where drafts are missing: how many could not be kept until the node answered.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn gap(&self, count: u64) -> Result<Batch, Failure> {
+        let json = serde_json::json!({
+            "tenant": self.tenant, "topic": self.topic(), "kind": "spool.gap",
+            "data": {"count": count, "reason": "spool_full", "exact": true},
+        });
+        let not_one = |error| Failure::new(Code::Malformed, "the gap is no entry", error);
+        let mut batch = Batch::default();
+        serde_json::to_writer(&mut batch.body, &json).map_err(not_one)?;
+        batch.body.push(b'\n');
+        batch.count = 1;
+        Ok(batch)
+    }
+
     /// Sends the text, or all lines of stdin, in batches. A payload is at most `most` bytes.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ use super::filters::Filters;
 use super::output::{Format, Listing, Output};
 use super::place::{Global, as_node};
 use super::query::Range;
+use super::template::Form;
 use crate::node::archive;
 use crate::words::json::{EntryJson, Lateness};
 
@@ -124,7 +125,7 @@ impl Export {
         };
         match &self.output {
             Some(path) => Output::to_file(path, format),
-            None => Ok(Output::new(format)),
+            None => Ok(Output::new(&Form { format, template: None })),
         }
     }
 }

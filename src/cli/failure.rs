@@ -236,6 +236,24 @@ impl Failure {
         Self::new(code, what, error)
     }
 
+    /// What is known of the cause.
+    pub fn why(&self) -> &str {
+        &self.why
+    }
+
+    /// What can be done.
+    pub fn way_on(&self) -> &str {
+        self.hint.as_deref().unwrap_or_else(|| usual_hint(self.code))
+    }
+
+    /// Whether the same may succeed later without anybody's doing.
+    pub fn is_passing(&self) -> bool {
+        matches!(
+            self.code,
+            Code::Unreachable | Code::Closing | Code::Timeout | Code::DiskFull | Code::Busy
+        )
+    }
+
     /// The exit code of the program.
     pub fn exit(&self) -> u8 {
         self.code.exit()
@@ -250,7 +268,7 @@ impl Failure {
 impl Display for Failure {
     /// Three lines, whatever the texts hold.
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let hint = self.hint.as_deref().unwrap_or_else(|| usual_hint(self.code));
+        let hint = self.way_on();
         writeln!(f, "error[{}]: {}", self.code.text(), line::one_line(&self.what))?;
         writeln!(f, "  why: {}", line::one_line(&self.why))?;
         write!(f, "  try: {}", line::one_line(hint))
@@ -273,6 +291,7 @@ fn usual_hint(code: Code) -> &'static str {
         Code::Token => "--token-file FILE, with a token that `towline token add` has printed",
         Code::Rights => "a token with more rights: towline token add",
         Code::Unprotected => "towline token add, and --tls-cert FILE --tls-key FILE; or --insecure",
+        Code::Held => "towline cursor ls, which says who has it; or towline cursor set NAME",
         Code::UnknownThread => {
             "look at --tenant and the topic, and whether it has arrived: towline nodes"
         }
@@ -302,6 +321,7 @@ fn usual_hint(code: Code) -> &'static str {
         Code::Verification => {
             "towline explain E0301, which says how to get the log back from peers"
         }
+        Code::Incomplete => "towline gaps; towline forks",
         Code::Method | Code::MediaType | Code::NotAcceptable => {
             "use a towline of the same version as the node"
         }

@@ -1,9 +1,11 @@
 //! The flags that say which entries are wanted.
 
 use clap::{Args, ValueEnum};
+use clap_complete::engine::ArgValueCandidates;
 use jiff::Timestamp;
 
 use super::client::Parameters;
+use super::completions;
 use crate::node::filter::{Filter, Gaps};
 use crate::words::time::{Moment, ParseTimeError};
 use crate::words::{Kind, NodeId, Tenant, Time, Topic};
@@ -13,16 +15,19 @@ use crate::words::{Kind, NodeId, Tenant, Time, Topic};
 #[command(next_help_heading = "Filters")]
 pub struct Filters {
     /// Written by this node: 64 hex digits
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", add = ArgValueCandidates::new(completions::nodes))]
     pub author: Option<NodeId>,
     /// Of this tenant
     #[arg(long, value_name = "NAME", value_parser = Tenant::parse)]
+    #[arg(add = ArgValueCandidates::new(completions::tenants))]
     tenant: Option<Tenant>,
     /// Of this topic
     #[arg(long, value_name = "TOPIC", value_parser = Topic::parse)]
+    #[arg(add = ArgValueCandidates::new(completions::topics))]
     topic: Option<Topic>,
     /// Of this kind
     #[arg(long, value_name = "KIND", value_parser = Kind::parse)]
+    #[arg(add = ArgValueCandidates::new(completions::kinds))]
     kind: Option<Kind>,
     /// At or after this time: 2026-11-21T05:00:00Z, or 1h for an hour ago
     #[arg(long, value_name = "TIME", value_parser = moment)]

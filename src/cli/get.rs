@@ -20,10 +20,14 @@ use crate::words::{Code, EntryId};
 Examples:
   towline get ID
   towline get ID -o json | jq .data
-  towline get ID -o cloudevents")]
+  towline get ID -o cloudevents
+  towline get ID --proof > entry.proof         for `towline verify`")]
 pub struct Get {
     /// AUTHOR:SEQ as `append` printed it, or AUTHOR:SEQ@SEGMENT
     id: EntryId,
+    /// Print a proof instead: a third party checks it with nothing but the author's key
+    #[arg(long)]
+    proof: bool,
 }
 
 /// What a node answers where branches of an author share a seq.
@@ -34,6 +38,9 @@ struct Branches {
 
 impl Get {
     pub(super) fn run(self, global: &Global) -> Outcome {
+        if self.proof {
+            return self.prove(global);
+        }
         let entries = match global.place()? {
             Place::Node(client) => self.ask(&client)?,
             Place::Directory(mut log) => self.read(&mut log)?,
@@ -52,11 +59,37 @@ impl Get {
         output.flush()
     }
 
-    fn ask(&self, client: &Client) -> Result<Vec<Box<RawValue>>, Stop> {
+    /// Prints the proofs, a line each, whatever form was asked for: a proof has one form.
+    fn prove(&self, global: &Global) -> Outcome {
+        let proofs = match global.place()? {
+            Place::Node(client) => {
+                let path = format!("{}/proof", self.path());
+                vec![client.get(&path, &Parameters::new())?]
+            }
+            Place::Directory(mut log) => {
+                let proofs = log.proofs(self.id);
+                let proofs =
+                    proofs.map_err(|error| Failure::store("the log can't be read", &error))?;
+                proofs.iter().map(as_node).collect::<Result<_, _>>()?
+            }
+        };
+        if proofs.is_empty() {
+            let why = format_args!("the log holds no proof of {}", self.id);
+            return Err(Failure::new(Code::NotFound, Code::NotFound.title(), why).into());
+        }
+        let mut output = global.output();
+        proofs.into_iter().try_for_each(|proof| output.line(proof))?;
+        output.flush()
+    }
+
+    fn path(&self) -> String {
         let EntryId { author, seq, segment } = self.id;
         let segment = segment.map_or_else(String::new, |segment| format!("@{segment}"));
-        let path = format!("/v1/entries/{author}/{seq}{segment}");
-        let answer: Box<RawValue> = client.get(&path, &Parameters::new())?;
+        format!("/v1/entries/{author}/{seq}{segment}")
+    }
+
+    fn ask(&self, client: &Client) -> Result<Vec<Box<RawValue>>, Stop> {
+        let answer: Box<RawValue> = client.get(&self.path(), &Parameters::new())?;
         match serde_json::from_str::<Branches>(answer.get()) {
             Ok(branches) => Ok(branches.entries),
             Err(_) => Ok(vec![answer]),

@@ -5,18 +5,18 @@ use std::fs::File;
 use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
 use std::path::Path;
 
-use clap::ValueEnum;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::failure::{Failure, Stop};
 use super::line;
+use super::template::{Form, Templated};
 use crate::words::Code;
 use crate::words::cloudevents::CloudEvent;
 use crate::words::json::EntryJson;
 
 /// The form of the data on stdout.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
     /// Lines for people.
     #[default]
@@ -49,7 +49,7 @@ pub struct Output {
 
 impl Output {
     /// Stdout, in this form.
-    pub fn new(format: Format) -> Self {
+    pub fn new(form: &Form) -> Self {
         let stdout = io::stdout().lock();
         let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
@@ -58,7 +58,11 @@ impl Output {
         } else {
             Paint::Plain
         };
-        Self { out: BufWriter::new(Box::new(stdout)), format, paint }
+        let out: Box<dyn Write> = match form.template.clone() {
+            Some(template) => Box::new(Templated::new(stdout, template)),
+            None => Box::new(stdout),
+        };
+        Self { out: BufWriter::new(out), format: form.format, paint }
     }
 
     /// A file, which is emptied first.

@@ -8,12 +8,13 @@ use tracing_subscriber::EnvFilter;
 
 use super::client::{Client, Credentials};
 use super::failure::{Failure, Stop};
-use super::output::{Format, Output};
+use super::output::Output;
+use super::template::Form;
 use crate::node::{OfflineLog, directory};
 use crate::words::Code;
 
 /// The flags of every command.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub struct Global {
     /// The data directory [default: ~/.local/share/towline]
@@ -44,14 +45,12 @@ pub struct Global {
     #[arg(
         short = 'o',
         global = true,
-        value_enum,
         default_value = "text",
-        hide_possible_values = true,
-        value_name = "text|json|ndjson|cloudevents",
+        value_name = "text|json|ndjson|cloudevents|template=TEXT",
         env = "TOWLINE_OUTPUT",
         hide_env_values = true
     )]
-    form: Format,
+    form: Form,
     /// Say nothing on stderr but errors
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     quiet: bool,
@@ -92,10 +91,18 @@ impl Global {
     /// # Errors
     /// None is named, and there is no home directory for one.
     pub fn data(&self) -> Result<PathBuf, Failure> {
-        if let Some(data) = &self.data {
-            return Ok(data.clone());
-        }
+        self.data.clone().map_or_else(Self::default_data, Ok)
+    }
+
+    /// The data directory where no flag names one.
+    ///
+    /// # Errors
+    /// As [`Global::data`].
+    pub fn default_data() -> Result<PathBuf, Failure> {
         let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        if let Some(data) = variable("TOWLINE_DATA") {
+            return Ok(data.into());
+        }
         let home = || variable("HOME").map(|home| PathBuf::from(home).join(".local/share"));
         let share = variable("XDG_DATA_HOME").map(PathBuf::from).or_else(home);
         let share = share.ok_or_else(|| {
@@ -177,9 +184,14 @@ impl Global {
         OfflineLog::open(&data).map_err(|error| Failure::open(what, &error))
     }
 
+    /// The form of what is printed.
+    pub fn form(&self) -> Form {
+        self.form.clone()
+    }
+
     /// The program's stdout.
     pub fn output(&self) -> Output {
-        Output::new(self.form)
+        Output::new(&self.form)
     }
 
     /// Says something that helps a person, unless it is not wanted.

@@ -17,9 +17,9 @@ use crate::node::{Addresses, Config, Node, PeerAddress};
 use crate::words::{ClusterId, Code};
 
 /// Where a node listens for peers when nothing is said.
-const LISTEN: &str = "127.0.0.1:7117";
+pub const LISTEN: &str = "127.0.0.1:7117";
 /// Where a node answers HTTP when nothing is said.
-const HTTP: &str = "127.0.0.1:7118";
+pub const HTTP: &str = "127.0.0.1:7118";
 /// How long an ending may take; whoever sent the signal is told that it is 5 s.
 const ENDING: Duration = Duration::from_millis(4_500);
 

@@ -5,12 +5,14 @@ use std::io::Read;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use clap_complete::engine::ArgValueCandidates;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::Outcome;
 use super::client::{Client, Content, Event, Parameters};
+use super::completions;
 use super::failure::{Failure, Stop};
 use super::line::{Line, one_line};
 use super::output::{Format, Output, not_an_entry};
@@ -71,7 +73,10 @@ pub struct Sessions {
 #[derive(Debug, Subcommand)]
 enum SessionCommand {
     /// List sessions, the newest first; or the transcripts of one
-    Ls { session: Option<String> },
+    Ls {
+        #[arg(add = ArgValueCandidates::new(completions::sessions))]
+        session: Option<String>,
+    },
     /// Begin a transcript with its first entry, and with it the session
     Begin {
         session: String,
@@ -130,7 +135,10 @@ enum SessionCommand {
         said: Said,
     },
     /// Show a session and what happens in it
-    Follow { session: String },
+    Follow {
+        #[arg(add = ArgValueCandidates::new(completions::sessions))]
+        session: String,
+    },
 }
 
 impl Sessions {
@@ -324,7 +332,7 @@ impl Context {
 }
 
 /// A path under `/v1`, each part of it encoded: a topic may hold slashes.
-fn path(parts: &[&str]) -> String {
+pub fn path(parts: &[&str]) -> String {
     let encoded = |part: &&str| {
         let plus: String = form_urlencoded::byte_serialize(part.as_bytes()).collect();
         format!("/{}", plus.replace('+', "%20"))

@@ -5,7 +5,8 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::failure::Failure;
 use super::serving::beside;
@@ -17,7 +18,7 @@ use crate::words::{Kind, NodeId, Tenant, Topic};
 pub const FILE: &str = "config.toml";
 
 /// What a settings file says; all of it may be left out.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// The node's name for people.
@@ -46,7 +47,7 @@ pub struct Settings {
 }
 
 /// What is kept of the log, as a settings file says it; all of it may be left out.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Keep {
     /// For how long, such as `7d`.
@@ -70,7 +71,7 @@ pub struct Keep {
 }
 
 /// What is kept of a topic.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeepTopic {
     /// The tenant; `default` when left out.
@@ -143,7 +144,7 @@ fn misunderstood(what: &str, error: impl std::fmt::Display) -> Failure {
 }
 
 /// A delivery as a settings file names it.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeliveryName {
     /// Heard at once, and recorded.
@@ -218,6 +219,23 @@ impl Settings {
             emit_ring: self.emit_ring.or(other.emit_ring),
             deliveries: self.deliveries.or(other.deliveries),
             retention: self.retention.or(other.retention),
+        }
+    }
+
+    /// All of them by key, `retention.age` say; those that are left out are null.
+    ///
+    /// # Errors
+    /// A path that is no text.
+    pub fn values(&self) -> Result<Map<String, Value>, Failure> {
+        match serde_json::to_value(self) {
+            Ok(Value::Object(mut values)) => {
+                let retention = values.remove("retention");
+                let kept = retention.as_ref().and_then(Value::as_object).into_iter().flatten();
+                values.extend(kept.map(|(key, value)| (format!("retention.{key}"), value.clone())));
+                Ok(values)
+            }
+            Ok(_) => Ok(Map::new()),
+            Err(error) => Err(Failure::usage("the settings can't be shown", error)),
         }
     }
 

@@ -15,6 +15,7 @@ use super::failure::{Failure, Stop};
 use super::line::one_line;
 use super::output::{Format, Output};
 use super::place::Global;
+use super::template::Form as Printed;
 use crate::node::sql::{self, SqlError, SqlOpenError, Value};
 use crate::words::Code;
 use crate::words::time::parse_duration;
@@ -67,7 +68,8 @@ impl Sql {
             return Err(failure.hint("--data DIR on the machine of the node").into());
         }
         let data = global.data()?;
-        let form = if self.csv { Form::Csv } else { Form::from(global.output().format) };
+        let printed = if self.csv { Printed::default() } else { global.form() };
+        let form = if self.csv { Form::Csv } else { Form::from(printed.format) };
         let statement = self.statement()?;
         let patience = self.timeout.unwrap_or(PATIENCE);
         // What reads the log in one go can't be stopped halfway: it ends with the process then.
@@ -76,7 +78,7 @@ impl Sql {
         let started = worker.spawn(move || {
             let deadline = Instant::now().checked_add(patience);
             let deadline = deadline.unwrap_or_else(|| Instant::now() + PATIENCE * 1_000_000);
-            drop(done.send(select(&data, &statement, deadline, form)));
+            drop(done.send(select(&data, &statement, deadline, (form, printed))));
         });
         let failed = |error| Failure::new(Code::Io, "no thread can be started", error);
         started.map_err(failed)?;
@@ -101,13 +103,18 @@ impl Sql {
     }
 }
 
-fn select(data: &Path, statement: &str, deadline: Instant, form: Form) -> Outcome {
+fn select(
+    data: &Path,
+    statement: &str,
+    deadline: Instant,
+    (form, printed): (Form, Printed),
+) -> Outcome {
     let view = sql::open(data, deadline).map_err(|error| match error {
         SqlOpenError::Open(error) => Failure::open("the log can't be opened", &error),
         SqlOpenError::Store(error) => Failure::store("the log can't be read", &error),
         SqlOpenError::Sql(error) => refused(&error),
     })?;
-    let mut rows = Rows::new(form);
+    let mut rows = Rows::new(form, Output::new(&printed));
     let selected = view.select(statement, |names, row| match row {
         None => rows.begin(names).map_err(Halt::Stop),
         Some(row) => rows.row(row).map_err(Halt::Stop),
@@ -177,8 +184,7 @@ struct Rows {
 }
 
 impl Rows {
-    fn new(form: Form) -> Self {
-        let output = Output::new(Format::Text);
+    fn new(form: Form, output: Output) -> Self {
         Self { output, form, names: Vec::new(), count: 0, measured: Vec::new(), widths: None }
     }
 

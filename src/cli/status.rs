@@ -167,6 +167,7 @@ fn events(status: &Shown) -> String {
     if on_the_way > 0 { format!("{sum} + {on_the_way} on their way") } else { sum }
 }
 
+/// So many of something, in words.
 pub(super) fn counted(count: u64, one: &str, many: &str) -> String {
     let noun = if count == 1 { one } else { many };
     format!("{count} {noun}")

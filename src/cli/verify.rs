@@ -1,5 +1,7 @@
 //! `towline verify`: checks everything that can be checked with public keys alone.
 
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -7,11 +9,16 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Outcome;
 use super::failure::Failure;
+use super::line::one_line;
 use super::output::Format;
 use super::place::Global;
 use super::status::counted;
-use crate::node::OfflineLog;
 use crate::node::archive::{self, Checked};
+use crate::node::{OfflineLog, ProofError, ProofJson, Proven};
+use crate::words::Code;
+
+/// More of a file of proofs is not read.
+const PROOF_FILE_BYTES: u64 = 256 << 20;
 
 /// Verify every signature, chain, seq and encoding of a store
 #[derive(Debug, Args)]
@@ -20,6 +27,7 @@ use crate::node::archive::{self, Checked};
 Examples:
   towline verify
   towline verify /backup/towline
+  towline verify entry.proof                   of `towline get ID --proof`
   towline verify /backup/segments              what `towline archive` wrote",
     after_help = "\
 Needs no node, no peer and no secret, and may run beside a node. Exit code 3
@@ -27,7 +35,8 @@ means that something is not as its author signed it; the first bad place is
 named."
 )]
 pub struct Verify {
-    /// A data directory, a store file, or an archive of segments [default: --data]
+    /// A data directory, a store file, an archive of segments or a proof; '-' reads a proof from
+    /// stdin [default: --data]
     path: Option<PathBuf>,
 }
 
@@ -37,6 +46,9 @@ impl Verify {
             Some(path) => path,
             None => global.data()?,
         };
+        if let Some(proofs) = proofs_in(&place)? {
+            return verify_proofs(&proofs, &place, global);
+        }
         if archive::is_archive(&place) {
             return verify_archive(&place, global);
         }
@@ -72,6 +84,49 @@ impl Verify {
         }
         output.flush()
     }
+}
+
+/// The text of a file of proofs; none where the place is something else.
+fn proofs_in(place: &Path) -> Result<Option<Vec<u8>>, Failure> {
+    let failed = |error| Failure::file("the proof can't be read", place, &error);
+    let mut text = Vec::new();
+    if place == Path::new("-") {
+        io::stdin().lock().take(PROOF_FILE_BYTES).read_to_end(&mut text).map_err(failed)?;
+        return Ok(Some(text));
+    }
+    if !place.is_file() {
+        return Ok(None);
+    }
+    let mut file = File::open(place).map_err(failed)?;
+    let mut first = [0; 1];
+    if file.read(&mut first).map_err(failed)? == 0 || first != *b"{" {
+        return Ok(None);
+    }
+    text.extend_from_slice(&first);
+    file.take(PROOF_FILE_BYTES).read_to_end(&mut text).map_err(failed)?;
+    Ok(Some(text))
+}
+
+fn verify_proofs(text: &[u8], place: &Path, global: &Global) -> Outcome {
+    let mut output = global.output();
+    let refused = |error: ProofError| {
+        let what = format_args!("the proof {} proves nothing", place.display());
+        Failure::new(Code::Verification, what, error)
+            .hint("ask for it again, of another node: towline get ID --proof")
+    };
+    let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
+    for line in lines {
+        let proven = ProofJson::read(line).and_then(|proof| proof.verify()).map_err(refused)?;
+        if output.format != Format::Text {
+            output.json(&proven)?;
+            continue;
+        }
+        let Proven { id, time, topic, kind, data, cluster, .. } = &proven;
+        output.line(format_args!("ok: {id} of the cluster {cluster}"))?;
+        output.line(format_args!("written {time}, {}, {}", one_line(topic), one_line(kind)))?;
+        output.line(one_line(&String::from_utf8_lossy(data)))?;
+    }
+    output.flush()
 }
 
 /// Verifies segments that lie in an archive.

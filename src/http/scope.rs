@@ -390,6 +390,25 @@ impl FromRequestParts<Served> for Whole {
     }
 }
 
+/// The node and the places of its named consumers, for bearers who may read all of it: whoever reads
+/// may say how far.
+pub struct Consumes(pub Node);
+
+impl FromRequestParts<Served> for Consumes {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, served: &Served) -> Result<Self, Problem> {
+        let grant = grant(parts)?;
+        grant.require(Right::Read)?;
+        match grant.tenancy {
+            Tenancy::All => Ok(Self(served.0.clone())),
+            Tenancy::Of(_) => {
+                Err(Problem::new(Code::Rights, "named cursors are places in everybody's entries"))
+            }
+        }
+    }
+}
+
 /// The node as everybody may see it who reaches it: whether it can persist.
 pub struct Probed(pub Node);
 

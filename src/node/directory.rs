@@ -8,6 +8,7 @@
 //! node.json    where the running node listens
 //! local.token  the running node's token for commands on this machine, where tokens are required
 //! tokens.json  the tokens for HTTP, without their secrets; tokens.lock, while they are changed
+//! cursors      the places of named consumers, a file each
 //! log.sqlite   the store
 //! emitted      the emit counter, as the running process last left it
 //! tip          what the store held when it last committed

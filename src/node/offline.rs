@@ -9,6 +9,8 @@ use super::directory::{store_path, tip_path};
 use super::explain::Explanation;
 use super::export::{self, ExportError};
 use super::forks::{self, ForkReport};
+use super::proof;
+use super::proven::ProofJson;
 use super::query::{self, Page, Query, QueryError};
 use super::verify::{self, Verified, VerifyError};
 use crate::store::pruning::PruningReader;
@@ -117,6 +119,14 @@ impl OfflineLog {
     /// The store can't be read.
     pub fn get(&mut self, id: EntryId) -> Result<Vec<Entry>, QueryError> {
         Ok(query::find(&mut *self.reader, id)?)
+    }
+
+    /// The proof of an entry; two or more where branches share the seq.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    pub fn proofs(&mut self, id: EntryId) -> Result<Vec<ProofJson>, StoreError> {
+        Ok(proof::proofs(&mut *self.reader, id)?.iter().map(ProofJson::from).collect())
     }
 
     /// Where authors have signed two histories.

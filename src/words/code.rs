@@ -33,6 +33,8 @@ pub enum Code {
     Rights,
     /// None of the media types that are asked for can be had.
     NotAcceptable,
+    /// A named cursor belongs to another reader, or can't be moved there.
+    Held,
     /// Nothing of a thread has arrived.
     UnknownThread,
     /// A cursor lies past the end of its thread or feed.
@@ -79,6 +81,8 @@ pub enum Code {
     Busy,
     /// Something in a store is not as its authors signed it.
     Verification,
+    /// What was read is not all that there was, and that was asked for.
+    Incomplete,
     /// A file or a stream can't be read or written.
     Io,
 }
@@ -94,7 +98,7 @@ struct Facts {
 
 impl Code {
     /// All codes, in order.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 41] = [
         Self::Usage,
         Self::Name,
         Self::TooLarge,
@@ -109,6 +113,7 @@ impl Code {
         Self::Token,
         Self::Rights,
         Self::NotAcceptable,
+        Self::Held,
         Self::UnknownThread,
         Self::CursorBeyondEnd,
         Self::WatermarkBeyondEnd,
@@ -133,6 +138,7 @@ impl Code {
         Self::DiskFull,
         Self::Busy,
         Self::Verification,
+        Self::Incomplete,
         Self::Io,
     ];
 
@@ -298,6 +304,15 @@ impl Code {
                 1,
                 "The Accept header names only media types that the route doesn't have. The message \
                  lists those that it has.",
+            ),
+            Self::Held => facts(
+                "E0015",
+                "the named cursor can't be moved now",
+                409,
+                7,
+                "One reader at a time moves a named cursor: it has a lease, and others are refused \
+                 until that ends or is given back. A cursor moves forward; `towline cursor set` \
+                 moves it back, and ends a lease. Nothing was moved.",
             ),
             Self::UnknownThread => facts(
                 "E0020",
@@ -494,6 +509,15 @@ impl Code {
                 "Something in the store is not as its author signed it: the place that is named, and \
                  maybe more after it. The other nodes hold the same log: move the store away, keep \
                  the key, and start the node to get it back from them.",
+            ),
+            Self::Incomplete => facts(
+                "E0302",
+                "the log is incomplete",
+                500,
+                4,
+                "With --strict a reader ends at the first gap, which states events that were dropped, \
+                 and at the first entry of a history that its author has forked. Everything before it \
+                 was printed. Go on after it with the cursor in the message.",
             ),
             Self::Io => facts(
                 "E0401",

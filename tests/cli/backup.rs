@@ -12,7 +12,7 @@ fn a_node_that_runs_is_backed_up_and_restored_elsewhere() {
     let made = home.json(&["-q", "backup", "log.towline", "--with-key", "-o", "json"]);
     home.ok(&["append", "after"]);
     assert_eq!((&made["entries"], &made["node"]), (&1.into(), &node.node.clone().into()));
-    assert!(home.ok(&["verify", "log.towline"]).starts_with("ok: 1 entries"));
+    assert!(home.ok(&["verify", "log.towline"]).starts_with("ok: 1 entry"));
     let key = std::fs::metadata(home.path().join("log.towline.key")).unwrap();
     assert_eq!(key.permissions().mode() & 0o777, 0o600);
 

@@ -2,7 +2,7 @@
 
 use crate::program::Home;
 
-const COMMANDS: [&str; 20] = [
+const COMMANDS: [&str; 27] = [
     "demo",
     "bench",
     "init",
@@ -23,6 +23,13 @@ const COMMANDS: [&str; 20] = [
     "sql",
     "explain",
     "completions",
+    "check",
+    "config",
+    "cursor",
+    "doctor",
+    "man",
+    "mcp",
+    "top",
 ];
 
 #[test]
@@ -146,9 +153,9 @@ fn help_begins_with_examples_and_fits_a_terminal() {
 }
 
 #[test]
-fn completions_know_the_commands() {
-    let script = Home::new().ok(&["completions", "bash"]);
-    for command in COMMANDS {
-        assert!(script.contains(command), "{command}");
+fn completions_ask_the_program_itself() {
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let script = Home::new().ok(&["completions", shell]);
+        assert!(script.contains("COMPLETE") && script.contains("towline"), "{shell}: {script}");
     }
 }

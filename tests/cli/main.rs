@@ -2,9 +2,14 @@
 
 mod backup;
 mod bench;
+mod cursors;
+mod describing;
+mod documented;
 mod errors;
 mod hostile_text;
 mod import;
+mod mcp;
+mod monitoring;
 mod offline;
 mod pipes;
 mod program;
@@ -12,5 +17,6 @@ mod running;
 mod salvage;
 mod serving;
 mod sessions;
+mod spool;
 mod sql;
 mod supervisor;

@@ -3,6 +3,7 @@
 mod append;
 mod cloudevents;
 mod crowds;
+mod cursors;
 mod disk;
 mod emit;
 mod entries;

@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 use crate::cli::Outcome;
 use crate::cli::line::one_line;
 use crate::cli::output::{Format, Output, not_an_entry};
+use crate::cli::status::counted;
 use crate::node::Explanation;
 use crate::node::explain::{IndexUse, Reckoning};
 
@@ -26,9 +27,13 @@ pub fn print(output: &mut Output, explanation: &RawValue) -> Outcome {
     output.line(table(&explanation).trim_fmt())?;
     let Explanation { blocks, changes, bytes, looked_at, returned, .. } = explanation;
     output.line(format_args!(
-        "read {} of {} blocks and {} of {} single changes: {bytes} bytes, {looked_at} entries looked \
-         at, {returned} returned",
-        blocks.read, blocks.held, changes.read, changes.held,
+        "read {} of {} and {} of {}: {}, {} looked at, {returned} returned",
+        blocks.read,
+        counted(blocks.held, "block", "blocks"),
+        changes.read,
+        counted(changes.held, "single change", "single changes"),
+        counted(bytes, "byte", "bytes"),
+        counted(looked_at, "entry", "entries"),
     ))?;
     output.flush()
 }
@@ -46,10 +51,11 @@ fn index(index: Option<&IndexUse>) -> String {
         named.push(format!("{} more", series.len() - NAMED));
     }
     let places = match changes {
-        Some(changes) => format!("in {changes} changes"),
+        Some(changes) => format!("in {}", counted(*changes, "change", "changes")),
         None => "in too many changes to list: by ranges".to_owned(),
     };
-    format!("index of {}: {entries} entries {places}", named.join(", "))
+    let entries = counted(*entries, "entry", "entries");
+    format!("index of {}: {entries} {places}", named.join(", "))
 }
 
 fn table(explanation: &Explanation) -> Table {

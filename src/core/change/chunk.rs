@@ -81,6 +81,17 @@ impl<'a> Chunk<'a> {
         Self::trusted(bytes)
     }
 
+    /// The hash that bytes have, whoever says so: what is in them may be anything.
+    ///
+    /// # Errors
+    /// They are no chunk, or the checksum at their head is not theirs.
+    pub fn hash(bytes: &Bytes) -> Result<ChangeHash, Damaged> {
+        let (start, hashed) = bytes.split_at_checked(HASHED_FROM).ok_or(Damaged::Hash)?;
+        let hash: [u8; 32] = Sha256::digest(hashed).into();
+        let whole = start[..MAGIC.len()] == MAGIC && start[MAGIC.len()..] == hash[..4];
+        if whole { Ok(ChangeHash(hash)) } else { Err(Damaged::Hash) }
+    }
+
     /// Opens a chunk whose hash has been compared already.
     ///
     /// # Errors

@@ -1,0 +1,144 @@
+//! `-o template=TEXT`: each object that is printed, as a text with holes.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use minijinja::{AutoEscape, Environment};
+use serde_json::Value;
+
+use super::output::Format;
+
+/// The form of what is printed, as `-o` names it.
+#[derive(Clone, Debug, Default)]
+pub struct Form {
+    /// How data is written.
+    pub format: Format,
+    /// What each object then becomes.
+    pub template: Option<Template>,
+}
+
+impl FromStr for Form {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let format = match text {
+            "text" => Format::Text,
+            "json" => Format::Json,
+            "ndjson" => Format::Ndjson,
+            "cloudevents" => Format::Cloudevents,
+            _ => {
+                let unknown = "it is text, json, ndjson, cloudevents or template=TEXT";
+                let template = text.strip_prefix("template=").ok_or(unknown)?;
+                let template = Some(Template::parse(template)?);
+                return Ok(Self { format: Format::Ndjson, template });
+            }
+        };
+        Ok(Self { format, template: None })
+    }
+}
+
+/// A text with holes that fields of an object fill, in the language of Jinja.
+#[derive(Clone)]
+pub struct Template(Arc<Environment<'static>>);
+
+impl Template {
+    fn parse(text: &str) -> Result<Self, String> {
+        let mut environment = Environment::new();
+        // What goes to a terminal or a pipe is no HTML.
+        environment.set_auto_escape_callback(|_| AutoEscape::None);
+        // Command lines are parsed once, so this lives as long as the process in any case.
+        let text: &'static str = Box::leak(text.to_owned().into_boxed_str());
+        environment.add_template("line", text).map_err(|error| error.to_string())?;
+        Ok(Self(Arc::new(environment)))
+    }
+
+    fn render(&self, object: &[u8]) -> io::Result<String> {
+        let object: Value = serde_json::from_slice(object)?;
+        let template = self.0.get_template("line").map_err(io::Error::other)?;
+        template.render(filling(&object)).map_err(io::Error::other)
+    }
+}
+
+/// A value as templates know it.
+fn filling(value: &Value) -> minijinja::Value {
+    match value {
+        Value::Null => ().into(),
+        Value::Bool(value) => (*value).into(),
+        Value::String(text) => text.into(),
+        Value::Number(number) => match (number.as_u64(), number.as_i64()) {
+            (Some(number), _) => number.into(),
+            (None, Some(number)) => number.into(),
+            (None, None) => number.as_f64().unwrap_or(f64::NAN).into(),
+        },
+        Value::Array(values) => values.iter().map(filling).collect(),
+        Value::Object(members) => minijinja::Value::from_pairs(
+            members.iter().map(|(name, value)| (name.as_str(), filling(value))),
+        ),
+    }
+}
+
+impl fmt::Debug for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Template")
+    }
+}
+
+/// Writes each line of JSON that it is given as what the template makes of it.
+pub struct Templated<W> {
+    out: W,
+    template: Template,
+    /// A line that is not whole yet: one entry at most.
+    line: Vec<u8>,
+}
+
+impl<W: Write> Templated<W> {
+    /// Writes to `out`.
+    pub fn new(out: W, template: Template) -> Self {
+        Self { out, template, line: Vec::new() }
+    }
+}
+
+impl<W: Write> Write for Templated<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            self.line.extend_from_slice(piece);
+            if piece.ends_with(b"\n") {
+                let text = self.template.render(&std::mem::take(&mut self.line))?;
+                writeln!(self.out, "{text}")?;
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(template: &str, pieces: &[&str]) -> String {
+        let template = Template::parse(template).unwrap();
+        let mut written = Vec::new();
+        let mut writer = Templated::new(&mut written, template);
+        pieces.iter().for_each(|piece| writer.write_all(piece.as_bytes()).unwrap());
+        String::from_utf8(written).unwrap()
+    }
+
+    #[test]
+    fn each_object_fills_the_holes_however_it_is_written() {
+        let pieces = ["{\"a\":{\"b\":\"<1>\"}}\n{\"a\"", ":2}\n"];
+        assert_eq!(written("[{{ a.b }}{% if a == 2 %}two{% endif %}]", &pieces), "[<1>]\n[two]\n");
+    }
+
+    #[test]
+    fn a_template_that_is_none_is_refused_at_once() {
+        for text in ["yaml", "template={{ a", "template={% what %}"] {
+            assert!(text.parse::<Form>().is_err(), "{text}");
+        }
+    }
+}
