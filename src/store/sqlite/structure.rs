@@ -10,6 +10,9 @@ use super::blocks::{Piece, Pieces, column};
 const PARTIAL: [(&str, &str, &str, &str); 2] =
     [("tips", "segments", "author", "tip"), ("branched", "authors", "node", "branched")];
 
+/// Where the views were last made.
+const VIEWS: &str = include_str!("schema/5.sql");
+
 /// Reads the whole file.
 ///
 /// # Errors
@@ -32,7 +35,21 @@ pub(super) fn check(connection: &Connection) -> Result<(), StoreError> {
             )));
         }
     }
+    check_views(connection)?;
     check_pieces(connection)
+}
+
+/// Whether the views say what they did when they were made: not everything that is checked reads them,
+/// and what is read does.
+fn check_views(connection: &Connection) -> Result<(), StoreError> {
+    let mut query = connection.prepare("SELECT sql FROM sqlite_schema WHERE name = ?1")?;
+    for view in ["kept", "held"] {
+        let found: Option<String> = query.query_row([view], |row| row.get(0)).optional()?;
+        if !found.is_some_and(|sql| VIEWS.contains(&sql)) {
+            return Err(StoreError::Damaged(format!("the view {view} is not as it was made")));
+        }
+    }
+    Ok(())
 }
 
 /// Whether the order of arrival names exactly the entries that blocks hold, where they say.
