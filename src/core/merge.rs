@@ -34,6 +34,19 @@ impl Direction {
     }
 }
 
+/// Ranges in order, those that touch each other joined.
+pub fn joined<T: Ord + Copy>(mut ranges: Vec<Range<T>>) -> Vec<Range<T>> {
+    ranges.sort_by_key(|range| range.start);
+    let mut joined: Vec<Range<T>> = Vec::with_capacity(ranges.len());
+    for range in ranges {
+        match joined.last_mut() {
+            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+            _ => joined.push(range),
+        }
+    }
+    joined
+}
+
 /// A run of entries whose merged keys rise (or fall, when read backward).
 pub trait Run {
     /// What goes wrong when the run can't be read.

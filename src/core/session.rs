@@ -16,9 +16,10 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
-use super::change::{SignedBlock, SignedRun, Travelling};
+use super::change::{Change, SignedBlock, SignedRun, Travelling};
 use super::frame::{Frame, Heads, PROTOCOL, WANTED, Wanted};
 use super::frontier::{Frontier, Head, Range};
+use super::log::Arrival;
 use super::pruned::Pruned;
 use super::segment::Strand;
 use crate::words::limits::{AUTHORS, BRANCHES};
@@ -53,6 +54,15 @@ pub struct Passed {
     pub head: Head,
     /// Which side of its segment it is on.
     pub side: u32,
+}
+
+impl Passed {
+    /// What is said of a change that is read in passing.
+    pub fn of(arrival: &Arrival) -> Self {
+        let Change { author, segment, first_seq, hash, .. } = arrival.change;
+        let head = Head { segment, next_seq: arrival.change.next_seq(), hash };
+        Self { author, first_seq, head, side: arrival.side }
+    }
 }
 
 /// What the shell does next for the session.

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use super::filter::{Filter, Gaps};
-use crate::core::merge::Direction;
+use crate::core::merge::{Direction, joined};
 use crate::core::series::{Series, Stretch};
 use crate::store::{Reader, Span, StoreError};
 use crate::words::gap::{GAP_KIND, GAP_TOPIC};
@@ -244,19 +244,6 @@ fn windows_of(
 pub fn offsets_of(stretch: &Stretch) -> Range<Offset> {
     let length = stretch.next_seq.0.saturating_sub(stretch.first_seq.0);
     stretch.offset..stretch.offset.plus(length)
-}
-
-/// Ranges in order, those that touch each other joined.
-fn joined<T: Ord + Copy>(mut ranges: Vec<Range<T>>) -> Vec<Range<T>> {
-    ranges.sort_by_key(|range| range.start);
-    let mut joined: Vec<Range<T>> = Vec::with_capacity(ranges.len());
-    for range in ranges {
-        match joined.last_mut() {
-            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
-            _ => joined.push(range),
-        }
-    }
-    joined
 }
 
 /// Whether one of the ranges, which are in order and apart, has something in common with another.

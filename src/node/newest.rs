@@ -8,18 +8,16 @@ use std::sync::PoisonError;
 
 use super::sync::Mutex;
 use crate::core::change::{Change, SignedRun};
-use crate::core::frontier::{Head, Range};
+use crate::core::frontier::Range;
 use crate::core::log::Arrival;
 use crate::core::session::Passed;
+use crate::store::block::worth;
 use crate::store::ranges::{RUN_BYTES, run};
 use crate::words::Offset;
 
 /// How many changes are held, and how many bytes of them.
 const CHANGES: usize = 1_024; // full: the oldest are let go, and read from the store
 const BYTES: usize = 4 << 20;
-/// Larger changes are sent as the store keeps them, packed.
-const PACKED_ENTRIES: u32 = 128;
-const PACKED_BYTES: usize = 32 << 10;
 
 /// The newest changes in order of arrival, without a hole.
 pub struct Newest {
@@ -55,7 +53,7 @@ impl Newest {
             let begin = held.arrivals.partition_point(|arrival| arrival.end() <= from);
             let passing = || held.arrivals.range(begin..).take(limit);
             let next = passing().last().map_or(from, Arrival::end);
-            Some((passing().map(passed).collect(), next))
+            Some((passing().map(Passed::of).collect(), next))
         })
     }
 
@@ -66,7 +64,7 @@ impl Newest {
             let mut bytes = 0;
             let mut found: Vec<Arrival> = Vec::new();
             for arrival in &held.arrivals {
-                let Change { first_seq, count, bytes: chunk, .. } = &arrival.change;
+                let Change { first_seq, bytes: chunk, .. } = &arrival.change;
                 let goes_on = arrival.strand() == range.strand
                     && *first_seq <= next
                     && next < arrival.change.next_seq();
@@ -76,8 +74,8 @@ impl Newest {
                 if next >= range.to || bytes >= RUN_BYTES {
                     break;
                 }
-                if *count >= PACKED_ENTRIES || chunk.len() >= PACKED_BYTES {
-                    return None;
+                if worth::DIRECT.is_reached(arrival) {
+                    return None; // the store keeps it packed, and it is sent so
                 }
                 next = arrival.change.next_seq();
                 bytes += chunk.len();
@@ -105,12 +103,6 @@ impl Held {
             self.bytes -= oldest.change.bytes.len();
         }
     }
-}
-
-fn passed(arrival: &Arrival) -> Passed {
-    let Change { author, segment, first_seq, hash, .. } = arrival.change;
-    let head = Head { segment, next_seq: arrival.change.next_seq(), hash };
-    Passed { author, first_seq, head, side: arrival.side }
 }
 
 #[cfg(test)]
@@ -158,7 +150,7 @@ mod tests {
         let (mut log, newest) = (log(), Newest::default());
         let first = commit(&mut log, &newest, "first");
         assert!(newest.fetch(range(&first, 1, 2)).is_none());
-        let large = commit(&mut log, &newest, &"x".repeat(PACKED_BYTES));
+        let large = commit(&mut log, &newest, &"x".repeat(worth::DIRECT.bytes));
         assert!(newest.fetch(range(&large, 1, 2)).is_none());
         for _ in 0..=CHANGES {
             commit(&mut log, &newest, "more");

@@ -44,8 +44,7 @@ pub fn page(
     let (cover, _) = Cover::of(reader, &query.filter, bound)?;
     let mut spans = reader.spans(query.filter.author)?;
     if query.filter.author.is_none() {
-        let gone = reader.gone()?.entries;
-        check_complete(&spans, watermark.0.saturating_sub(gone))?;
+        check_complete(reader, &spans, watermark)?;
     }
     spans.retain(|span| {
         query.filter.admits_times(span.first_time, span.last_time) && cover.meets_span(span)
@@ -85,8 +84,16 @@ pub fn page(
 
 /// Every entry that is held lies in a span: one that the store doesn't name is damage, and
 /// would be left out without a word.
-fn check_complete(spans: &[Span], held: u64) -> Result<(), StoreError> {
+fn check_complete(
+    reader: &mut dyn Reader,
+    spans: &[Span],
+    watermark: Offset,
+) -> Result<(), StoreError> {
     let named: u64 = spans.iter().map(|s| s.next_seq.0.saturating_sub(s.first_seq.0)).sum();
+    if named >= watermark.0 {
+        return Ok(());
+    }
+    let held = watermark.0.saturating_sub(reader.gone()?.entries);
     if named >= held {
         return Ok(());
     }

@@ -89,7 +89,8 @@ pub fn verify(
     let mut joined: HashSet<(NodeId, Parent)> = HashSet::new();
     // Where what was removed ends, as long as nothing is held that comes after it.
     let mut ends: HashMap<Strand, Head> = HashMap::new();
-    for gone in &reader.pruned(None)? {
+    let pruned = reader.pruned(None)?;
+    for gone in &pruned {
         check_pruned(gone, cluster, reader)?;
         joined.extend(gone.opening.parents.iter().map(|parent| (gone.author(), *parent)));
         ends.insert(gone.strand(), gone.head());
@@ -127,9 +128,9 @@ pub fn verify(
         }
         verified.segments += 1;
     }
-    for gone in reader.pruned(None)? {
-        if ends.contains_key(&gone.strand()) {
-            heads.insert(gone.author(), gone.head());
+    for gone in &pruned {
+        if let Some(end) = ends.remove(&gone.strand()) {
+            heads.insert(gone.author(), end);
         }
     }
     verified.authors = heads.len() as u64;

@@ -418,16 +418,14 @@ impl Reader for MemoryStore {
         let mut next = from;
         let mut passed = Vec::new();
         for arrival in contents.arrivals.range(start..).map(|(_, arrival)| arrival) {
-            let (end, change) = (arrival.end(), &arrival.change);
+            let end = arrival.end();
             if end <= from {
                 continue;
             }
             if passed.len() == limit {
                 break;
             }
-            let Change { author, segment, first_seq, hash, .. } = *change;
-            let head = Head { next_seq: change.next_seq(), hash, segment };
-            passed.push(Passed { author, first_seq, head, side: arrival.side });
+            passed.push(Passed::of(arrival));
             next = end;
         }
         Ok((passed, next))

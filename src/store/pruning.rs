@@ -107,16 +107,3 @@ pub trait PruningReader {
     /// The marks of running time, the oldest first.
     fn marks(&mut self) -> Result<Vec<Mark>, StoreError>;
 }
-
-/// Ranges of offsets in order, those that touch each other joined.
-pub(super) fn joined(mut ranges: Vec<Range<Offset>>) -> Vec<Range<Offset>> {
-    ranges.sort_by_key(|range| range.start);
-    let mut joined: Vec<Range<Offset>> = Vec::with_capacity(ranges.len());
-    for range in ranges {
-        match joined.last_mut() {
-            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
-            _ => joined.push(range),
-        }
-    }
-    joined
-}

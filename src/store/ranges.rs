@@ -117,14 +117,15 @@ fn set_apart_pruned(
     missing: Vec<Range>,
     found: &mut Comparison,
 ) -> Result<(), StoreError> {
-    let pruned = reader.pruned(Some(author))?;
-    if pruned.is_empty() {
+    if !any_pruned(reader, &missing)? {
         found.missing.extend(missing);
         return Ok(());
     }
+    let pruned = reader.pruned(Some(author))?.into_iter();
+    let mut pruned: HashMap<Strand, Pruned> = pruned.map(|gone| (gone.strand(), gone)).collect();
     let mut chain: Vec<Pruned> = Vec::new();
     for range in missing {
-        let Some(gone) = pruned.iter().find(|pruned| pruned.strand() == range.strand) else {
+        let Some(gone) = pruned.remove(&range.strand) else {
             let to = if chain.is_empty() { range.to } else { range.from.plus(1) };
             found.missing.push(Range { to, ..range });
             if chain.is_empty() { continue } else { break }
@@ -134,7 +135,7 @@ fn set_apart_pruned(
             found.missing.push(Range { to: seqs.start, ..range });
         }
         if range.from < seqs.end && chain.len() < PRUNED_CHAIN {
-            chain.push(gone.clone());
+            chain.push(gone);
         }
         let from = range.from.max(seqs.end);
         if from < range.to {
@@ -143,6 +144,16 @@ fn set_apart_pruned(
     }
     found.pruned.extend((!chain.is_empty()).then_some(chain));
     Ok(())
+}
+
+/// Whether something of what a peer lacks was removed here. Mostly it lacks what is newest.
+fn any_pruned(reader: &mut dyn Reader, missing: &[Range]) -> Result<bool, StoreError> {
+    for Range { author, strand, .. } in missing {
+        if reader.sides(*author, strand.segment)?.is_some_and(|sides| sides.pruned) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Where entries lie that a peer lost: on every side of their segment.

@@ -4,7 +4,7 @@ use super::{BLOCK_BYTES, BLOCK_ENTRIES};
 use crate::core::log::Arrival;
 
 /// Changes that come together become a block at once from so many entries on, or so many bytes.
-const DIRECT: Enough = Enough { entries: 128, bytes: 32 << 10 };
+pub const DIRECT: Enough = Enough { entries: 128, bytes: 32 << 10 };
 
 /// How much is worth a block.
 #[derive(Clone, Copy)]
@@ -20,6 +20,12 @@ impl Enough {
     pub const LATER: Self = Self { entries: 512, bytes: 128 << 10 };
     /// However few they are: nothing more will follow them soon.
     pub const ANY: Self = Self { entries: 1, bytes: 1 };
+
+    /// Whether a change alone is so much.
+    pub fn is_reached(self, arrival: &Arrival) -> bool {
+        let change = &arrival.change;
+        change.count as usize >= self.entries || change.bytes.len() >= self.bytes
+    }
 }
 
 /// How many of the changes, which arrive together, become one block at once, if any do.

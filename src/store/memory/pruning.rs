@@ -2,12 +2,13 @@
 
 use std::ops::Range;
 
-use super::super::pruning::{Finished, Gone, Mark, PruningReader, joined};
+use super::super::pruning::{Finished, Gone, Mark, PruningReader};
 use super::super::{Span, StoreError};
 use super::series::HeldSeries;
 use super::{Contents, Held, MemoryStore};
 use crate::core::frontier::Head;
 use crate::core::log::{Arrival, Standing, Tip};
+use crate::core::merge::joined;
 use crate::core::pruned::Pruned;
 use crate::core::segment::{Parent, Strand};
 use crate::core::series::Series;

@@ -5,11 +5,12 @@ use std::ops::Range;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::super::StoreError;
-use super::super::pruning::{Finished, Gone, Mark, PruningReader, TRIMMED_AT_ONCE, joined};
+use super::super::pruning::{Finished, Gone, Mark, PruningReader, TRIMMED_AT_ONCE};
 use super::blocks::{Pieces, column};
 use super::reader::{SqliteReader, offset};
 use super::series::{entries_of, row_of};
 use super::{KnownRows, author_row, join_tips, note_branch, seq, time};
+use crate::core::merge::joined;
 use crate::core::pruned::Pruned;
 use crate::core::segment::{Opening, Strand};
 use crate::core::series::Series;

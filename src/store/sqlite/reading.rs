@@ -345,7 +345,7 @@ impl SqliteReader {
                         break;
                     }
                     at = arrival.end();
-                    passed.push(passed_by(arrival));
+                    passed.push(Passed::of(arrival));
                 }
             } else {
                 at = self.pass_rows(at, limit, &mut passed)?;
@@ -475,11 +475,4 @@ impl SqliteReader {
             Err(error) => Err(error),
         }
     }
-}
-
-/// What is said of a change that is read in passing.
-fn passed_by(arrival: &Arrival) -> Passed {
-    let Change { author, segment, first_seq, hash, .. } = arrival.change;
-    let head = Head { segment, next_seq: arrival.change.next_seq(), hash };
-    Passed { author, first_seq, head, side: arrival.side }
 }

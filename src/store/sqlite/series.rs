@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::super::StoreError;
+use super::super::pruning::PruningReader;
 use super::super::series::{ARCHIVED_AT_ONCE, STRETCHES, SeriesReader, misplaced};
 use super::blocks::column;
 use super::pruning::hole_at;
@@ -304,13 +305,20 @@ impl SqliteReader {
         max_bytes: usize,
         read: &mut Vec<(Stretch, Arrival)>,
     ) -> Result<(), StoreError> {
-        let mut bytes = 0;
+        let (ends, mut bytes) = (stretches.first().zip(stretches.last()), 0);
+        let holed = match ends {
+            Some((one, other)) => {
+                let (from, to) = (one.offset.min(other.offset), one.offset.max(other.offset));
+                self.removed_within(from..to.plus(1))?
+            }
+            None => false,
+        };
         for stretch in stretches.iter().copied() {
             if bytes >= max_bytes {
                 break;
             }
             check_order(series, direction, before.replace(stretch).as_ref(), &stretch)?;
-            if hole_at(&self.connection, stretch.offset)?.is_some() {
+            if holed && hole_at(&self.connection, stretch.offset)?.is_some() {
                 continue; // it was removed
             }
             let arrivals = self.arrivals_from(stretch.offset, 1)?;
