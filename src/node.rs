@@ -211,7 +211,7 @@ struct Ending {
 }
 
 /// The wall clock, in milliseconds since 1970.
-fn wall_millis() -> u64 {
+pub(crate) fn wall_millis() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
@@ -669,11 +669,7 @@ impl Node {
         let me = self.inner.id;
         let roster = &self.inner.roster;
         let mut bell = roster.bell();
-        let have = || {
-            let holds =
-                |peer: &roster::Peer| peer.holds.get(&me).is_some_and(|seq| *seq >= next_seq);
-            roster.peers().values().filter(|peer| holds(peer)).count()
-        };
+        let have = || roster.holders(&me, next_seq).len();
         let enough = async { while have() < wanted && bell.changed().await.is_ok() {} };
         match tokio::time::timeout(patience, enough).await {
             Ok(()) => Ok(()),

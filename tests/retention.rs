@@ -8,12 +8,13 @@ use std::time::Duration;
 use support::{Member, config, members, merged, note, texts, until};
 use towline::node::OfflineLog;
 use towline::node::archive::{self, ArchiveError};
+use towline::node::consumers;
 use towline::node::{
     AppendError, CursorError, Followed, From, NodeError, Query, QueryError, Retention,
     TopicRetention,
 };
 use towline::session::TenantLog;
-use towline::words::{Offset, Tenant, Topic};
+use towline::words::{Offset, Tenant, Time, Topic};
 use towline::{Config, Filter, Node};
 
 /// A node looks so often.
@@ -262,6 +263,9 @@ async fn a_reader_whose_place_was_removed_is_told() {
     let again = node.query(Query::in_order(towline::Order::Arrival).after(place)).await;
     assert_eq!(again, Err(lost.clone()));
     assert_eq!(node.follow(Filter::all(), From::Cursor(place)).await.err(), Some(lost));
+    let named = place.to_string();
+    let lag = node.read(move |reader| consumers::lag(reader, &named, Time::MAX)).await;
+    assert_eq!(lag, Ok(None), "a named consumer's place is lost, too");
     // One that was on its way is told once, and goes on with what is left.
     assert_eq!(slow.next().await.unwrap(), Some(Followed::Reset));
     for follow in [&mut slow, &mut fresh] {

@@ -191,7 +191,8 @@ impl Failure {
         let code = match error {
             ArchiveError::Bad { .. } | ArchiveError::Document(_) => Code::Verification,
             ArchiveError::Store(_) => Code::Store,
-            ArchiveError::File { .. } | ArchiveError::Unsigned(_) => Code::Io,
+            ArchiveError::Directory(error) if error.is_full() => Code::DiskFull,
+            ArchiveError::Directory(_) | ArchiveError::Unsigned(_) => Code::Io,
         };
         let hint = "write it again from a log that has it: towline archive";
         Self::new(code, "the archive can't be read", error).hint(hint)

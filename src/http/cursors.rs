@@ -1,7 +1,5 @@
 //! Named consumers: `/v1/cursors`.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use axum::Json;
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
@@ -11,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::problem::Problem;
 use super::scope::Consumes;
 use crate::node::consumers::{Allowed, Lag, Moved, lag};
-use crate::node::query::check_cursor;
-use crate::node::{Consumer, ConsumerError, Cursor, Node, Order};
+use crate::node::query::check_place;
+use crate::node::{Consumer, ConsumerError, Cursor, Node, QueryError, wall_millis};
 use crate::words::{Code, Offset, Time};
 
 /// A consumer as it is shown.
@@ -102,12 +100,13 @@ async fn place(node: &Node, text: &str) -> Result<Cursor, Problem> {
         Ok(match text.as_str() {
             "start" => Ok(place(Offset(0))),
             "end" => Ok(place(end)),
-            _ => text.parse::<Cursor>().and_then(|cursor| {
-                check_cursor(&cursor, reader, end, Order::Arrival).map(|()| cursor)
+            _ => text.parse::<Cursor>().map_err(QueryError::from).and_then(|cursor| {
+                check_place(&cursor, reader, end)?;
+                Ok(cursor)
             }),
         })
     });
-    read.await?.map_err(|error| Problem::new(Code::Cursor, error).at("position"))
+    read.await?.map_err(|error| Problem::from(error).at("position"))
 }
 
 fn at(node: &Node, offset: Offset) -> Cursor {
@@ -136,8 +135,7 @@ fn absent(name: &str) -> Problem {
 }
 
 fn now() -> Time {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Time::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    Time::from_millis(wall_millis())
 }
 
 impl From<ConsumerError> for Problem {

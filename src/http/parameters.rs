@@ -3,13 +3,12 @@
 use std::convert::Infallible;
 use std::fmt::Display;
 use std::str::FromStr;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
 use super::problem::Problem;
-use crate::node::{Filter, Gaps};
+use crate::node::{Filter, Gaps, wall_millis};
 use crate::words::time::Moment;
 use crate::words::{Code, Kind, NameError, Tenant, Time, Topic};
 
@@ -142,10 +141,4 @@ fn read_gaps(text: &str) -> Result<Gaps, &'static str> {
         "entries" | "false" => Ok(Gaps::AsEntries),
         _ => Err("it is only, always or entries"),
     }
-}
-
-/// The wall clock, in milliseconds since 1970.
-fn wall_millis() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
 }

@@ -5,17 +5,17 @@
 //! its author's signature of the last change. As Automerge's hashes chain all changes to the last one,
 //! that signature vouches for the whole document.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::directory::{self, DirectoryError};
 use super::filter::Filter;
-use super::retention::read_segment;
 use crate::core::change::{Change, Chunk, Place, SignedRun};
 use crate::core::document::{self, Document, DocumentError};
 use crate::core::log::Arrival;
+use crate::core::merge::Direction;
 use crate::store::pruning::Finished;
 use crate::store::{Reader, StoreError};
 use crate::words::{ChangeHash, ClusterId, Entry, NodeId, Offset, SegmentId, Seq, Signature};
@@ -23,6 +23,10 @@ use crate::words::{ChangeHash, ClusterId, Entry, NodeId, Offset, SegmentId, Seq,
 /// How the name of a document ends, and that of what stands beside it.
 const DOCUMENT: &str = "automerge";
 const BESIDE: &str = "json";
+/// Others may read what their own programs are to open.
+const FILE_MODE: u32 = 0o644;
+/// How many bytes of changes are read at once.
+const READ_BYTES: usize = 1 << 20;
 
 /// Says why a segment was not written, or what was written can't be read.
 #[derive(Debug, thiserror::Error)]
@@ -33,14 +37,9 @@ pub enum ArchiveError {
     /// The changes don't make a document, or it can't be read.
     #[error(transparent)]
     Document(#[from] DocumentError),
-    /// A file can't be written or read.
-    #[error("{}: {error}", path.display())]
-    File {
-        /// Which one.
-        path: PathBuf,
-        /// Why.
-        error: io::Error,
-    },
+    /// A file can't be written or read; one that can't be written whole is not there.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
     /// A segment has no signed end, so nothing would vouch for the file.
     #[error("no signature vouches for the end of segment {0}")]
     Unsigned(SegmentId),
@@ -142,11 +141,7 @@ pub fn write(
     if beside.exists() {
         return Ok(false);
     }
-    let at = |path: &Path| {
-        let path = path.to_owned();
-        move |error| ArchiveError::File { path, error }
-    };
-    fs::create_dir_all(&of_author).map_err(at(&of_author))?;
+    fs::create_dir_all(&of_author).map_err(directory::failed("make", &of_author))?;
     let mut document = Document::new()?;
     let mut last: Option<Change> = None;
     let mut failed = None;
@@ -170,22 +165,32 @@ pub fn write(
         hash: last.hash,
         signature: last.signature.ok_or_else(unsigned)?,
     };
-    let text = serde_json::to_vec_pretty(&said).map_err(io::Error::other).map_err(at(&beside))?;
+    let text = serde_json::to_vec_pretty(&said).expect("texts and numbers are always JSON");
     let path = of_author.join(&name).with_extension(DOCUMENT);
     // What stands beside comes last: a document without it is one that was not finished.
-    put(&path, &document.save()?).map_err(at(&path))?;
-    put(&beside, &text).map_err(at(&beside))?;
-    File::open(&of_author).and_then(|it| it.sync_all()).map_err(at(&of_author))?;
+    directory::replace(&path, &document.save()?, FILE_MODE)?;
+    directory::replace(&beside, &text, FILE_MODE)?;
     Ok(true)
 }
 
-/// Writes a file under another name, syncs it, and gives it its own.
-fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let unfinished = path.with_extension("unfinished");
-    let mut file = File::create(&unfinished)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&unfinished, path)
+/// All changes of a segment, some at a time.
+pub(super) fn read_segment(
+    reader: &mut dyn Reader,
+    segment: &Finished,
+    mut take: impl FnMut(&mut dyn Reader, &Arrival) -> Result<bool, StoreError>,
+) -> Result<(), StoreError> {
+    let mut at = segment.first_seq;
+    while at < segment.next_seq {
+        let arrivals = reader.of_strand(segment.strand, at, Direction::Forward, READ_BYTES)?;
+        let Some(last) = arrivals.last() else { return Ok(()) };
+        at = last.change.next_seq();
+        for arrival in &arrivals {
+            if !take(reader, arrival)? {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Whether a path is an archive: a directory in which nodes' segments lie, or one document.
@@ -203,10 +208,9 @@ pub fn files(path: &Path) -> Result<Vec<PathBuf>, ArchiveError> {
         return Ok(if is_document(path) { vec![path.to_owned()] } else { Vec::new() });
     }
     let list = |path: &Path| -> Result<Vec<PathBuf>, ArchiveError> {
-        let failed = |error| ArchiveError::File { path: path.to_owned(), error };
-        let all = fs::read_dir(path).map_err(failed)?;
+        let all = fs::read_dir(path).map_err(directory::failed("read", path))?;
         let all: Result<Vec<_>, _> = all.map(|entry| entry.map(|entry| entry.path())).collect();
-        all.map_err(failed)
+        Ok(all.map_err(directory::failed("read", path))?)
     };
     let mut found = Vec::new();
     for of_author in list(path)?.into_iter().filter(|path| path.is_dir()) {
@@ -225,16 +229,12 @@ pub fn files(path: &Path) -> Result<Vec<PathBuf>, ArchiveError> {
 /// # Errors
 /// See [`ArchiveError`].
 pub fn read(path: &Path) -> Result<(Beside, Vec<Change>), ArchiveError> {
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |error| ArchiveError::File { path, error }
-    };
     let beside = path.with_extension(BESIDE);
     let bad = |what: String| ArchiveError::Bad { path: path.to_owned(), what };
-    let text = fs::read(&beside).map_err(failed(&beside))?;
+    let text = fs::read(&beside).map_err(directory::failed("read", &beside))?;
     let said: Beside = serde_json::from_slice(&text)
         .map_err(|e| ArchiveError::Bad { path: beside.clone(), what: e.to_string() })?;
-    let saved = fs::read(path).map_err(failed(path))?;
+    let saved = fs::read(path).map_err(directory::failed("read", path))?;
     if !said.author.is_sound() || !said.author.verify(said.cluster, said.hash, &said.signature) {
         return Err(bad("the signature beside it is not its author's".into()));
     }

@@ -15,10 +15,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use super::cursor::{Cursor, CursorError, Order};
+use super::cursor::{Cursor, CursorError};
 use super::directory::{self, DirectoryError};
 use super::filter::Filter;
-use super::query::check_cursor;
+use super::query::{QueryError, check_place};
 use crate::core::merge::Direction;
 use crate::store::{Reader, StoreError};
 use crate::words::Time;
@@ -248,15 +248,18 @@ pub struct Lag {
     pub seconds: f64,
 }
 
-/// How far a place lies behind the newest entry; none where it is no place of this store any more.
+/// How far a place lies behind the newest entry; none where it is no place of this store any more, or
+/// something that follows it was removed.
 ///
 /// # Errors
 /// The store can't be read.
 pub fn lag(reader: &mut dyn Reader, position: &str, now: Time) -> Result<Option<Lag>, StoreError> {
     let end = reader.watermark()?;
     let Ok(cursor) = position.parse::<Cursor>() else { return Ok(None) };
-    if check_cursor(&cursor, reader, end, Order::Arrival).is_err() {
-        return Ok(None);
+    match check_place(&cursor, reader, end) {
+        Ok(()) => {}
+        Err(QueryError::Store(error)) => return Err(error),
+        Err(_) => return Ok(None),
     }
     let entries = end.0.saturating_sub(cursor.offset.0);
     let mut seconds = 0.0;

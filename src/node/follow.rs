@@ -10,12 +10,12 @@ use std::sync::{Arc, PoisonError};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::arriving::Arriving;
-use super::cursor::{Cursor, CursorError, Order};
+use super::cursor::{Cursor, CursorError};
 use super::explain::Trace;
 use super::filter::Filter;
 use super::forked;
 use super::frontier_cursor::FrontierCursor;
-use super::query::{QueryError, check_cursor, offset_of_last};
+use super::query::{QueryError, check_place, offset_of_last};
 use super::reading::Reading;
 use super::seen::{Passing, Seen};
 use super::sync::{Mutex, watch};
@@ -112,10 +112,7 @@ impl Follow {
                     From::End => (end, None),
                     From::Last(count) => (offset_of_last(reader, &wanted, count)?, None),
                     From::Cursor(cursor) => {
-                        check_cursor(&cursor, reader, end, Order::Arrival)?;
-                        if reader.removed_within(cursor.offset..end)? {
-                            return Err(CursorError::Pruned.into());
-                        }
+                        check_place(&cursor, reader, end)?;
                         (cursor.offset, None)
                     }
                     From::Frontier(place) => {

@@ -1,7 +1,6 @@
 //! Metrics that are looked up when they are asked for: what a status says, as numbers.
 
 use std::sync::atomic::AtomicU64;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -10,7 +9,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use super::metrics::Metrics;
-use super::{Node, NodeReport, State, Status};
+use super::{Node, NodeReport, State, Status, wall_millis};
 use crate::store::StoreError;
 
 /// A peer by its id. There are as many as the node was told of.
@@ -39,8 +38,7 @@ impl Gauges {
     /// Gauges that stand at zero, in a registry.
     pub fn new(registry: &mut Registry) -> Self {
         let started = Gauge::<f64, AtomicU64>::default();
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        started.set(since.as_secs_f64());
+        started.set(wall_millis() as f64 / 1e3);
         registry.register("start_time_seconds", "When this lifetime began, since 1970", started);
         let emitted = Counter::default();
         registry.register("emitted_events", "Events that were emitted", emitted.clone());

@@ -160,10 +160,9 @@ fn list(reader: &mut dyn Reader, query: &Query, trace: &mut Trace) -> Result<Pag
     }
     let watermark = reader.watermark()?;
     if let Some(cursor) = &query.after {
-        check_cursor(cursor, reader, watermark, query.order)?;
-        let onward = query.order == Order::Arrival && query.direction == Direction::Forward;
-        if onward && reader.removed_within(cursor.offset..watermark)? {
-            return Err(CursorError::Pruned.into());
+        match (query.order, query.direction) {
+            (Order::Arrival, Direction::Forward) => check_place(cursor, reader, watermark)?,
+            (order, _) => check_cursor(cursor, reader, watermark, order)?,
         }
     }
     let mut page = match query.order {
@@ -192,6 +191,23 @@ pub fn check_cursor(
     }
     let listed = cursor.last.map_or(Order::Arrival, |last| last.order);
     if listed == order { Ok(()) } else { Err(CursorError::OtherOrder) }
+}
+
+/// Whether a cursor is a place in this store from which the order of arrival can be read on: nothing that
+/// follows it was removed.
+///
+/// # Errors
+/// It is not, or the store can't be read.
+pub fn check_place(
+    cursor: &Cursor,
+    reader: &mut dyn Reader,
+    watermark: Offset,
+) -> Result<(), QueryError> {
+    check_cursor(cursor, reader, watermark, Order::Arrival)?;
+    match reader.removed_within(cursor.offset..watermark)? {
+        true => Err(CursorError::Pruned.into()),
+        false => Ok(()),
+    }
 }
 
 fn by_arrival(

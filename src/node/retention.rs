@@ -15,15 +15,13 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use tokio::sync::OnceCell;
 
-use super::archive::{self, ArchiveError};
+use super::archive::{self, ArchiveError, read_segment};
 use super::reading::Reading;
 use super::roster::Roster;
 use super::series::archiving;
 use super::sync::watch;
 use super::writer::{AppendError, Writer};
 use crate::core::archive::Cut;
-use crate::core::log::Arrival;
-use crate::core::merge::Direction;
 use crate::core::segment::Strand;
 use crate::core::series::{Series, Shares, Standing};
 use crate::store::pruning::{Finished, Gone, Mark, Removal};
@@ -41,8 +39,6 @@ const TRIMMED_TOGETHER: usize = 64;
 const BREATH: Duration = Duration::from_millis(20);
 /// Of how many segments it is looked at a time whether anything in them is live.
 const LOOKED_INTO: usize = 16;
-/// How many bytes of changes are read at once.
-const READ_BYTES: usize = 1 << 20;
 
 /// What a node keeps. Without any bound it keeps everything.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -472,36 +468,10 @@ impl Keeper {
         if *wanted == 0 && archiver.is_none() {
             return true;
         }
-        let peers = self.roster.peers();
-        let end = segment.next_seq;
-        let holds = |node: &NodeId| {
-            peers.get(node).is_some_and(|peer| {
-                peer.holds.get(&segment.author).is_some_and(|held: &Seq| *held >= end)
-            })
-        };
-        peers.keys().filter(|peer| holds(peer)).count() >= *wanted
-            && archiver.as_ref().is_none_or(holds)
+        let holders = self.roster.holders(&segment.author, segment.next_seq);
+        let has = |archiver: &NodeId| holders.contains(archiver);
+        holders.len() >= *wanted && archiver.as_ref().is_none_or(has)
     }
-}
-
-/// All changes of a segment, some at a time.
-pub(super) fn read_segment(
-    reader: &mut dyn Reader,
-    segment: &Finished,
-    mut take: impl FnMut(&mut dyn Reader, &Arrival) -> Result<bool, StoreError>,
-) -> Result<(), StoreError> {
-    let mut at = segment.first_seq;
-    while at < segment.next_seq {
-        let arrivals = reader.of_strand(segment.strand, at, Direction::Forward, READ_BYTES)?;
-        let Some(last) = arrivals.last() else { return Ok(()) };
-        at = last.change.next_seq();
-        for arrival in &arrivals {
-            if !take(reader, arrival)? {
-                return Ok(());
-            }
-        }
-    }
-    Ok(())
 }
 
 /// Whether any entry of a segment is not archived in its topic. Gaps, statements and whatever else

@@ -2,7 +2,7 @@
 //!
 //! It is the one place that sessions write and status reads; the log's state is not in it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -102,6 +102,13 @@ impl Roster {
     /// All peers as they stand.
     pub fn peers(&self) -> BTreeMap<NodeId, Peer> {
         self.peers.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The peers that have said that they have persisted an author's entries below a seq.
+    pub fn holders(&self, author: &NodeId, next_seq: Seq) -> BTreeSet<NodeId> {
+        let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        let holds = |peer: &Peer| peer.holds.get(author).is_some_and(|held| *held >= next_seq);
+        peers.iter().filter(|(_, peer)| holds(peer)).map(|(node, _)| *node).collect()
     }
 
     /// The peers with which a session stands.
