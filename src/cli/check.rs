@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::Outcome;
-use super::client::Parameters;
+use super::answers;
 use super::failure::{Failure, Stop};
 use super::findings::{self, Bounds, Finding, Level};
 use super::line::one_line;
@@ -86,9 +86,7 @@ impl Check {
 /// # Errors
 /// It doesn't answer.
 pub fn ask(global: &Global, bounds: Bounds) -> Result<Vec<Finding>, Failure> {
-    let client = global.node()?;
-    let status = client.get("/v1/status", &Parameters::new())?;
-    let nodes = client.get("/v1/nodes", &Parameters::new())?;
+    let (status, nodes) = answers::ask(&global.node()?)?;
     Ok(findings::of_node(&status, &nodes, bounds))
 }
 

@@ -1,7 +1,8 @@
 //! What is wrong with a node, by its own word: what `check` judges and `doctor` explains.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
+use super::answers::{CatchingUp, Known, Peers, Status};
 use super::status::{counted, duration};
 
 /// How bad something is.
@@ -71,60 +72,8 @@ pub struct Bounds {
     pub lag: u64,
 }
 
-/// What is read of `/v1/status`.
-#[derive(Debug, Default, Deserialize)]
-pub struct Status {
-    state: String,
-    trouble: Option<String>,
-    entries: u64,
-    authors: u64,
-    dropped: u64,
-    gaps: u64,
-    #[serde(default)]
-    pending: i64,
-    #[serde(default)]
-    branched: u64,
-    #[serde(default)]
-    damaged: u64,
-    catching_up: Option<CatchingUp>,
-    peers: Option<Peers>,
-}
-
-#[derive(Debug, Deserialize)]
-struct CatchingUp {
-    lacking: u64,
-    eta_seconds: Option<u64>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Peers {
-    configured: u64,
-    connected: u64,
-    #[serde(default)]
-    banned: u64,
-}
-
-/// What is read of `/v1/nodes`.
-#[derive(Debug, Deserialize)]
-pub struct Nodes {
-    nodes: Vec<Peer>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Peer {
-    node: String,
-    state: String,
-    #[serde(default)]
-    address: String,
-    lag: u64,
-    #[serde(default)]
-    skew_seconds: u64,
-    #[serde(default)]
-    trouble: String,
-}
-
 /// What a node's own word says of it.
-pub fn of_node(status: &Status, Nodes { nodes }: &Nodes, bounds: Bounds) -> Vec<Finding> {
+pub fn of_node(status: &Status, nodes: &[Known], bounds: Bounds) -> Vec<Finding> {
     let mut found = vec![writing(status), log(status), peers(status)];
     found.extend(nodes.iter().flat_map(|node| of_peer(node, bounds)));
     found.push(gaps(status));
@@ -133,7 +82,7 @@ pub fn of_node(status: &Status, Nodes { nodes }: &Nodes, bounds: Bounds) -> Vec<
         let what = format!("{authors} branched: a disk was restored, or a key is used twice");
         found.push(Finding::warning("forks", what, "towline forks, which shows where"));
     }
-    if let Some(CatchingUp { lacking, eta_seconds }) = &status.catching_up {
+    if let Some(CatchingUp { lacking, eta_seconds, .. }) = &status.catching_up {
         let entries = counted(*lacking, "entry", "entries");
         found.push(match eta_seconds {
             Some(eta) => {
@@ -173,7 +122,7 @@ fn log(status: &Status) -> Finding {
         return Finding::critical("log", what, hint);
     }
     if status.pending > 0 {
-        let changes = counted(status.pending.unsigned_abs(), "change waits", "changes wait");
+        let changes = counted(status.pending, "change waits", "changes wait");
         return Finding::ok("log", format!("{entries}; {changes} for a parent"));
     }
     Finding::ok("log", format!("{entries} of {}", counted(status.authors, "author", "authors")))
@@ -197,8 +146,8 @@ fn peers(status: &Status) -> Finding {
     }
 }
 
-fn of_peer(peer: &Peer, bounds: Bounds) -> Vec<Finding> {
-    let name: String = peer.node.chars().take(8).collect();
+fn of_peer(peer: &Known, bounds: Bounds) -> Vec<Finding> {
+    let name = peer.short();
     let mut found = Vec::new();
     if matches!(peer.state.as_str(), "unreachable" | "connecting") {
         let trouble = if peer.trouble.is_empty() { "no answer" } else { &peer.trouble };
@@ -242,13 +191,14 @@ mod tests {
 
     fn found(status: Value, nodes: Value) -> Vec<Finding> {
         let status = serde_json::from_value(status).unwrap();
-        let nodes = serde_json::from_value(json!({"nodes": nodes})).unwrap();
+        let nodes: Vec<Known> = serde_json::from_value(nodes).unwrap();
         of_node(&status, &nodes, Bounds { lag: 10 })
     }
 
     fn status(state: &str) -> Value {
-        json!({"state": state, "entries": 1, "authors": 1, "dropped": 0, "gaps": 0,
-            "peers": {"configured": 0, "connected": 0}})
+        json!({"node": "ab".repeat(32), "cluster": "cd".repeat(32), "version": "0", "state": state,
+            "entries": 1, "authors": 1, "frontier": "", "emitted": 0, "recorded": 0, "dropped": 0,
+            "gaps": 0, "bytes": 0, "peers": {"configured": 0, "connected": 0}})
     }
 
     #[test]
@@ -266,8 +216,8 @@ mod tests {
     #[test]
     fn what_is_wrong_with_a_peer_is_a_warning_with_a_way_on() {
         let peer = |state: &str, lag: u64, skew: u64| {
-            json!([{"node": "ab".repeat(32), "state": state, "address": "10.0.0.1:7117",
-                "lag": lag, "skew_seconds": skew}])
+            json!([{"node": "ab".repeat(32), "name": "", "state": state, "address": "10.0.0.1:7117",
+                "authored": 0, "lag": lag, "skew_seconds": skew}])
         };
         for nodes in [peer("unreachable", 0, 0), peer("connected", 11, 0), peer("connected", 0, 61)]
         {

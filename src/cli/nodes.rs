@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::Outcome;
+use super::answers::Known;
 use super::client::Parameters;
 use super::line::one_line;
 use super::output::{Format, not_an_entry};
@@ -28,23 +29,6 @@ struct Answer {
     nodes: Vec<Box<RawValue>>,
 }
 
-/// What is printed of a node.
-#[derive(Deserialize)]
-struct Shown {
-    node: String,
-    name: String,
-    state: String,
-    #[serde(default)]
-    address: String,
-    authored: u64,
-    lag: u64,
-    skew_seconds: u64,
-    banned_seconds: Option<u64>,
-    last_seen: Option<String>,
-    #[serde(default)]
-    trouble: String,
-}
-
 impl Nodes {
     pub(super) fn run(self, global: &Global) -> Outcome {
         let client = global.node()?;
@@ -62,13 +46,13 @@ impl Nodes {
         } else {
             let nodes = answer.nodes.iter();
             let shown = nodes.map(|node| serde_json::from_str(node.get()).map_err(not_an_entry));
-            output.line(table(&shown.collect::<Result<Vec<Shown>, _>>()?).trim_fmt())?;
+            output.line(table(&shown.collect::<Result<Vec<Known>, _>>()?).trim_fmt())?;
         }
         output.flush()
     }
 }
 
-fn table(nodes: &[Shown]) -> Table {
+fn table(nodes: &[Known]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     if table.is_tty() {
@@ -77,24 +61,15 @@ fn table(nodes: &[Shown]) -> Table {
     table.set_header(["NODE", "NAME", "STATE", "ADDRESS", "ENTRIES", "LAG", "LAST SEEN", ""]);
     for node in nodes {
         table.add_row([
-            node.node.chars().take(8).collect(),
+            node.short(),
             one_line(&node.name).into_owned(),
             one_line(&node.state).into_owned(),
             one_line(&node.address).into_owned(),
             node.authored.to_string(),
             node.lag.to_string(),
             one_line(node.last_seen.as_deref().unwrap_or("never")).into_owned(),
-            remark(node),
+            node.remark(),
         ]);
     }
     table
-}
-
-/// What is wrong with a node, if anything is.
-fn remark(node: &Shown) -> String {
-    let banned = node.banned_seconds.map(|left| format!("banned for {left} s more:"));
-    let ahead = (node.skew_seconds > 0).then(|| format!("clock {} s ahead", node.skew_seconds));
-    let trouble = one_line(&node.trouble).into_owned();
-    let all = [ahead, banned, Some(trouble).filter(|trouble| !trouble.is_empty())];
-    all.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }

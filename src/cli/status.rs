@@ -1,10 +1,10 @@
 //! `towline status`: how a node is.
 
 use clap::Args;
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::Outcome;
+use super::answers::{self, CatchingUp, Missing, Peers};
 use super::client::Parameters;
 use super::failure::Failure;
 use super::line::one_line;
@@ -23,59 +23,6 @@ Of the events that were emitted, each is recorded or dropped, or still on its
 way."
 )]
 pub struct Status {}
-
-/// What is printed of a status; a log without its node has fewer fields.
-#[derive(Deserialize)]
-struct Shown {
-    node: String,
-    #[serde(default)]
-    name: String,
-    cluster: String,
-    version: String,
-    state: String,
-    trouble: Option<String>,
-    entries: u64,
-    #[serde(default)]
-    removed: u64,
-    authors: u64,
-    frontier: String,
-    emitted: u64,
-    recorded: u64,
-    dropped: u64,
-    gaps: u64,
-    #[serde(default)]
-    pending: u64,
-    #[serde(default)]
-    branched: usize,
-    #[serde(default)]
-    damaged: u64,
-    missing: Option<Missing>,
-    catching_up: Option<CatchingUp>,
-    peers: Option<Peers>,
-    bytes: u64,
-    started: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Missing {
-    entries: u64,
-    own: u64,
-}
-
-#[derive(Deserialize)]
-struct CatchingUp {
-    lacking: u64,
-    per_second: u64,
-    eta_seconds: Option<u64>,
-}
-
-#[derive(Deserialize)]
-struct Peers {
-    configured: u64,
-    connected: u64,
-    #[serde(default)]
-    banned: u64,
-}
 
 impl Status {
     pub(super) fn run(self, global: &Global) -> Outcome {
@@ -98,7 +45,7 @@ impl Status {
     }
 }
 
-fn show(output: &mut Output, status: &Shown) -> Outcome {
+fn show(output: &mut Output, status: &answers::Status) -> Outcome {
     let mut field = |name: &str, value: &str| {
         let value = one_line(value);
         output.line(format_args!("{name:<9} {value}"))
@@ -124,31 +71,31 @@ fn show(output: &mut Output, status: &Shown) -> Outcome {
     }
     field("frontier", &status.frontier)?;
     field("disk", &bytes(status.bytes))?;
-    if let Some(Peers { configured, connected, banned }) = status.peers {
-        let banned = if banned > 0 { format!(", {banned} banned") } else { String::new() };
+    if let Some(Peers { configured, connected, banned }) = &status.peers {
+        let banned = if *banned > 0 { format!(", {banned} banned") } else { String::new() };
         field("peers", &format!("{connected} connected, {configured} named{banned}"))?;
     }
     if status.damaged > 0 {
         let changes = counted(status.damaged, "change", "changes");
         field("damaged", &format!("{changes} on disk; peers are asked for them"))?;
     }
-    if let Some(Missing { entries, own }) = status.missing {
-        let entries = counted(entries, "entry", "entries");
+    if let Some(Missing { entries, own }) = &status.missing {
+        let entries = counted(*entries, "entry", "entries");
         field(
             "missing",
             &format!("{entries} at least, {own} of this node's own; peers have them"),
         )?;
     }
-    if let Some(CatchingUp { lacking, per_second, eta_seconds }) = status.catching_up {
-        let entries = counted(lacking, "entry", "entries");
+    if let Some(CatchingUp { lacking, per_second, eta_seconds }) = &status.catching_up {
+        let entries = counted(*lacking, "entry", "entries");
         let eta = match eta_seconds {
-            Some(seconds) => format!("done in about {}", duration(seconds)),
+            Some(seconds) => format!("done in about {}", duration(*seconds)),
             None => "nothing comes at the moment".to_owned(),
         };
         field("behind", &format!("{entries} that peers have; {per_second} a second, {eta}"))?;
     }
     if status.branched > 0 {
-        let authors = counted(status.branched as u64, "author", "authors");
+        let authors = counted(status.branched, "author", "authors");
         field("forks", &format!("{authors} branched: see `towline forks`"))?;
     }
     if status.pending > 0 {
@@ -159,7 +106,7 @@ fn show(output: &mut Output, status: &Shown) -> Outcome {
 }
 
 /// The sum in which every emitted event has its place.
-fn events(status: &Shown) -> String {
+fn events(status: &answers::Status) -> String {
     let (emitted, recorded, dropped) = (status.emitted, status.recorded, status.dropped);
     let gaps = counted(status.gaps, "gap", "gaps");
     let on_the_way = emitted.saturating_sub(recorded.saturating_add(dropped));

@@ -10,11 +10,11 @@ use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyModifiers};
 
 use super::Outcome;
-use super::client::Parameters;
+use super::answers;
 use super::failure::{Failure, Stop};
 use super::place::Global;
 use crate::words::Code;
-use screen::{Nodes, Seen, Status, View};
+use screen::{Seen, View};
 
 mod screen;
 
@@ -71,9 +71,7 @@ impl Top {
 
 /// One look at the node.
 fn look(global: &Global) -> Result<Seen, Failure> {
-    let client = global.node()?;
-    let status: Status = client.get("/v1/status", &Parameters::new())?;
-    let nodes: Nodes = client.get("/v1/nodes", &Parameters::new())?;
+    let (status, nodes) = answers::ask(&global.node()?)?;
     Ok(Seen { status, nodes })
 }
 
@@ -157,11 +155,12 @@ mod tests {
     fn seen(entries: u64) -> Seen {
         let status = json!({"node": "ab".repeat(32), "name": "a\u{1b}[31m", "state": "ok",
             "entries": entries, "authors": 2, "emitted": 5, "recorded": 4, "dropped": 1, "gaps": 1,
-            "bytes": 2048, "version": "0"});
-        let nodes = json!({"nodes": [
-            {"node": "ab".repeat(32), "state": "self", "authored": 3, "lag": 0},
-            {"node": "cd".repeat(32), "state": "unreachable", "address": "10.0.0.2:7117",
-                "authored": 4, "lag": 1234, "trouble": "no answer"}]});
+            "bytes": 2048, "version": "0", "cluster": "ef".repeat(32), "frontier": ""});
+        let nodes = json!([
+            {"node": "ab".repeat(32), "name": "", "state": "self", "authored": 3, "lag": 0,
+                "skew_seconds": 0},
+            {"node": "cd".repeat(32), "name": "", "state": "unreachable", "authored": 4, "lag": 1234,
+                "address": "10.0.0.2:7117", "skew_seconds": 0, "trouble": "no answer"}]);
         Seen {
             status: serde_json::from_value(status).unwrap(),
             nodes: serde_json::from_value(nodes).unwrap(),

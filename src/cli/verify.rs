@@ -142,7 +142,10 @@ fn verify_archive(place: &Path, global: &Global) -> Outcome {
     if output.format == Format::Text {
         let Checked { entries, changes, segments, .. } = checked;
         output.line(format_args!(
-            "ok: {entries} entries in {changes} changes and {segments} segments, each signed at its end",
+            "ok: {} in {} and {}, each signed at its end",
+            counted(entries, "entry", "entries"),
+            counted(changes, "change", "changes"),
+            counted(segments, "segment", "segments"),
         ))?;
     } else {
         output.json(&checked)?;

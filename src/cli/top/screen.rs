@@ -8,49 +8,10 @@ use ratatui::layout::{Constraint, Layout};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::Line;
 use ratatui::widgets::{Block, Paragraph, Row, Sparkline, Table};
-use serde::Deserialize;
 
+use crate::cli::answers::{Known, Status, short};
 use crate::cli::line::one_line;
 use crate::cli::status::{bytes, counted};
-
-/// What is read of `/v1/status`.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Status {
-    node: String,
-    #[serde(default)]
-    name: String,
-    state: String,
-    trouble: Option<String>,
-    entries: u64,
-    authors: u64,
-    emitted: u64,
-    recorded: u64,
-    dropped: u64,
-    gaps: u64,
-    bytes: u64,
-}
-
-/// What is read of `/v1/nodes`.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Nodes {
-    nodes: Vec<Node>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-struct Node {
-    node: String,
-    #[serde(default)]
-    name: String,
-    state: String,
-    #[serde(default)]
-    address: String,
-    authored: u64,
-    lag: u64,
-    #[serde(default)]
-    skew_seconds: u64,
-    #[serde(default)]
-    trouble: String,
-}
 
 /// One look at a node.
 #[derive(Clone, Debug)]
@@ -58,7 +19,7 @@ pub struct Seen {
     /// Itself.
     pub status: Status,
     /// All that it knows.
-    pub nodes: Nodes,
+    pub nodes: Vec<Known>,
 }
 
 /// What is shown.
@@ -110,7 +71,7 @@ pub fn draw(frame: &mut Frame<'_>, view: &View) {
     let title = format!(" new entries: {now} a second ");
     let sparkline = Sparkline::default().data(&rates).style(Style::new().fg(Color::Cyan));
     frame.render_widget(sparkline.block(Block::bordered().title(title)), graph);
-    frame.render_widget(of_nodes(&nodes.nodes), table);
+    frame.render_widget(of_nodes(nodes), table);
     let foot_line = match &view.trouble {
         Some(why) => {
             let warning = Style::new().fg(Color::Black).bg(Color::Yellow);
@@ -123,7 +84,7 @@ pub fn draw(frame: &mut Frame<'_>, view: &View) {
 
 fn about(status: &Status) -> Vec<Line<'static>> {
     let bold = Style::new().add_modifier(Modifier::BOLD);
-    let short: String = status.node.chars().take(8).collect();
+    let short = short(&status.node);
     let state = match &status.trouble {
         Some(trouble) => format!("{}: {}", status.state, one_line(trouble)),
         None => one_line(&status.state).into_owned(),
@@ -151,7 +112,7 @@ fn about(status: &Status) -> Vec<Line<'static>> {
     ]
 }
 
-fn of_nodes(nodes: &[Node]) -> Table<'static> {
+fn of_nodes(nodes: &[Known]) -> Table<'static> {
     let header = ["NODE", "NAME", "STATE", "ADDRESS", "ENTRIES", "LAG", ""];
     let rows = nodes.iter().map(|node| {
         let colour = match node.state.as_str() {
@@ -160,18 +121,14 @@ fn of_nodes(nodes: &[Node]) -> Table<'static> {
             "connecting" | "unreachable" => Color::Yellow,
             _ => Color::Reset,
         };
-        let ahead = match node.skew_seconds {
-            0 => String::new(),
-            seconds => format!("clock {seconds} s ahead  "),
-        };
         Row::new([
-            node.node.chars().take(8).collect::<String>(),
+            node.short(),
             one_line(&node.name).into_owned(),
             one_line(&node.state).into_owned(),
             one_line(&node.address).into_owned(),
             node.authored.to_string(),
             node.lag.to_string(),
-            ahead + &one_line(&node.trouble),
+            node.remark(),
         ])
         .style(Style::new().fg(colour))
     });
