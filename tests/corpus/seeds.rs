@@ -5,6 +5,7 @@ use towline::Draft;
 use towline::core::change::{Change, Link, Place, SignedBlock, SignedRun, encode};
 use towline::core::frame::{Frame, Wanted};
 use towline::core::frontier::Head;
+use towline::core::pruned::Pruned;
 use towline::core::segment::{Opening, Parent};
 use towline::net::link::pack;
 use towline::node::cursor::Last;
@@ -78,6 +79,22 @@ fn two_changes(parents: Vec<Parent>) -> ([Change; 2], Place, Place) {
     ([change, later], first, next)
 }
 
+/// What stays of a segment that was pruned.
+fn pruned(parents: Vec<Parent>) -> Pruned {
+    let (built, place, _) = two_changes(parents);
+    let Link::Opening(opening) = place.link else { panic!("it opens a segment") };
+    let last = &built[1];
+    Pruned {
+        opening,
+        changes: 2,
+        next_seq: last.next_seq(),
+        bytes: built.iter().map(|change| change.bytes.len() as u64).sum(),
+        last_time: last.last_time,
+        hash: last.hash,
+        signature: run::author().sign(CLUSTER, last.hash),
+    }
+}
+
 fn frames() -> Vec<Seed> {
     let head = |n: u8| Head {
         segment: SegmentId([n; 16]),
@@ -116,6 +133,7 @@ fn frames() -> Vec<Seed> {
         ("links", Frame::Links(vec![NodeId([1; 32]), NodeId([2; 32])])),
         ("elsewhere", Frame::Elsewhere(vec![NodeId([1; 32]), NodeId([2; 32])])),
         ("want", Frame::Want(vec![wanted])),
+        ("pruned", Frame::Pruned(vec![pruned(Vec::new()), pruned(parents()[..1].to_vec())])),
         ("run-first", run(Vec::new(), 0)),
         ("run-joining", run(parents(), 0)),
         ("run-later", run(parents(), 1)),

@@ -78,6 +78,34 @@ fn wanted() -> impl Strategy<Value = Vec<Wanted>> {
     vec(wanted, 0..4)
 }
 
+fn pruned() -> impl Strategy<Value = Vec<Pruned>> {
+    let parent = (number(), id())
+        .prop_map(|(next, hash)| Parent { next_seq: Seq(next), hash: ChangeHash(hash) });
+    let bits = number().prop_map(|bits| bits.min(Time::MAX.bits()));
+    let segment = (
+        id(),
+        number(),
+        vec(parent, 0..3),
+        any::<u32>(),
+        (number(), number()),
+        bits,
+        (id(), any::<u8>()),
+    );
+    (id(), id(), vec(segment, 1..4)).prop_map(|(author, cluster, segments)| {
+        let (author, cluster) = (NodeId(author), ClusterId(cluster));
+        let one = |(nonce, first, parents, changes, (next, bytes), time, (hash, s))| Pruned {
+            opening: Opening { cluster, author, first_seq: Seq(first), parents, nonce },
+            changes,
+            next_seq: Seq(next),
+            bytes,
+            last_time: Time::from_bits(time).unwrap(),
+            hash: ChangeHash(hash),
+            signature: Signature([s; 64]),
+        };
+        segments.into_iter().map(one).collect()
+    })
+}
+
 fn frame() -> impl Strategy<Value = Frame> {
     let hello = (number(), id(), number(), "[^\\p{Cc}]{0,16}");
     prop_oneof![
@@ -92,6 +120,7 @@ fn frame() -> impl Strategy<Value = Frame> {
         vec(id().prop_map(NodeId), 0..5).prop_map(Frame::Elsewhere),
         run().prop_map(|run| Frame::Run(Box::new(run))),
         wanted().prop_map(Frame::Want),
+        pruned().prop_map(Frame::Pruned),
     ]
 }
 
@@ -275,6 +304,30 @@ fn a_frame_names_10000_authors_at_most() {
     assert!(refused_for_length(&Frame::Ack(heads(AUTHORS + 1))));
     assert!(refused_for_length(&Frame::Links(links(AUTHORS + 1))));
     assert!(refused_for_length(&Frame::Elsewhere(links(AUTHORS + 1))));
+}
+
+#[test]
+fn a_frame_names_8192_pruned_segments_at_most_and_one_at_least() {
+    let opening = Opening {
+        cluster: ClusterId([1; 32]),
+        author: NodeId([2; 32]),
+        first_seq: Seq(0),
+        parents: Vec::new(),
+        nonce: [3; 16],
+    };
+    let one = Pruned {
+        opening,
+        changes: 1,
+        next_seq: Seq(1),
+        bytes: 1,
+        last_time: Time::default(),
+        hash: ChangeHash([4; 32]),
+        signature: Signature([5; 64]),
+    };
+    let chain = |count: usize| Frame::Pruned(vec![one.clone(); count]);
+    assert_eq!(read(&chain(PRUNED_CHAIN).encode()), Ok(chain(PRUNED_CHAIN)));
+    assert!(refused_for_length(&chain(PRUNED_CHAIN + 1)));
+    assert!(read(&chain(0).encode()).is_err());
 }
 
 #[test]
