@@ -30,9 +30,13 @@ pub struct Offers {
 
 impl Offers {
     /// A peer says what stays of an author's segments, each of which follows the one before. `now` is
-    /// in milliseconds of any clock that doesn't step.
+    /// in milliseconds of any clock that doesn't step. What it said before and says again is waited for no
+    /// longer than from the first time.
     pub fn hear(&mut self, chain: Vec<Pruned>, now: u64) {
         let Some(author) = chain.first().map(Pruned::author) else { return };
+        if self.by_author.get(&author).is_some_and(|offer| offer.chain == chain) {
+            return;
+        }
         self.by_author.remove(&author);
         let remembered: usize = self.by_author.values().map(|offer| offer.chain.len()).sum();
         if remembered + chain.len() <= REMEMBERED {
@@ -117,6 +121,14 @@ mod tests {
         assert!(offers.due(900, 1_000, &held(3)).is_empty());
         assert!(offers.due(1_800, 1_000, &held(5)).is_empty(), "there is more of it than before");
         assert_eq!(offers.due(2_800, 1_000, &held(5)), [chain()]);
+    }
+
+    #[test]
+    fn what_is_said_again_is_waited_for_from_the_first_time() {
+        let mut offers = Offers::default();
+        offers.hear(chain(), 0);
+        offers.hear(chain(), 900);
+        assert_eq!(offers.due(1_000, 1_000, &Frontier::default()), [chain()]);
     }
 
     #[test]

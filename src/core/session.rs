@@ -155,6 +155,15 @@ impl Known {
     }
 }
 
+/// What the other was told of an author's pruned segments.
+#[derive(Clone, Copy, Debug)]
+struct Told {
+    /// Where they end.
+    end: Head,
+    /// At how many comparisons it lacked them.
+    comparisons: u64,
+}
+
 /// One side of a session with one peer.
 #[derive(Debug)]
 pub struct Session {
@@ -167,8 +176,8 @@ pub struct Session {
     want_due: Vec<Wanted>,
     /// What the other lacks and can't be sent any more.
     pruned_due: VecDeque<Vec<Pruned>>,
-    /// Of whom it was told that already, and where that ends.
-    told: HashMap<NodeId, Head>,
+    /// Of whom it was told that already.
+    told: HashMap<NodeId, Told>,
     /// Where it has said that it holds what it was told of.
     confirmed: HashMap<NodeId, Head>,
     frontier_due: bool,
@@ -258,8 +267,8 @@ impl Session {
             Frame::Ack(heads) => {
                 self.learn(&heads);
                 for (author, heads) in heads {
-                    let told = self.told.get(&author).filter(|told| heads.contains(told));
-                    self.confirmed.extend(told.map(|told| (author, *told)));
+                    let told = self.told.get(&author).filter(|told| heads.contains(&told.end));
+                    self.confirmed.extend(told.map(|told| (author, told.end)));
                 }
             }
             Frame::Links(links) => self.links = links.into_iter().collect(),
@@ -391,12 +400,17 @@ impl Session {
     }
 
     /// Beside the answer to [`Step::Compare`]: segments that the other lacks and whose entries were
-    /// removed here, one chain for an author. It is told once.
+    /// removed here, one chain for an author. It is told so at the first comparison that finds it, and
+    /// again at the second, the fourth, the eighth and so on, ever more seldom: it may wait for others who
+    /// have them, and may not have heard.
     pub fn handle_pruned(&mut self, chains: Vec<Vec<Pruned>>) {
         for chain in chains {
             let Some(last) = chain.last() else { continue };
             let end = last.head();
-            if self.told.insert(last.author(), end) != Some(end) {
+            let before = self.told.get(&last.author()).filter(|told| told.end == end);
+            let comparisons = before.map_or(0, |told| told.comparisons) + 1;
+            self.told.insert(last.author(), Told { end, comparisons });
+            if comparisons.is_power_of_two() {
                 self.pruned_due.push_back(chain);
             }
         }

@@ -6,7 +6,8 @@ use super::*;
 use crate::core::change::{Change, Place};
 use crate::core::disk::{Disk, head_of};
 use crate::core::log::{Applied, Arrival, Log};
-use crate::words::{ChangeHash, Draft, Identity};
+use crate::core::segment::Opening;
+use crate::words::{ChangeHash, Draft, Identity, Signature, Time};
 
 const CLUSTER: ClusterId = ClusterId([9; 32]);
 const NOW: u64 = 1_795_237_297_000;
@@ -954,6 +955,33 @@ fn what_a_stranger_says_of_seqs_does_no_harm() {
         said_until_compare(&mut session);
     }
     assert!(session.known.values().all(|known| known.heads.len() <= BRANCHES));
+}
+
+/// What stays of an author's first segment.
+fn pruned(end: u64) -> Vec<Pruned> {
+    let (cluster, author) = (CLUSTER, node(CAROL));
+    let opening =
+        Opening { cluster, author, first_seq: Seq(0), parents: Vec::new(), nonce: [1; 16] };
+    let (hash, signature) = (ChangeHash([2; 32]), Signature([3; 64]));
+    let (next_seq, last_time) = (Seq(end), Time::default());
+    vec![Pruned { opening, changes: 1, next_seq, bytes: 1, last_time, hash, signature }]
+}
+
+/// A frame may be lost with what carried it: what was told is told again, ever more seldom.
+#[test]
+fn of_what_was_removed_the_other_is_told_until_it_holds_it() {
+    let mut session = greeted();
+    let mut told = |chain: Vec<Pruned>| {
+        session.handle_pruned(vec![chain]);
+        let said = std::iter::from_fn(|| match session.poll() {
+            Some(Step::Send(frame)) => Some(frame),
+            _ => None,
+        });
+        said.filter(|frame| matches!(frame, Frame::Pruned(_))).count()
+    };
+    let at: Vec<u64> = (1..=20).filter(|_| told(pruned(9)) > 0).collect();
+    assert_eq!(at, [1, 2, 4, 8, 16]);
+    assert_eq!((told(pruned(12)), told(pruned(12)), told(pruned(12))), (1, 1, 0), "it is more now");
 }
 
 fn said_until_compare(session: &mut Session) {
