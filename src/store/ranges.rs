@@ -196,9 +196,13 @@ pub fn fetch(reader: &mut dyn Reader, range: Range) -> Result<Option<Travelling>
         return Ok(Some(Travelling::Block(block)));
     }
     let mut arrivals: Vec<Arrival> = Vec::new();
-    let mut from = range.from;
+    let (mut from, mut at_once) = (range.from, RUN_BYTES);
     loop {
-        let more = match reader.of_strand(range.strand, from, Direction::Forward, RUN_BYTES) {
+        let more = match reader.of_strand(range.strand, from, Direction::Forward, at_once) {
+            Err(StoreError::Lost(_)) if at_once > 1 => {
+                at_once = 1; // what is damaged may come later, and what is before it is whole
+                continue;
+            }
             Err(StoreError::Lost(_)) => break,
             more => more?,
         };

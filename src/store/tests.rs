@@ -6,6 +6,7 @@ use super::memory::MemoryStore;
 use super::sqlite::{SqliteReader, SqliteStore};
 use super::*;
 use crate::core::change::{Change, Place, encode};
+use crate::core::frontier::Range;
 use crate::core::log::{Log, Sides};
 use crate::core::segment::Parent;
 use crate::words::{ChangeHash, Draft, Identity, SegmentId};
@@ -722,6 +723,32 @@ fn what_lies_between_the_pieces_of_a_damaged_block_is_read() {
         }
         assert_eq!((offsets(&read), lost), (vec![1, 3, 5], 3));
         assert_eq!(bare(read), bare(written.iter().skip(1).step_by(2).cloned()));
+    }
+}
+
+#[test]
+fn what_is_whole_before_what_is_damaged_is_sent() {
+    let (_directory, path) = sqlite_file();
+    let mut sqlite = SqliteStore::open(&path, owner(), [1; 8]).unwrap();
+    let mut memory = MemoryStore::new(StoreId([1; 8]), owner());
+    let held = memory.clone();
+    let mut written = Vec::new();
+    for store in [&mut sqlite as &mut dyn Store, &mut memory] {
+        let mut world = World::new(1);
+        written = (0..4).flat_map(|n| world.write(0, 1, 1_000 + n, store)).collect();
+    }
+    let spoil = "UPDATE changes SET bytes = zeroblob(length(bytes)) WHERE offset = 2";
+    assert_eq!(rusqlite::Connection::open(&path).unwrap().execute(spoil, []), Ok(1));
+    held.damage(Offset(2)).unwrap();
+    let (author, strand) = (written[0].change.author, written[0].strand());
+    for store in [&mut sqlite as &mut dyn Store, &mut memory] {
+        let mut reader = store.reader().unwrap();
+        let mut sent = |from| {
+            let range = Range { author, strand, from: Seq(from), to: Seq(4) };
+            let run = ranges::fetch(&mut *reader, range).unwrap();
+            run.map(|run| run.next_seq())
+        };
+        assert_eq!([0, 1, 2, 3].map(&mut sent), [Some(Seq(1)), Some(Seq(2)), None, Some(Seq(4))]);
     }
 }
 
