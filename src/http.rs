@@ -77,6 +77,7 @@ mod sessions;
 mod status;
 mod stream;
 mod threads;
+mod unread;
 
 /// How many connections are served at once.
 const CONNECTIONS: usize = 256; // full: a connection waits until another ends
@@ -281,6 +282,7 @@ fn router(node: &Node, (access, streams): (Access, usize), hosts: Hosts) -> Rout
         .layer(Extension(stream::Places::new(streams)))
         .layer(middleware::from_fn_with_state(hosts, guard::check_host))
         .layer(middleware::from_fn(guard::harden))
+        .layer(middleware::from_fn(unread::announce))
         .layer(middleware::from_fn(request_id::name))
         .layer(middleware::from_fn_with_state(node.clone(), metrics::count))
         .with_state(Served::new(node.clone()))

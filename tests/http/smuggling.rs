@@ -128,6 +128,16 @@ fn a_line_that_ends_in_a_bare_line_feed_starts_no_other_host() {
 }
 
 #[test]
+fn an_answer_before_the_body_says_that_the_connection_ends() {
+    let server = Server::start();
+    let head = "POST /v1/entries HTTP/1.1\r\nhost: localhost\r\ncontent-type: text/plain\r\n\
+                content-length: 9\r\n\r\n";
+    let answer = server.raw(head.as_bytes());
+    assert!(answer.starts_with("HTTP/1.1 415"), "{answer}");
+    assert!(answer.contains("connection: close\r\n"), "{answer}");
+}
+
+#[test]
 fn what_follows_a_refused_body_is_no_request() {
     let server = Server::start();
     let length = hidden().len();
