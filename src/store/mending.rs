@@ -133,17 +133,20 @@ fn ends_inside(lost: &Lost, change: &Change) -> bool {
 }
 
 /// Whether a change is the one that stood at a place: the stored hash says so or, if that is
-/// damaged too, what stands before and after it on an unforked segment does.
+/// damaged too, what stands before and after it on an unforked segment does. On a forked one the change
+/// of another side may stand at the same seqs.
 fn belongs(reader: &mut dyn Reader, lost: &Lost, change: &Change) -> Result<bool, StoreError> {
     let Lost { author, strand, first_seq, .. } = *lost;
+    let end = Head { segment: strand.segment, next_seq: change.next_seq(), hash: change.hash };
+    if let Some(found) = reader.locate(&end)? {
+        return Ok(found == strand);
+    }
+    if reader.sides(author, strand.segment)?.is_none_or(|sides| sides.count != 1) {
+        return Ok(false);
+    }
     if reader.begins(strand.segment, first_seq, change.hash)? {
         return Ok(true);
     }
-    let end = Head { segment: strand.segment, next_seq: change.next_seq(), hash: change.hash };
-    if reader.locate(&end)? == Some(strand) {
-        return Ok(true);
-    }
-    let sides = reader.sides(author, strand.segment)?;
     let follows = match change.link() {
         Ok(Link::Previous(hash)) => {
             let head = Head { segment: strand.segment, next_seq: first_seq, hash };
@@ -161,5 +164,5 @@ fn belongs(reader: &mut dyn Reader, lost: &Lost, change: &Change) -> Result<bool
     let led_to = after.first().is_some_and(|after| {
         after.change.first_seq == next && after.change.link() == Ok(Link::Previous(change.hash))
     });
-    Ok(sides.is_some_and(|sides| sides.count == 1) && follows && led_to)
+    Ok(follows && led_to)
 }

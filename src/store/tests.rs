@@ -135,6 +135,17 @@ impl World {
         self.logs[author] = Log::new(identity(n), CLUSTER, [lifetime; 16], tips, Offset(0), 0);
     }
 
+    /// An author starts anew from a backup that ends with the first change of its segment.
+    fn restore(&mut self, author: usize, last: &Change) {
+        let Change { segment, segment_seq, hash, last_time, .. } = *last;
+        let head = Head { segment, next_seq: last.next_seq(), hash };
+        let bytes = last.bytes.len() as u64;
+        let tip = Tip { head, side: 0, segment_seq, changes: 1, bytes, last_time };
+        let (identity, lifetime) = (identity(2 + author as u8), [60; 16]);
+        let tips = [(last.author, tip)];
+        self.logs[author] = Log::new(identity, CLUSTER, lifetime, tips, Offset(0), 0);
+    }
+
     fn hear(&mut self, changes: Vec<Change>, now: u64, store: &mut dyn Store) -> Vec<Arrival> {
         let mut past = store.reader().unwrap();
         let applied = self.here.apply(changes, now, &mut *past).unwrap();
@@ -292,7 +303,7 @@ fn the_past_answers_by_place_end_and_parent() {
         let Change { author, segment, first_seq, hash, last_time, .. } = *change;
         assert_eq!(reader.begins(segment, first_seq, hash), Ok(true));
         assert_eq!(reader.begins(segment, first_seq.plus(1), hash), Ok(false));
-        let sides = Sides { count: 1, segment_seq: change.segment_seq, pruned: false };
+        let sides = Sides { count: 1, segment_seq: change.segment_seq, pruned: None };
         assert_eq!(reader.sides(author, segment), Ok(Some(sides)));
         assert_eq!(reader.sides(all[0].change.author, segment), Ok(None));
         let head = Head { segment, next_seq: change.next_seq(), hash };
@@ -818,6 +829,45 @@ fn a_damaged_block_of_a_forked_segment_is_mended_though_the_other_side_comes_too
     assert_eq!(changes, written.iter().map(|arrival| arrival.change.hash).collect::<Vec<_>>());
     store.commit(&Batch { mended, ..Batch::default() }).unwrap();
     assert_eq!(store.damages().all(), []);
+}
+
+/// The sides of a fork begin at one seq, and both are sent for what is lost there.
+#[test]
+fn a_damaged_change_is_not_mended_by_the_other_side_of_its_fork() {
+    let (_directory, path) = sqlite_file();
+    let mut sqlite = SqliteStore::open(&path, owner(), [1; 8]).unwrap();
+    let mut memory = MemoryStore::new(StoreId([1; 8]), owner());
+    let spoil = "UPDATE changes SET bytes = zeroblob(length(bytes)) WHERE offset = 1";
+    let (file, held) = (path.clone(), memory.clone());
+    let spoil_file = || {
+        let changed = rusqlite::Connection::open(file).unwrap().execute(spoil, []);
+        assert_eq!(changed, Ok(1));
+    };
+    let spoil_held = || held.damage(Offset(1)).unwrap();
+    let stores: [(&mut dyn Store, Box<dyn FnOnce() + '_>); 2] =
+        [(&mut sqlite, Box::new(spoil_file)), (&mut memory, Box::new(spoil_held))];
+    for (store, damage) in stores {
+        let mut world = World::new(1);
+        let written: Vec<Arrival> =
+            (0..3).flat_map(|n| world.write(0, 1, 1_000 + n, store)).collect();
+        let forked = world.fork(&written[1].change, store).remove(0);
+        damage();
+        let mut reader = store.reader().unwrap();
+        assert!(reader.arrivals(Offset(1), Direction::Forward, 1).is_err());
+        let mut mender = mending::Mender::default();
+        let mut come = |change: &Change| {
+            let mut changes = vec![change.clone()];
+            mender.mend(&mut *reader, &store.damages(), &mut changes).unwrap()
+        };
+        assert_eq!(come(&forked.change), []);
+        let mended = come(&written[1].change);
+        assert_eq!(mended[0].1, [written[1].change.clone()]);
+        store.commit(&Batch { mended, ..Batch::default() }).unwrap();
+        assert_eq!(
+            reader.arrivals(Offset(0), Direction::Forward, usize::MAX).map(bare),
+            Ok(bare(written.into_iter().chain([forked])))
+        );
+    }
 }
 
 #[test]
