@@ -170,7 +170,7 @@ impl Past for Disk {
         let strands = self.strands().into_iter();
         let count = strands.filter(|(node, s)| *node == author && s.segment == segment).count();
         let segment_seq = of_segment().next().map(|first| first.segment_seq);
-        Ok(segment_seq.map(|segment_seq| Sides { count: count as u32, segment_seq, pruned: false }))
+        Ok(segment_seq.map(|segment_seq| Sides { count: count as u32, segment_seq, pruned: None }))
     }
 
     fn begins(
@@ -181,6 +181,10 @@ impl Past for Disk {
     ) -> Result<bool, Infallible> {
         let mut changes = self.changes();
         Ok(changes.any(|c| c.segment == segment && c.first_seq == seq && c.hash == hash))
+    }
+
+    fn reach(&mut self, strand: Strand) -> Result<Option<(Seq, u32)>, Infallible> {
+        Ok(self.tip(strand).map(|tip| (tip.head.next_seq, tip.changes)))
     }
 
     fn standing(

@@ -92,8 +92,8 @@ pub struct Sides {
     pub count: u32,
     /// The seq of its first entry.
     pub segment_seq: Seq,
-    /// Whether its entries were removed: of what belonged to it nothing more is known than the end.
-    pub pruned: bool,
+    /// Where what was removed of it ends, if anything was: of what stood before nothing more is known.
+    pub pruned: Option<Seq>,
 }
 
 /// What the log must know of its own past to place a change that doesn't extend a head.
@@ -113,6 +113,10 @@ pub trait Past {
         seq: Seq,
         hash: ChangeHash,
     ) -> Result<bool, Self::Error>;
+
+    /// How far a strand reaches, if any of it is held: the seq after its last entry, and how many changes
+    /// it has.
+    fn reach(&mut self, strand: Strand) -> Result<Option<(Seq, u32)>, Self::Error>;
 
     /// The change of an author that ends before `parent.next_seq` and has this hash, if it is held. Where
     /// it was removed and wasn't the last one that was, nothing is known of it but that its author names
@@ -252,7 +256,7 @@ impl Fresh {
         self.begins.insert((change.segment, change.first_seq, change.hash));
         let end = Parent { next_seq: change.next_seq(), hash: change.hash };
         self.tips.insert((change.author, end), tip.clone());
-        let new = Sides { count: 0, segment_seq: tip.segment_seq, pruned: false };
+        let new = Sides { count: 0, segment_seq: tip.segment_seq, pruned: None };
         let sides = self.sides.entry(change.segment).or_insert(new);
         sides.count = sides.count.max(tip.side + 1);
     }
@@ -525,14 +529,15 @@ impl Log {
         if change.segment_seq != sides.segment_seq {
             return Ok(Fit::Refused(Refusal::Place));
         }
-        if self.begins(change, past)? {
+        // Of a pruned segment only the end is known, and may still be gone on from.
+        let is_removed = sides.pruned.is_some_and(|end| change.first_seq < end);
+        if is_removed || self.begins(change, past)? {
             return Ok(Fit::Known);
         }
         let parent = Parent { next_seq: change.first_seq, hash: previous };
         let found = self.standing(change.author, &parent, past)?;
-        // Of a pruned segment only the end is known, and may still be gone on from.
-        let Some(Standing { tip, followed }) = found.filter(|it| it.tip.changes > 0) else {
-            return Ok(if sides.pruned { Fit::Known } else { Fit::Waits(previous) });
+        let Some(Standing { tip, followed }) = found else {
+            return Ok(Fit::Waits(previous));
         };
         if let Err(refusal) = follows(&tip, change) {
             return Ok(Fit::Refused(refusal));
@@ -565,7 +570,11 @@ impl Log {
         // What is fresh may be the newest side only, or all that there is.
         let fresh = self.fresh.sides.get(&change.segment).copied();
         let held = past.sides(change.author, change.segment)?;
-        Ok(fresh.into_iter().chain(held).max_by_key(|sides| (sides.count, sides.pruned)))
+        Ok(fresh.into_iter().chain(held).reduce(|fresh, held| Sides {
+            count: fresh.count.max(held.count),
+            segment_seq: held.segment_seq,
+            pruned: fresh.pruned.max(held.pruned),
+        }))
     }
 
     /// The change that another one hangs on, if it is held.
@@ -603,7 +612,7 @@ impl Log {
         past: &mut P,
     ) -> Result<Fit, P::Error> {
         let sides = self.sides(change, past)?;
-        let pruned = sides.is_some_and(|sides| sides.pruned);
+        let pruned = sides.is_some_and(|sides| sides.pruned.is_some());
         if pruned || (sides.is_some() && self.begins(change, past)?) {
             return Ok(Fit::Known);
         }

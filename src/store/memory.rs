@@ -577,7 +577,7 @@ impl Past for MemoryStore {
         Ok(sides.next().map(|(_, first)| Sides {
             count: 1 + sides.count() as u32,
             segment_seq: first.tip.segment_seq,
-            pruned: first.pruned.is_some(),
+            pruned: first.pruned.as_ref().map(|pruned| pruned.next_seq),
         }))
     }
 
@@ -592,6 +592,12 @@ impl Past for MemoryStore {
         let begins =
             |arrival: &Arrival| arrival.change.first_seq == seq && arrival.change.hash == hash;
         Ok(sides.any(|strand| contents.on_strand(*strand, seq).is_some_and(begins)))
+    }
+
+    fn reach(&mut self, strand: Strand) -> Result<Option<(Seq, u32)>, StoreError> {
+        let contents = self.contents.read().unwrap_or_else(PoisonError::into_inner);
+        let tip = contents.strands.get(&strand).map(|held| &held.tip);
+        Ok(tip.map(|tip| (tip.head.next_seq, tip.changes)))
     }
 
     fn standing(

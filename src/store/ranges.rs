@@ -149,7 +149,7 @@ fn set_apart_pruned(
 /// Whether something of what a peer lacks was removed here. Mostly it lacks what is newest.
 fn any_pruned(reader: &mut dyn Reader, missing: &[Range]) -> Result<bool, StoreError> {
     for Range { author, strand, .. } in missing {
-        if reader.sides(*author, strand.segment)?.is_some_and(|sides| sides.pruned) {
+        if reader.sides(*author, strand.segment)?.is_some_and(|sides| sides.pruned.is_some()) {
             return Ok(true);
         }
     }

@@ -3,7 +3,7 @@
 //! A change whose parent hasn't come waits. What it names is remembered here, so that what stays of pruned
 //! segments can take its place: the author vouches for it by naming it.
 
-use super::{Log, Past, Sides, Tip, join};
+use super::{Log, Past, Sides, join};
 use crate::core::change::{Change, Link};
 use crate::core::pending::Parked;
 use crate::core::pruned::Pruned;
@@ -90,14 +90,17 @@ impl Log {
 
     /// Whether a pruned segment follows what is held of its author, or is held in part.
     fn goes_on<P: Past + ?Sized>(&self, pruned: &Pruned, past: &mut P) -> Result<bool, P::Error> {
-        let (author, segment) = (pruned.author(), pruned.opening.segment());
+        let (author, strand) = (pruned.author(), pruned.strand());
         let tips = self.tips.get(&author).map_or(&[][..], Vec::as_slice);
-        let in_part = |tip: &&Tip| tip.head.segment == segment && tip.side == 0;
-        if let Some(tip) = tips.iter().find(in_part) {
-            return Ok(tip.head.next_seq < pruned.next_seq && tip.changes < pruned.changes);
-        }
-        if past.sides(author, segment)?.is_some() {
-            return Ok(false);
+        let open = tips.iter().find(|tip| tip.strand() == strand);
+        let fresh = open.or_else(|| self.fresh.closed.get(&strand));
+        let reach = match fresh {
+            Some(tip) => Some((tip.head.next_seq, tip.changes)),
+            // Another lifetime of the author may have gone on from there.
+            None => past.reach(strand)?,
+        };
+        if let Some((next_seq, changes)) = reach {
+            return Ok(next_seq < pruned.next_seq && changes < pruned.changes);
         }
         for parent in &pruned.opening.parents {
             if self.standing(author, parent, past)?.is_none() {
@@ -124,7 +127,8 @@ impl Log {
         self.fresh.closed.extend(join(tips, &pruned.opening));
         tips.push(tip.clone());
         self.fresh.tips.insert((author, pruned.end()), tip.clone());
-        let sides = Sides { count: 1, segment_seq: tip.segment_seq, pruned: true };
+        let pruned = Some(pruned.next_seq);
+        let sides = Sides { count: 1, segment_seq: tip.segment_seq, pruned };
         self.fresh.sides.insert(tip.head.segment, sides);
         if author == self.node() {
             self.clock.see_own(tip.last_time);

@@ -849,6 +849,10 @@ impl Past for Forgotten {
         Ok(false)
     }
 
+    fn reach(&mut self, _: Strand) -> Result<Option<(Seq, u32)>, Infallible> {
+        Ok(None)
+    }
+
     fn standing(&mut self, _: NodeId, _: &Parent) -> Result<Option<Standing>, Infallible> {
         Ok(None)
     }

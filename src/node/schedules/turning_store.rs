@@ -300,6 +300,10 @@ impl Past for TurningReader {
         turning(|| self.0.begins(segment, seq, hash))
     }
 
+    fn reach(&mut self, strand: Strand) -> Result<Option<(Seq, u32)>, StoreError> {
+        turning(|| self.0.reach(strand))
+    }
+
     fn standing(
         &mut self,
         author: NodeId,

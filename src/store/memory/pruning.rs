@@ -88,7 +88,7 @@ impl Contents {
         let author = pruned.author();
         self.join_tips(author, &pruned.opening.parents);
         let strand = pruned.strand();
-        if !self.strands.contains_key(&strand) {
+        if self.strands.get(&strand).is_none_or(|held| !held.is_tip) {
             self.note_branch(author);
         }
         let held = self.strands.entry(strand).or_insert_with(|| Held {
@@ -104,6 +104,7 @@ impl Contents {
             pruned: None,
         });
         held.tip = pruned.tip();
+        held.is_tip = true;
         held.pruned = Some(pruned.clone());
     }
 

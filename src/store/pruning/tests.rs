@@ -185,15 +185,7 @@ fn a_segment_that_continues_inside_a_pruned_one_joins_as_a_branch() {
         let (mut world, all) = two_segments(store);
         prune(store, first_segment(&all));
         let old = all[0].change.clone();
-        let tip = Tip {
-            head: Head { segment: old.segment, next_seq: old.next_seq(), hash: old.hash },
-            side: 0,
-            segment_seq: old.segment_seq,
-            changes: 1,
-            bytes: old.bytes.len() as u64,
-            last_time: old.last_time,
-        };
-        world.logs[0] = Log::new(identity(2), CLUSTER, [60; 16], [(old.author, tip)], Offset(0), 0);
+        world.restore(0, &old);
         let arrived = world.write(0, 1, 1_005, store);
         assert_eq!(arrived.len(), 1);
         assert_eq!(store.reader().unwrap().frontier().unwrap().heads(&old.author).len(), 2);
@@ -223,9 +215,15 @@ fn what_no_peer_holds_any_more_is_taken_over_and_what_follows_joins() {
                 let Adopted { pruned: adopted, waited } = adopted;
                 assert_eq!((&adopted, &waited), (&chain, &vec![next]));
                 let arrivals = world.here.apply(waited, 0, &mut *past).unwrap().arrivals;
+                // What was removed follows what is held of it, and may still come: before and after.
+                let removed = vec![all[2].change.clone()];
+                let before = world.here.apply(removed.clone(), 0, &mut *past).unwrap();
+                assert_eq!((before.duplicates, before.arrivals.len()), (1, 0));
                 late.commit(&Batch { adopted, arrivals, ..Batch::default() }).unwrap();
                 world.here.committed();
                 let mut reader = late.reader().unwrap();
+                let after = world.here.apply(removed, 0, &mut *reader).unwrap();
+                assert_eq!((after.duplicates, after.arrivals.len()), (1, 0));
                 assert_eq!(reader.frontier(), Ok(world.here.frontier()));
                 assert_eq!(reader.branched(), Ok(Vec::new()));
                 assert_eq!(reader.pruned(None), Ok(chain.clone()));
@@ -233,6 +231,39 @@ fn what_no_peer_holds_any_more_is_taken_over_and_what_follows_joins() {
                 assert_eq!(there.len(), held + 1);
                 reader.check_structure().unwrap();
             }
+        }
+    }
+}
+
+/// A node restored from an old backup went on from where this one holds its segment in part.
+#[test]
+fn what_stays_of_a_segment_is_taken_over_though_a_branch_continues_inside_it() {
+    for mut stored in stores() {
+        let (_, all) = two_segments(&mut *stored.store);
+        prune(&mut *stored.store, first_segment(&all));
+        let chain = stored.store.reader().unwrap().pruned(None).unwrap();
+        for mut late in stores() {
+            let late = &mut *late.store;
+            let (mut world, author) = (World::new(2), all[0].change.author);
+            world.hear(vec![all[0].change.clone()], 0, late);
+            world.restore(0, &all[0].change);
+            let branch = world.write(0, 1, 1_005, late);
+            let mut past = late.reader().unwrap();
+            world.here.apply(vec![all[3].change.clone()], 0, &mut *past).unwrap();
+            let Adopted { pruned, waited } =
+                world.here.adopt(chain.clone(), &mut *past).unwrap().unwrap();
+            assert_eq!(pruned, chain);
+            let arrivals = world.here.apply(waited, 0, &mut *past).unwrap().arrivals;
+            late.commit(&Batch { adopted: pruned, arrivals, ..Batch::default() }).unwrap();
+            world.here.committed();
+            let mut reader = late.reader().unwrap();
+            let frontier = reader.frontier().unwrap();
+            assert_eq!(frontier, world.here.frontier());
+            let ends =
+                |head: &Head| [&branch[0], &all[3]].map(|a| a.change.hash).contains(&head.hash);
+            assert!(frontier.heads(&author).len() == 2 && frontier.heads(&author).iter().all(ends));
+            assert_eq!(reader.branched(), Ok(vec![author]));
+            reader.check_structure().unwrap();
         }
     }
 }

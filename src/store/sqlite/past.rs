@@ -8,7 +8,7 @@ use super::reader::SqliteReader;
 use super::{seq, time};
 use crate::core::frontier::Head;
 use crate::core::log::{Past, Sides, Standing, Tip};
-use crate::core::segment::Parent;
+use crate::core::segment::{Parent, Strand};
 use crate::words::{ChangeHash, NodeId, SegmentId, Seq};
 
 impl Past for SqliteReader {
@@ -16,13 +16,17 @@ impl Past for SqliteReader {
 
     fn sides(&mut self, author: NodeId, segment: SegmentId) -> Result<Option<Sides>, StoreError> {
         let mut query = self.connection.prepare_cached(
-            "SELECT count(*), min(s.first_seq), count(p.id)
+            "SELECT count(*), min(s.first_seq), max(p.next_seq)
              FROM segments s JOIN authors a ON a.id = s.author LEFT JOIN pruned p ON p.segment = s.id
              WHERE s.name = ?1 AND a.node = ?2",
         )?;
-        let (count, segment_seq, pruned) = query
-            .query_row(params![segment.0, author.0], |row| {
-                Ok((row.get(0)?, row.get::<_, Option<i64>>(1)?, row.get::<_, i64>(2)? > 0))
+        let (count, segment_seq, pruned) =
+            query.query_row(params![segment.0, author.0], |row| {
+                Ok((
+                    row.get(0)?,
+                    row.get::<_, Option<i64>>(1)?,
+                    row.get::<_, Option<i64>>(2)?.map(seq),
+                ))
             })?;
         Ok(segment_seq.map(|found| Sides { count, segment_seq: seq(found), pruned }))
     }
@@ -34,6 +38,15 @@ impl Past for SqliteReader {
         hash: ChangeHash,
     ) -> Result<bool, StoreError> {
         self.at_once(|reader| reader.begins_at(segment, seq, hash))
+    }
+
+    fn reach(&mut self, strand: Strand) -> Result<Option<(Seq, u32)>, StoreError> {
+        let query = "SELECT next_seq, changes FROM held WHERE name = ?1 AND side = ?2";
+        let mut query = self.connection.prepare_cached(query)?;
+        let found = query.query_row(params![strand.segment.0, strand.side], |row| {
+            Ok((seq(row.get(0)?), row.get(1)?))
+        });
+        Ok(found.optional()?)
     }
 
     fn standing(

@@ -129,11 +129,19 @@ pub(super) fn adopt(
     let strand = pruned.strand();
     known.strands.remove(&strand);
     let held = connection
-        .prepare_cached("SELECT id FROM segments WHERE name = ?1 AND side = 0")?
-        .query_row([strand.segment.0], |row| row.get::<_, i64>(0))
+        .prepare_cached("SELECT id, tip FROM segments WHERE name = ?1 AND side = 0")?
+        .query_row([strand.segment.0], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, bool>(1)?)))
         .optional()?;
     let row = match held {
-        Some(row) => row,
+        Some((row, true)) => row,
+        Some((row, false)) => {
+            // Another lifetime of its author went on from what is held of it.
+            note_branch(connection, author)?;
+            connection
+                .prepare_cached("UPDATE segments SET tip = 1 WHERE id = ?1")?
+                .execute([row])?;
+            row
+        }
         None => {
             note_branch(connection, author)?;
             connection
