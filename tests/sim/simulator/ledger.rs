@@ -20,6 +20,7 @@ use super::promise::{Outcome, Promise};
 struct Held {
     author: NodeId,
     segment: SegmentId,
+    segment_seq: Seq,
     index: u32,
     next_seq: Seq,
     last_time: Time,
@@ -34,8 +35,8 @@ pub struct Ledger {
     /// The changes on which no other one hangs.
     leaves: BTreeMap<NodeId, BTreeSet<ChangeHash>>,
     next_offset: Offset,
-    /// Segments whose entries were removed.
-    gone: BTreeSet<SegmentId>,
+    /// Segments whose entries were removed: from where to where.
+    gone: BTreeMap<SegmentId, (Seq, Seq)>,
     /// Segments of which nothing but the end ever came, or not all: whose, and from where to where.
     taken_over: BTreeMap<SegmentId, (NodeId, Seq, Seq)>,
     /// Where the recorder stands on this disk.
@@ -48,17 +49,30 @@ impl Ledger {
         self.held.contains_key(hash)
     }
 
-    /// Whether a head is the end of a change on the disk.
+    /// Whether a head is the end of a change on the disk; or lies inside of what was removed, of which
+    /// a store knows nothing better.
     pub fn ends_at(&self, head: &Head) -> bool {
-        let inside =
-            |(_, first, next): &(NodeId, Seq, Seq)| *first < head.next_seq && head.next_seq < *next;
+        let inside = |(first, next): (Seq, Seq)| first < head.next_seq && head.next_seq < next;
+        let taken_over = self.taken_over.get(&head.segment).map(|(_, first, next)| (*first, *next));
+        let gone = self.gone.get(&head.segment).copied();
         self.ends.contains(&(head.segment, head.next_seq, head.hash))
-            || self.taken_over.get(&head.segment).is_some_and(inside)
+            || taken_over.is_some_and(inside)
+            || gone.is_some_and(inside)
     }
 
     /// Whether a change's entries were removed.
     pub fn is_gone(&self, hash: &ChangeHash) -> bool {
-        self.held.get(hash).is_some_and(|held| self.gone.contains(&held.segment))
+        self.held.get(hash).is_some_and(|held| self.gone.contains_key(&held.segment))
+    }
+
+    /// The segment of a change.
+    pub fn segment_of(&self, hash: &ChangeHash) -> Option<SegmentId> {
+        self.held.get(hash).map(|held| held.segment)
+    }
+
+    /// Whether nothing of a segment is taken any more: it was removed, or what stays of it was taken over.
+    pub fn is_closed(&self, segment: SegmentId) -> bool {
+        self.gone.contains_key(&segment) || self.taken_over.contains_key(&segment)
     }
 
     /// The changes of a segment.
@@ -69,7 +83,10 @@ impl Ledger {
 
     /// The entries of a segment are removed; what is known of them stays.
     pub fn remove(&mut self, segment: SegmentId) {
-        self.gone.insert(segment);
+        let of_segment = || self.held.values().filter(|held| held.segment == segment);
+        let first = of_segment().map(|held| held.segment_seq).min().unwrap_or_default();
+        let next = of_segment().map(|held| held.next_seq).max().unwrap_or_default();
+        self.gone.insert(segment, (first, next));
     }
 
     /// What stays of a segment is taken over, in place of what never came.
@@ -89,8 +106,9 @@ impl Ledger {
             leaves.remove(&joined);
         }
         leaves.insert(pruned.hash);
-        let (next_seq, last_time) = (pruned.next_seq, pruned.last_time);
-        let held = Held { author, segment, index: pruned.changes - 1, next_seq, last_time };
+        let (segment_seq, next_seq) = (pruned.first_seq(), pruned.next_seq);
+        let (index, last_time) = (pruned.changes - 1, pruned.last_time);
+        let held = Held { author, segment, segment_seq, index, next_seq, last_time };
         self.held.insert(pruned.hash, held);
         self.ends.insert((segment, next_seq, pruned.hash));
         self.taken_over.insert(segment, (author, pruned.first_seq(), next_seq));
@@ -196,9 +214,10 @@ impl Ledger {
     }
 
     fn note(&mut self, change: &Change) {
-        let Change { author, segment, index, last_time, .. } = *change;
+        let Change { author, segment, segment_seq, index, last_time, .. } = *change;
         let next_seq = change.next_seq();
-        self.held.insert(change.hash, Held { author, segment, index, next_seq, last_time });
+        let held = Held { author, segment, segment_seq, index, next_seq, last_time };
+        self.held.insert(change.hash, held);
         self.ends.insert((segment, next_seq, change.hash));
         self.next_offset = self.next_offset.plus(u64::from(change.count));
     }

@@ -209,7 +209,7 @@ impl World {
     }
 
     /// The links between honest nodes.
-    fn honest_links(&self) -> Vec<LinkId> {
+    pub fn honest_links(&self) -> Vec<LinkId> {
         let honest = |host: &HostId| matches!(self.hosts[host.0], Resident::Node(_));
         let mut links = self.stage.network.links();
         links.retain(|link| self.stage.network.ends(*link).iter().all(honest));

@@ -1,6 +1,6 @@
 //! Trouble: what goes wrong on purpose, and when.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use towline::core::merge::Direction;
 use towline::store::damage::Lost;
@@ -200,23 +200,48 @@ impl World {
         }
     }
 
-    /// Nobody can mend a change of which every copy is damaged or gone: that is taken back.
+    /// Nobody can mend a change of which every copy that reaches the node is damaged or gone: that is
+    /// taken back.
     ///
     /// # Errors
     /// What follows breaks a promise.
     pub fn repair_the_irreparable(&mut self) -> Outcome {
-        let whole = |hash: &&ChangeHash| self.nodes().any(|node| node.disk.holds_whole(hash));
-        let damaged = self.nodes().flat_map(|node| node.disk.damaged());
-        let lost: BTreeSet<ChangeHash> = damaged.filter(|hash| !whole(hash)).copied().collect();
+        let links: Vec<[HostId; 2]> =
+            self.honest_links().into_iter().map(|link| self.stage.network.ends(link)).collect();
+        let mut lost: BTreeMap<HostId, BTreeSet<ChangeHash>> = BTreeMap::new();
+        for node in self.nodes() {
+            let irreparable = node.disk.damaged().filter(|hash| !self.reaches(node, hash, &links));
+            lost.insert(node.host, irreparable.copied().collect());
+        }
         for resident in &mut self.hosts {
             if let Resident::Node(node) = resident
-                && node.disk.damaged().any(|hash| lost.contains(hash))
+                && let Some(lost) = lost.get(&node.host).filter(|lost| !lost.is_empty())
             {
                 node.end(Ending::Killed, &mut self.stage)?;
-                node.disk.repair(&lost);
+                node.disk.repair(lost);
             }
         }
         Ok(())
+    }
+
+    /// Whether a change comes to a node from one that holds it whole. It doesn't come through one that has
+    /// removed its segment, and takes nothing of that any more.
+    fn reaches(&self, node: &Node, hash: &ChangeHash, links: &[[HostId; 2]]) -> bool {
+        let segment = node.disk.ledger.segment_of(hash);
+        let takes = |other: &&Node| !segment.is_some_and(|it| other.disk.ledger.is_closed(it));
+        let takers: BTreeMap<HostId, &Node> =
+            self.nodes().filter(takes).map(|other| (other.host, other)).collect();
+        let mut reached = BTreeSet::from([node.host]);
+        loop {
+            let near = links.iter().filter(|ends| ends.iter().any(|end| reached.contains(end)));
+            let near = near.flatten().filter(|host| takers.contains_key(host));
+            let more: BTreeSet<HostId> = near.chain(&reached).copied().collect();
+            if more.len() == reached.len() {
+                let mut takers = reached.iter().filter_map(|host| takers.get(host));
+                return takers.any(|taker| taker.disk.holds_whole(hash));
+            }
+            reached = more;
+        }
     }
 
     /// Copies a node's key and disk to another machine, which takes over some of its links. The
