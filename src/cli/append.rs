@@ -35,7 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
     before_help = "\
 Examples:
   towline append 'a first entry'
-  towline append -t story/42 -k transition --format ndjson '{\"data\":{\"to\":\"coding\"}}'
+  towline append -t story/42 -k moved --format ndjson '{\"data\":{\"to\":\"coding\"}}'
   journalctl -f | towline append -t journal --spool ~/.cache/towline-journal
   towline append --format cloudevents < events.ndjson
   towline append --key job-7 --ack peers=2 < result.txt",
