@@ -117,9 +117,9 @@ pub async fn open(
     let place = places.take()?;
     let (follow, reset) = match log.follow(filter.clone(), from).await? {
         Ok(follow) => (follow, None),
-        // A client that reconnects by itself can do nothing about a place that is lost.
+        // A client that reconnects by itself can do nothing about a place that is lost, but be told so.
         Err(lost @ (CursorError::OtherStore | CursorError::BeyondEnd | CursorError::Pruned))
-            if headers.contains_key("last-event-id") =>
+            if headers.contains_key("last-event-id") && form.tells_of_a_reset() =>
         {
             let follow = log.follow(filter, From::Start).await?;
             (follow.map_err(|error| Problem::new(Code::Cursor, error))?, Some(lost))
