@@ -264,6 +264,9 @@ impl Moved {
         now: Time,
     ) -> Result<Consumer, ConsumerError> {
         let replay = self.direction == Allowed::Replay;
+        if !self.holder.as_deref().is_none_or(is_holder) {
+            return Err(ConsumerError::Lease);
+        }
         let lease = before.and_then(|consumer| consumer.lease.clone());
         let lease = lease.filter(|lease| lease.until_millis > now.millis());
         if let Some(Lease { holder, until, .. }) = &lease
@@ -296,11 +299,8 @@ impl Moved {
     }
 
     fn lease(&self, seconds: u64, now: Time) -> Result<Lease, ConsumerError> {
-        let holder = self.holder.clone().unwrap_or_default();
-        let named = (1..=NAME_BYTES).contains(&holder.len()) && !holder.contains(char::is_control);
-        if !named || seconds > LEASE_SECONDS {
-            return Err(ConsumerError::Lease);
-        }
+        let holder = self.holder.clone().filter(|_| seconds <= LEASE_SECONDS);
+        let holder = holder.ok_or(ConsumerError::Lease)?;
         let until_millis = now.millis().saturating_add(seconds * 1_000);
         Ok(Lease { holder, until: Time::from_millis(until_millis).to_string(), until_millis })
     }
@@ -373,6 +373,10 @@ fn unread_of(
     }
     let next = reader.stretches(&feed, before + 1, Direction::Forward, 1)?;
     Ok((entries, next.first().map(|stretch| stretch.offset.max(from))))
+}
+
+fn is_holder(name: &str) -> bool {
+    (1..=NAME_BYTES).contains(&name.len()) && !name.contains(char::is_control)
 }
 
 fn path(directory: &Path, name: &ConsumerName) -> PathBuf {

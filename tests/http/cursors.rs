@@ -62,6 +62,7 @@ fn what_can_be_no_consumer_is_refused() {
         json!({"lease_seconds": 30}),
         json!({"holder": "a", "lease_seconds": 3_601}),
         json!({"holder": "\u{1b}", "lease_seconds": 1}),
+        json!({"holder": "", "position": "end"}),
         json!([]),
     ] {
         put(&server, &body).is_problem(400, "E0001");
