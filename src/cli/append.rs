@@ -123,7 +123,11 @@ impl Append {
                 _ => format!("{key}/{batches}"),
             });
             batches += 1;
-            receipts.print(&post(&client, &parameters, batch, key, patience)?)
+            let posted = post(&client, &parameters, batch, key, patience);
+            receipts.print(&posted.map_err(|failure| match failure.is_passing() && batches > 1 {
+                true => failure.hint("--spool DIR, in which lines wait while the node is away"),
+                false => failure,
+            })?)
         });
         sent.and(receipts.end())
     }
@@ -221,8 +225,8 @@ fn post(
     batch: &Batch,
     key: Option<String>,
     patience: Duration,
-) -> Result<Vec<Box<RawValue>>, Stop> {
-    Ok(client.post("/v1/entries", parameters, &batch.content(key), patience)?)
+) -> Result<Vec<Box<RawValue>>, Failure> {
+    client.post("/v1/entries", parameters, &batch.content(key), patience)
 }
 
 /// Prints receipts for as long as somebody reads them: whoever pipes entries in wants them
