@@ -49,12 +49,10 @@ impl Template {
         let mut environment = Environment::new();
         // What goes to a terminal or a pipe is no HTML.
         environment.set_auto_escape_callback(|_| AutoEscape::None);
-        // Lists and tables are written as JSON, as they came, and not as Python would write them.
+        // What is no text is written as JSON, as it came, and not as Python would write it.
         environment.set_formatter(|out, state, value| match value.kind() {
-            ValueKind::Seq | ValueKind::Iterable | ValueKind::Map => {
-                Ok(out.write_str(&poured(value)?.to_string())?)
-            }
-            _ => escape_formatter(out, state, value),
+            ValueKind::Undefined | ValueKind::String => escape_formatter(out, state, value),
+            _ => Ok(out.write_str(&poured(value)?.to_string())?),
         });
         // Command lines are parsed once, so this lives as long as the process in any case.
         let text: &'static str = Box::leak(text.to_owned().into_boxed_str());
@@ -170,13 +168,13 @@ mod tests {
     }
 
     #[test]
-    fn lists_and_tables_are_json() {
+    fn what_is_no_text_is_json() {
         let data = r#"{"a":null,"b":true,"c":[1,-2,1.5,18446744073709551615,"\u0027x\""]}"#;
         let line = format!("{{\"d\":{data}}}\n");
         let json = r#"{"a":null,"b":true,"c":[1,-2,1.5,18446744073709551615,"'x\""]}"#;
         assert_eq!(
-            written("{{ d }} {{ d.c[3] }} {{ d.b }}{{ e }}", &[&line]),
-            format!("{json} 18446744073709551615 true\n")
+            written("{{ d }} {{ d.c[3] }} {{ d.b }} {{ d.a }}{{ e }}", &[&line]),
+            format!("{json} 18446744073709551615 true null\n")
         );
     }
 
