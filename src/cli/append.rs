@@ -124,9 +124,11 @@ impl Append {
             });
             batches += 1;
             let posted = post(&client, &parameters, batch, key, patience);
-            receipts.print(&posted.map_err(|failure| match failure.is_passing() && batches > 1 {
-                true => failure.hint("--spool DIR, in which lines wait while the node is away"),
-                false => failure,
+            receipts.print(&posted.map_err(|failure| {
+                match failure.is_passing() && batches > 1 {
+                    true => failure.hint("--spool DIR, in which lines wait while the node is away"),
+                    false => failure,
+                }
             })?)
         });
         sent.and(receipts.end())
