@@ -75,11 +75,11 @@ type Outcome = Result<(), Stop>;
     before_help = "\
 Examples:
   towline demo --chaos                         watch a cluster work, and survive
-  towline run                                  start a node; it is made when missing
+  towline run                                  start a node, new or not
   towline append --topic story/42 'it began'   append an entry, durably
   journalctl -f | towline append               every line becomes an entry
   towline tail -f                              follow the log
-  towline query --since 1h --grep error        search it, with or without a running node",
+  towline query --since 1h --grep error        search it",
     after_help = "\
 Exit codes: 0 ok, 1 error, 2 usage, 3 verification failed, 4 incomplete,
 5 node unreachable, 6 timeout, 7 refused, 130 interrupted.

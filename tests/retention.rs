@@ -264,7 +264,7 @@ async fn a_reader_whose_place_was_removed_is_told() {
     assert_eq!(again, Err(lost.clone()));
     assert_eq!(node.follow(Filter::all(), From::Cursor(place)).await.err(), Some(lost));
     let named = place.to_string();
-    let lag = node.read(move |reader| consumers::lag(reader, &named, Time::MAX)).await;
+    let lag = node.read(move |reader| consumers::lag(reader, &named, None, Time::MAX)).await;
     assert_eq!(lag, Ok(None), "a named consumer's place is lost, too");
     // One that was on its way is told once, and goes on with what is left.
     assert_eq!(slow.next().await.unwrap(), Some(Followed::Reset));

@@ -35,7 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
     before_help = "\
 Examples:
   towline append 'a first entry'
-  towline append -t story/42 -k transition --format ndjson '{\"data\":{\"to\":\"coding\"}}'
+  towline append -t story/42 -k moved --format ndjson '{\"data\":{\"to\":\"coding\"}}'
   journalctl -f | towline append -t journal --spool ~/.cache/towline-journal
   towline append --format cloudevents < events.ndjson
   towline append --key job-7 --ack peers=2 < result.txt",
@@ -123,7 +123,13 @@ impl Append {
                 _ => format!("{key}/{batches}"),
             });
             batches += 1;
-            receipts.print(&post(&client, &parameters, batch, key, patience)?)
+            let posted = post(&client, &parameters, batch, key, patience);
+            receipts.print(&posted.map_err(|failure| {
+                match failure.is_passing() && batches > 1 {
+                    true => failure.hint("--spool DIR, in which lines wait while the node is away"),
+                    false => failure,
+                }
+            })?)
         });
         sent.and(receipts.end())
     }
@@ -221,8 +227,8 @@ fn post(
     batch: &Batch,
     key: Option<String>,
     patience: Duration,
-) -> Result<Vec<Box<RawValue>>, Stop> {
-    Ok(client.post("/v1/entries", parameters, &batch.content(key), patience)?)
+) -> Result<Vec<Box<RawValue>>, Failure> {
+    client.post("/v1/entries", parameters, &batch.content(key), patience)
 }
 
 /// Prints receipts for as long as somebody reads them: whoever pipes entries in wants them

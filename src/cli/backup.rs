@@ -43,7 +43,7 @@ pub struct Backup {
 Examples:
   towline restore /backup/2026-11-21.towline
   towline --data /var/lib/towline restore log.towline
-  towline restore --force log.towline          the store that is there moves aside",
+  towline restore --force log.towline          the old store moves aside",
     after_help = "\
 The copy is verified before it takes its place. The key of the node must be in
 the data directory, or beside the backup as FILE.key. Start the node with a peer

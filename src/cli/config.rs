@@ -11,6 +11,7 @@ use super::output::Format;
 use super::place::Global;
 use super::run::{HTTP, LISTEN};
 use super::settings::{FILE, Settings};
+use crate::node::retention::PAUSE;
 use crate::words::limits::EMIT_RING;
 
 /// Show the settings that `towline run` would take
@@ -142,6 +143,7 @@ fn default(key: &str) -> Value {
         "peers" => json!([]),
         "emit_ring" => EMIT_RING.into(),
         "deliveries" => json!({}),
+        "retention.every" => format!("{}s", PAUSE.as_secs()).into(),
         _ => Value::Null,
     }
 }
@@ -155,7 +157,7 @@ fn as_toml(value: &Value) -> String {
                 .filter(|(_, value)| !value.is_null())
                 .map(|(key, value)| format!("{} = {}", Value::from(key.as_str()), as_toml(value)))
                 .collect();
-            format!("{{ {} }}", pairs.join(", "))
+            if pairs.is_empty() { "{}".to_owned() } else { format!("{{ {} }}", pairs.join(", ")) }
         }
         Value::Array(values) => {
             let values: Vec<String> = values.iter().map(as_toml).collect();

@@ -52,7 +52,7 @@ impl Consuming {
         getrandom::fill(&mut random)
             .map_err(|error| Failure::new(Code::Io, "no random bytes", error))?;
         let holder = format!("{}-{}", std::process::id(), hex::encode(random));
-        let path = path(name);
+        let path = path(name, None);
         let lease = json!({"holder": holder, "lease_seconds": LEASE_SECONDS});
         let Kept { position } = client.put(&path, &lease)?;
         let place = Arc::new(Mutex::new(Place::default()));
@@ -112,10 +112,13 @@ fn say(
     }
 }
 
-/// The route of a named cursor.
-pub fn path(name: &str) -> String {
-    let name: String = form_urlencoded::byte_serialize(name.as_bytes()).collect();
-    format!("/v1/cursors/{}", name.replace('+', "%20"))
+/// The route of a named cursor: of a tenant's readers, where one is named.
+pub fn path(name: &str, tenant: Option<&str>) -> String {
+    let encoded = |text: &str| -> String {
+        form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
+    };
+    let tenant = tenant.map(|tenant| format!("?tenant={}", encoded(tenant)));
+    format!("/v1/cursors/{}{}", encoded(name), tenant.unwrap_or_default())
 }
 
 fn lock(place: &Mutex<Place>) -> MutexGuard<'_, Place> {

@@ -11,12 +11,13 @@ use super::Outcome;
 use super::client::Parameters;
 use super::completions;
 use super::consuming::path;
+use super::failure::Stop;
 use super::line::one_line;
 use super::output::{Format, Output, not_an_entry};
 use super::place::Global;
 use super::status::{counted, duration};
 
-/// List, move and remove named consumers, whose places the node keeps
+/// List, show, move and remove named consumers, whose places the node keeps
 #[derive(Debug, Args)]
 #[command(
     before_help = "\
@@ -25,10 +26,13 @@ Examples:
   towline cursor ls                                 who has read how far
   towline cursor set mailer end                     skip what there is
   towline cursor set mailer start                   read all of it again
+  towline cursor get mailer                         its place, whole
   towline cursor rm mailer",
     after_help = "\
-A named cursor is a place in this node's order of arrival, kept on its disk. One
-reader at a time has the lease of it. `set` moves it anywhere, and ends a lease."
+A named cursor is a place in the log, kept on the disk of this node. One that
+was read with --portable means the same on every node of the cluster. One reader
+at a time has the lease of it. `set` moves it anywhere, and ends a lease. Tokens
+that are bound to a tenant have cursors of their own; --tenant names those."
 )]
 pub struct Cursors {
     #[command(subcommand)]
@@ -39,22 +43,46 @@ pub struct Cursors {
 enum Action {
     /// List them: place, lag, and who reads
     Ls,
+    /// Print the place of one
+    Get {
+        #[command(flatten)]
+        named: Named,
+    },
     /// Move one, back as well, or make it
     Set {
-        /// Its name: a-z, 0-9, '-', '_' and '.'
-        #[arg(add = ArgValueCandidates::new(completions::cursors))]
-        name: String,
-        /// start, end, or a cursor of this node
+        #[command(flatten)]
+        named: Named,
+        /// start, end, or a cursor: of this node, or one that any node accepts
         #[arg(default_value = "start")]
         position: String,
     },
     /// Forget one
     Rm {
-        /// Its name
-        #[arg(add = ArgValueCandidates::new(completions::cursors))]
-        name: String,
+        #[command(flatten)]
+        named: Named,
     },
 }
+
+/// Which cursor is meant.
+#[derive(Debug, Args)]
+struct Named {
+    /// Its name: a-z, 0-9, '-', '_' and '.'
+    #[arg(add = ArgValueCandidates::new(completions::cursors))]
+    name: String,
+    /// Of the readers that are bound to this tenant
+    #[arg(long, value_name = "TENANT")]
+    #[arg(add = ArgValueCandidates::new(completions::tenants))]
+    tenant: Option<String>,
+}
+
+impl Named {
+    fn path(&self) -> String {
+        path(&self.name, self.tenant.as_deref())
+    }
+}
+
+/// How much of a place is shown in a table.
+const PLACE_WIDTH: usize = 32;
 
 #[derive(Deserialize)]
 struct Answer {
@@ -65,6 +93,8 @@ struct Answer {
 #[derive(Deserialize)]
 struct Shown {
     name: String,
+    #[serde(default)]
+    tenant: String,
     position: String,
     lag: Option<Lag>,
     updated: String,
@@ -92,13 +122,21 @@ impl Cursors {
                 let answer: Box<RawValue> = client.get("/v1/cursors", &Parameters::new())?;
                 list(&mut output, answer)?;
             }
-            Action::Set { name, position } => {
+            Action::Get { named } => {
+                let cursor: Box<RawValue> = client.get(&named.path(), &Parameters::new())?;
+                if output.format == Format::Text {
+                    output.line(one_line(&shown(&cursor)?.position))?;
+                } else {
+                    output.line(cursor)?;
+                }
+            }
+            Action::Set { named, position } => {
                 let wanted = json!({"position": position, "replay": true});
-                let set: Box<RawValue> = client.put(&path(&name), &wanted)?;
+                let set: Box<RawValue> = client.put(&named.path(), &wanted)?;
                 tell(&mut output, set, "stands at")?;
             }
-            Action::Rm { name } => {
-                let removed: Box<RawValue> = client.delete(&path(&name))?;
+            Action::Rm { named } => {
+                let removed: Box<RawValue> = client.delete(&named.path())?;
                 tell(&mut output, removed, "is removed; it stood at")?;
             }
         }
@@ -114,22 +152,21 @@ fn list(output: &mut Output, answer: Box<RawValue>) -> Outcome {
     if output.format != Format::Text {
         return answer.cursors.into_iter().try_for_each(|cursor| output.line(cursor));
     }
-    let shown = answer.cursors.iter();
-    let shown = shown.map(|cursor| serde_json::from_str(cursor.get()).map_err(not_an_entry));
-    let shown = shown.collect::<Result<Vec<Shown>, _>>()?;
+    let shown = answer.cursors.iter().map(|cursor| shown(cursor)).collect::<Result<Vec<_>, _>>()?;
     if shown.is_empty() {
         return output.line("no named cursors");
     }
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    table.set_header(["NAME", "POSITION", "BEHIND", "READER", "MOVED"]);
+    table.set_header(["NAME", "TENANT", "POSITION", "BEHIND", "READER", "MOVED"]);
     for cursor in &shown {
         let reader = cursor.lease.as_ref().map_or_else(String::new, |lease| {
             format!("{} until {}", one_line(&lease.holder), one_line(&lease.until))
         });
         table.add_row([
             one_line(&cursor.name).into_owned(),
-            one_line(&cursor.position).into_owned(),
+            one_line(&cursor.tenant).into_owned(),
+            beginning(&cursor.position),
             behind(cursor.lag.as_ref()),
             reader,
             one_line(&cursor.updated).into_owned(),
@@ -142,10 +179,21 @@ fn tell(output: &mut Output, cursor: Box<RawValue>, verb: &str) -> Outcome {
     if output.format != Format::Text {
         return output.line(cursor);
     }
-    let Shown { name, position, lag, .. } =
-        serde_json::from_str(cursor.get()).map_err(not_an_entry)?;
-    let (name, position) = (one_line(&name), one_line(&position));
+    let Shown { name, position, lag, .. } = shown(&cursor)?;
+    let (name, position) = (one_line(&name), beginning(&position));
     output.line(format_args!("{name} {verb} {position}: {}", behind(lag.as_ref())))
+}
+
+fn shown(cursor: &RawValue) -> Result<Shown, Stop> {
+    serde_json::from_str(cursor.get()).map_err(not_an_entry)
+}
+
+/// The beginning of a place: one that any node accepts can be as long as a page.
+fn beginning(position: &str) -> String {
+    match position.char_indices().nth(PLACE_WIDTH) {
+        Some((end, _)) => format!("{}…", one_line(&position[..end])),
+        None => one_line(position).into_owned(),
+    }
 }
 
 fn behind(lag: Option<&Lag>) -> String {

@@ -35,7 +35,7 @@ const PACE: Duration = Duration::from_secs(1);
 #[command(before_help = "\
 Examples:
   towline demo                         three nodes, until Ctrl-C
-  towline demo --chaos                 cut a node off, force a gap, restart, heal
+  towline demo --chaos                 cut one off, force a gap, restart, heal
   towline demo --chaos --once          then end: exit 0 only if all adds up
   towline demo --once --input app.log  a real log, dealt out and merged again")]
 pub struct Demo {

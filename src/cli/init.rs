@@ -17,7 +17,7 @@ use crate::words::ClusterId;
 Examples:
   towline init                                 the first node of a new cluster
   towline init --cluster ID                    a node of a cluster that there is
-  towline init -o json | jq -r .node           the id, for --peer on the other nodes",
+  towline init -o json | jq -r .node           the id, for --peer on others",
     after_help = "\
 The data directory gets a key of its own, and a cluster: the one that is named,
 or a new one. A directory that is a node's already stays as it is."

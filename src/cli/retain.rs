@@ -21,8 +21,8 @@ use crate::words::Code;
     before_help = "\
 Examples:
   towline retain                               what is kept, and what is gone
-  towline retain --now                         let go what the policy lets go, now
-  towline retain --below 1000000               let go what arrived below this offset",
+  towline retain --now                         let go what may go, now
+  towline retain --below 1000000               let go what lies below",
     after_help = "\
 A node keeps everything unless it is told otherwise, by --keep-age and the like of
 `towline run` or [retention] in config.toml. Whole segments go; the newest one of
@@ -146,7 +146,7 @@ fn show_removed(output: &mut Output, removed: Removed) -> Outcome {
     before_help = "\
 Examples:
   towline archive /backup/segments             write what is not there yet
-  towline verify /backup/segments              check it against its authors' signatures
+  towline verify /backup/segments              check the signatures in it
   towline export --archive /backup/segments    read it",
     after_help = "\
 Each segment is a document that any Automerge program opens, with its author's

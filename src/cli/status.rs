@@ -17,7 +17,7 @@ use super::place::{Global, Place, as_node};
     before_help = "\
 Examples:
   towline status
-  towline status -o json | jq -r .frontier     equal on nodes that hold the same entries",
+  towline status -o json | jq -r .frontier     equal where entries are equal",
     after_help = "\
 Of the events that were emitted, each is recorded or dropped, or still on its
 way."

@@ -25,9 +25,10 @@ const SHOWN: u64 = 10;
 Examples:
   towline tail                                 the newest ten entries
   towline tail -f --topic story/42             and what comes, of one topic
-  towline tail --until-caught-up -o json       the whole log, and in \"next\" a cursor
+  towline tail --until-caught-up -o json       the whole log, and a cursor
   towline tail -f --after CURSOR               exactly what comes after it
   towline tail -f --cursor mailer              and the node remembers how far
+  towline tail -f --cursor mailer --portable   and any other node goes on there
   towline tail -f --strict                     end at the first gap, exit code 4",
     after_help = "\
 Entries come in order of arrival. Gaps are shown whatever the filters say, and
@@ -49,7 +50,7 @@ pub struct Tail {
     #[arg(long)]
     until_caught_up: bool,
     /// Begin where this named cursor stands, at first with the first entry, and move it on
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["after", "lines", "portable"])]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["after", "lines"])]
     #[arg(add = ArgValueCandidates::new(completions::cursors))]
     cursor: Option<String>,
     /// End at the first gap, or entry of a forked history, once it is printed; exit code 4

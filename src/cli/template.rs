@@ -5,7 +5,8 @@ use std::io::{self, Write};
 use std::str::FromStr;
 use std::sync::Arc;
 
-use minijinja::{AutoEscape, Environment};
+use minijinja::value::ValueKind;
+use minijinja::{AutoEscape, Environment, Error, escape_formatter};
 use serde_json::Value;
 
 use super::output::Format;
@@ -48,6 +49,11 @@ impl Template {
         let mut environment = Environment::new();
         // What goes to a terminal or a pipe is no HTML.
         environment.set_auto_escape_callback(|_| AutoEscape::None);
+        // What is no text is written as JSON, as it came, and not as Python would write it.
+        environment.set_formatter(|out, state, value| match value.kind() {
+            ValueKind::Undefined | ValueKind::String => escape_formatter(out, state, value),
+            _ => Ok(out.write_str(&poured(value)?.to_string())?),
+        });
         // Command lines are parsed once, so this lives as long as the process in any case.
         let text: &'static str = Box::leak(text.to_owned().into_boxed_str());
         environment.add_template("line", text).map_err(|error| error.to_string())?;
@@ -77,6 +83,32 @@ fn filling(value: &Value) -> minijinja::Value {
             members.iter().map(|(name, value)| (name.as_str(), filling(value))),
         ),
     }
+}
+
+/// A value of a template as JSON.
+fn poured(value: &minijinja::Value) -> Result<Value, Error> {
+    Ok(match value.kind() {
+        ValueKind::Undefined | ValueKind::None => Value::Null,
+        ValueKind::Bool => value.is_true().into(),
+        ValueKind::Number => match (value.as_i64(), u64::try_from(value.clone())) {
+            (Some(number), _) => number.into(),
+            (None, Ok(number)) => number.into(),
+            (None, Err(_)) => f64::try_from(value.clone())?.into(),
+        },
+        ValueKind::Seq | ValueKind::Iterable => {
+            let values = value.try_iter()?.map(|value| poured(&value));
+            values.collect::<Result<_, Error>>()?
+        }
+        ValueKind::Map => {
+            let members = value.try_iter()?;
+            let members = members.map(|name| {
+                let member = poured(&value.get_item(&name)?)?;
+                Ok((name.to_string(), member))
+            });
+            Value::Object(members.collect::<Result<_, Error>>()?)
+        }
+        _ => value.to_string().into(),
+    })
 }
 
 impl fmt::Debug for Template {
@@ -133,6 +165,17 @@ mod tests {
     fn each_object_fills_the_holes_however_it_is_written() {
         let pieces = ["{\"a\":{\"b\":\"<1>\"}}\n{\"a\"", ":2}\n"];
         assert_eq!(written("[{{ a.b }}{% if a == 2 %}two{% endif %}]", &pieces), "[<1>]\n[two]\n");
+    }
+
+    #[test]
+    fn what_is_no_text_is_json() {
+        let data = r#"{"a":null,"b":true,"c":[1,-2,1.5,18446744073709551615,"\u0027x\""]}"#;
+        let line = format!("{{\"d\":{data}}}\n");
+        let json = r#"{"a":null,"b":true,"c":[1,-2,1.5,18446744073709551615,"'x\""]}"#;
+        assert_eq!(
+            written("{{ d }} {{ d.c[3] }} {{ d.b }} {{ d.a }}{{ e }}", &[&line]),
+            format!("{json} 18446744073709551615 true null\n")
+        );
     }
 
     #[test]

@@ -183,6 +183,16 @@ mod tests {
     }
 
     #[test]
+    fn a_narrow_screen_shows_nodes_states_and_lag_whole() {
+        let mut view = View::new(SAMPLES, Duration::from_secs(1));
+        view.see(seen(1));
+        let text = text(&view, (46, 16));
+        for shown in ["cdcdcdcd", "unreachable", "1234", "ENTRIES", "LAG"] {
+            assert!(text.contains(shown), "{shown}: {text}");
+        }
+    }
+
+    #[test]
     fn nothing_that_a_node_says_commands_the_terminal() {
         let mut view = View::new(SAMPLES, Duration::from_secs(1));
         view.see(seen(1));

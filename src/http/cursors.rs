@@ -6,20 +6,24 @@ use axum::extract::rejection::PathRejection;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::parameters::Parameters;
 use super::problem::Problem;
 use super::scope::Consumes;
-use crate::node::consumers::{Allowed, Lag, Moved, lag};
-use crate::node::query::check_place;
-use crate::node::{Consumer, ConsumerError, Cursor, Node, QueryError, wall_millis};
-use crate::words::{Code, Offset, Time};
+use crate::node::consumers::{Allowed, Lag, Moved};
+use crate::node::{Consumer, ConsumerError, ConsumerName, CursorError, Position};
+use crate::store::Reader;
+use crate::words::{Code, Offset, Tenant};
 
 /// A consumer as it is shown.
 #[derive(Serialize)]
 pub struct Shown {
     name: String,
+    /// Whose it is, when its readers are bound to a tenant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tenant: Option<Tenant>,
     #[serde(flatten)]
     consumer: Consumer,
-    /// Null where the place is none of this store any more.
+    /// Null where nothing can be read on from the place any more.
     lag: Option<Lag>,
 }
 
@@ -43,99 +47,95 @@ struct Wanted {
 type Name = Result<Path<String>, PathRejection>;
 
 /// `GET /v1/cursors`: all named consumers.
-pub async fn list(Consumes(node): Consumes) -> Result<Json<Cursors>, Problem> {
+pub async fn list(consumes: Consumes, parameters: Parameters) -> Result<Json<Cursors>, Problem> {
+    parameters.allow(&[])?;
     let mut cursors = Vec::new();
-    for (name, consumer) in node.consumers().list() {
-        cursors.push(shown(&node, name, consumer).await?);
+    for (name, consumer) in consumes.list() {
+        cursors.push(shown(&consumes, name, consumer).await?);
     }
     Ok(Json(Cursors { cursors }))
 }
 
 /// `GET /v1/cursors/{name}`: how far one has read.
-pub async fn one(Consumes(node): Consumes, name: Name) -> Result<Json<Shown>, Problem> {
-    let name = named(name)?;
-    let consumer = node.consumers().find(&name).ok_or_else(|| absent(&name))?;
-    Ok(Json(shown(&node, name, consumer).await?))
+pub async fn one(
+    consumes: Consumes,
+    parameters: Parameters,
+    name: Name,
+) -> Result<Json<Shown>, Problem> {
+    let name = consumes.named(&text(name)?, &parameters)?;
+    let consumer = consumes.find(&name).ok_or_else(|| absent(&name))?;
+    Ok(Json(shown(&consumes, name, consumer).await?))
 }
 
 /// `PUT /v1/cursors/{name}`: moves it, or takes or gives back its lease.
 pub async fn put(
-    Consumes(node): Consumes,
+    consumes: Consumes,
+    parameters: Parameters,
     name: Name,
     body: Bytes,
 ) -> Result<Json<Shown>, Problem> {
-    let name = named(name)?;
+    let name = consumes.named(&text(name)?, &parameters)?;
     let wanted: Wanted =
         serde_json::from_slice(&body).map_err(|error| Problem::new(Code::Usage, error))?;
-    let position = match &wanted.position {
-        Some(text) => Some(place(&node, text).await?),
-        None => None,
-    };
-    let direction = if wanted.replay { Allowed::Replay } else { Allowed::Forward };
-    let Wanted { holder, lease_seconds, .. } = wanted;
-    let moved = Moved { position, holder, lease_seconds, direction };
-    let start = at(&node, Offset(0));
-    let (keeper, kept) = (node.clone(), name.clone());
-    let put = move || keeper.consumers().put(&kept, &moved, start, now());
-    let consumer = blocking(put).await??;
-    Ok(Json(shown(&node, name, consumer).await?))
+    let put = consumes.put(name.clone(), move |reader| wanted.read(reader));
+    let consumer = put.await?;
+    Ok(Json(shown(&consumes, name, consumer).await?))
 }
 
 /// `DELETE /v1/cursors/{name}`: forgets it.
-pub async fn remove(Consumes(node): Consumes, name: Name) -> Result<Json<Shown>, Problem> {
-    let name = named(name)?;
-    let (keeper, kept) = (node.clone(), name.clone());
-    let removed = blocking(move || keeper.consumers().remove(&kept)).await??;
-    let consumer = removed.ok_or_else(|| absent(&name))?;
-    Ok(Json(shown(&node, name, consumer).await?))
+pub async fn remove(
+    consumes: Consumes,
+    parameters: Parameters,
+    name: Name,
+) -> Result<Json<Shown>, Problem> {
+    let name = consumes.named(&text(name)?, &parameters)?;
+    let consumer = consumes.remove(name.clone()).await?.ok_or_else(|| absent(&name))?;
+    Ok(Json(shown(&consumes, name, consumer).await?))
 }
 
-/// The place that a text says: a cursor of this node, or one of its ends.
-async fn place(node: &Node, text: &str) -> Result<Cursor, Problem> {
-    let text = text.to_owned();
-    let id = node.store_id();
-    let read = node.read(move |reader| {
-        let end = reader.watermark()?;
-        let place = |offset| Cursor { store: id, offset, last: None };
-        Ok(match text.as_str() {
-            "start" => Ok(place(Offset(0))),
-            "end" => Ok(place(end)),
-            _ => text.parse::<Cursor>().map_err(QueryError::from).and_then(|cursor| {
-                check_place(&cursor, reader, end)?;
-                Ok(cursor)
-            }),
-        })
-    });
-    read.await?.map_err(|error| Problem::from(error).at("position"))
+impl Wanted {
+    /// What is wanted, where the place is one that can be read on from.
+    fn read(self, reader: &mut dyn Reader) -> Result<Moved, Problem> {
+        let position = self.position.as_deref().map(|text| place(reader, text)).transpose()?;
+        let direction = if self.replay { Allowed::Replay } else { Allowed::Forward };
+        let Self { holder, lease_seconds, .. } = self;
+        Ok(Moved { position, holder, lease_seconds, direction })
+    }
 }
 
-fn at(node: &Node, offset: Offset) -> Cursor {
-    Cursor { store: node.store_id(), offset, last: None }
+/// The place that a text says: a cursor, or one of the ends of this node's log.
+fn place(reader: &mut dyn Reader, text: &str) -> Result<Position, Problem> {
+    match text {
+        "start" => Ok(Position::here(reader, Offset(0))),
+        "end" => {
+            let end = reader.watermark()?;
+            Ok(Position::here(reader, end))
+        }
+        _ => {
+            let wrong = |error: CursorError| Problem::new(Code::Cursor, error).at("position");
+            let position = text.parse::<Position>().map_err(wrong)?;
+            position.unread(reader).map_err(|error| Problem::from(error).at("position"))?;
+            Ok(position)
+        }
+    }
 }
 
-async fn shown(node: &Node, name: String, consumer: Consumer) -> Result<Shown, Problem> {
-    let position = consumer.position.clone();
-    let lag = node.read(move |reader| lag(reader, &position, now())).await?;
-    Ok(Shown { name, consumer, lag })
+async fn shown(
+    consumes: &Consumes,
+    name: ConsumerName,
+    consumer: Consumer,
+) -> Result<Shown, Problem> {
+    let lag = consumes.lag(&name, &consumer).await?;
+    Ok(Shown { name: name.as_str().to_owned(), tenant: name.tenant().cloned(), consumer, lag })
 }
 
-async fn blocking<T: Send + 'static>(
-    act: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Problem> {
-    tokio::task::spawn_blocking(act).await.map_err(|error| Problem::new(Code::Io, error))
-}
-
-fn named(name: Name) -> Result<String, Problem> {
+fn text(name: Name) -> Result<String, Problem> {
     let Path(name) = name.map_err(|error| Problem::new(Code::Name, error))?;
     Ok(name)
 }
 
-fn absent(name: &str) -> Problem {
-    Problem::new(Code::NotFound, format!("there is no named cursor {name:?}"))
-}
-
-fn now() -> Time {
-    Time::from_millis(wall_millis())
+fn absent(name: &ConsumerName) -> Problem {
+    Problem::new(Code::NotFound, format!("there is no named cursor {:?}", name.as_str()))
 }
 
 impl From<ConsumerError> for Problem {
@@ -147,6 +147,7 @@ impl From<ConsumerError> for Problem {
             ConsumerError::Cursor(_) => Code::Cursor,
             ConsumerError::Directory(ref error) if error.is_full() => Code::DiskFull,
             ConsumerError::Directory(_) => Code::Io,
+            ConsumerError::Store(error) => return error.into(),
         };
         Self::new(code, error)
     }

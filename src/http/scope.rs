@@ -14,14 +14,18 @@ use prometheus_client::metrics::gauge::Gauge;
 
 use super::parameters::Parameters;
 use super::problem::Problem;
+use crate::node::consumers::{Lag, Moved, lag};
 use crate::node::{
-    AppendError, CursorError, EmitError, Explanation, Filter, Follow, From, Node, Page, Persona,
-    Query, QueryError, Receipt, ReplicationError, Right, Token,
+    AppendError, Consumer, ConsumerName, CursorError, EmitError, Explanation, Filter, Follow, From,
+    Node, Page, Persona, Query, QueryError, Receipt, ReplicationError, Right, Token, wall_millis,
 };
 use crate::session::TenantLog;
+use crate::store::Reader;
 use crate::words::gap::GAP_KIND;
 use crate::words::json::DraftJson;
-use crate::words::{ClusterId, Code, Draft, EmitNumber, Entry, EntryId, NameError, Seq, Tenant};
+use crate::words::{
+    ClusterId, Code, Draft, EmitNumber, Entry, EntryId, NameError, Seq, Tenant, Time,
+};
 
 /// The node that is served, which only this file takes out of it.
 #[derive(Clone)]
@@ -390,9 +394,12 @@ impl FromRequestParts<Served> for Whole {
     }
 }
 
-/// The node and the places of its named consumers, for bearers who may read all of it: whoever reads
-/// may say how far.
-pub struct Consumes(pub Node);
+/// The named consumers of the bearer: whoever reads may say how far. Bearers who are bound to a tenant
+/// have consumers of their own, which those who are bound to none see, too.
+pub struct Consumes {
+    node: Node,
+    tenancy: Tenancy,
+}
 
 impl FromRequestParts<Served> for Consumes {
     type Rejection = Problem;
@@ -400,13 +407,90 @@ impl FromRequestParts<Served> for Consumes {
     async fn from_request_parts(parts: &mut Parts, served: &Served) -> Result<Self, Problem> {
         let grant = grant(parts)?;
         grant.require(Right::Read)?;
-        match grant.tenancy {
-            Tenancy::All => Ok(Self(served.0.clone())),
-            Tenancy::Of(_) => {
-                Err(Problem::new(Code::Rights, "named cursors are places in everybody's entries"))
-            }
-        }
+        Ok(Self { node: served.0.clone(), tenancy: grant.tenancy })
     }
+}
+
+impl Consumes {
+    /// The consumer that is meant: of the tenant that the parameters name, or else of the bearer's.
+    ///
+    /// # Errors
+    /// It can't be a name, or it is another tenant's.
+    pub fn named(&self, name: &str, parameters: &Parameters) -> Result<ConsumerName, Problem> {
+        parameters.allow(&["tenant"])?;
+        let named = parameters.read("tenant", Code::Name, Tenant::parse)?;
+        let tenant = match (named, &self.tenancy) {
+            (None, Tenancy::Of(own)) => Some(own.clone()),
+            (named, tenancy) => {
+                named.iter().try_for_each(|named| tenancy.admits(named))?;
+                named
+            }
+        };
+        Ok(ConsumerName::new(tenant, name)?)
+    }
+
+    /// All consumers that the bearer may see.
+    pub fn list(&self) -> Vec<(ConsumerName, Consumer)> {
+        let mut listed = self.node.consumers().list();
+        if let Tenancy::Of(own) = &self.tenancy {
+            listed.retain(|(name, _)| name.tenant() == Some(own));
+        }
+        listed
+    }
+
+    /// One consumer.
+    pub fn find(&self, name: &ConsumerName) -> Option<Consumer> {
+        self.node.consumers().find(name)
+    }
+
+    /// Moves a consumer to where `place` says, and makes it when it is missing.
+    ///
+    /// # Errors
+    /// There is no such place, or see [`ConsumerError`].
+    pub async fn put(
+        &self,
+        name: ConsumerName,
+        place: impl FnOnce(&mut dyn Reader) -> Result<Moved, Problem> + Send + 'static,
+    ) -> Result<Consumer, Problem> {
+        let node = self.node.clone();
+        let put = self.node.read(move |reader| {
+            let moved = match place(reader) {
+                Ok(moved) => moved,
+                Err(problem) => return Ok(Err(problem)),
+            };
+            let put = node.consumers().put(reader, &name, &moved, now());
+            Ok(put.map_err(Problem::from))
+        });
+        put.await?
+    }
+
+    /// Forgets a consumer; there was none when it returns none.
+    ///
+    /// # Errors
+    /// The file can't be removed.
+    pub async fn remove(&self, name: ConsumerName) -> Result<Option<Consumer>, Problem> {
+        let node = self.node.clone();
+        let removed = tokio::task::spawn_blocking(move || node.consumers().remove(&name)).await;
+        Ok(removed.map_err(|error| Problem::new(Code::Io, error))??)
+    }
+
+    /// How far a consumer is behind; none where its place is lost.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    pub async fn lag(
+        &self,
+        name: &ConsumerName,
+        consumer: &Consumer,
+    ) -> Result<Option<Lag>, Problem> {
+        let (tenant, position) = (name.tenant().cloned(), consumer.position.clone());
+        let lag = self.node.read(move |reader| lag(reader, &position, tenant.as_ref(), now()));
+        Ok(lag.await?)
+    }
+}
+
+fn now() -> Time {
+    Time::from_millis(wall_millis())
 }
 
 /// The node as everybody may see it who reaches it: whether it can persist.

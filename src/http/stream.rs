@@ -33,7 +33,7 @@ use super::parameters::{FILTERS, Parameters};
 use super::problem::Problem;
 use super::scope::{Closing, Counted, Reads};
 use crate::node::{
-    Cursor, CursorError, Filter, Follow, Followed, From, FrontierCursor, Gaps, frontier_cursor,
+    CursorError, Filter, Follow, Followed, From, FrontierCursor, Gaps, Position, frontier_cursor,
 };
 use crate::words::json::{EntryJson, Lateness};
 use crate::words::{ClusterId, Code};
@@ -117,9 +117,9 @@ pub async fn open(
     let place = places.take()?;
     let (follow, reset) = match log.follow(filter.clone(), from).await? {
         Ok(follow) => (follow, None),
-        // A client that reconnects by itself can do nothing about a place that is lost.
+        // A client that reconnects by itself can do nothing about a place that is lost, but be told so.
         Err(lost @ (CursorError::OtherStore | CursorError::BeyondEnd | CursorError::Pruned))
-            if headers.contains_key("last-event-id") =>
+            if headers.contains_key("last-event-id") && form.tells_of_a_reset() =>
         {
             let follow = log.follow(filter, From::Start).await?;
             (follow.map_err(|error| Problem::new(Code::Cursor, error))?, Some(lost))
@@ -163,10 +163,7 @@ pub async fn open(
 /// # Errors
 /// A parameter that can't be understood, or two that contradict each other.
 pub fn beginning(headers: &HeaderMap, parameters: &Parameters) -> Result<From, Problem> {
-    let cursor = |text: &str| match text.starts_with("f:") {
-        true => text.parse::<FrontierCursor>().map(From::Frontier),
-        false => text.parse::<Cursor>().map(From::Cursor),
-    };
+    let cursor = |text: &str| text.parse::<Position>().map(From::from);
     let seen = headers.get("last-event-id").filter(|id| !id.is_empty());
     if let Some(seen) = seen {
         let text = String::from_utf8_lossy(seen.as_bytes());

@@ -1,34 +1,90 @@
 //! Named consumers: readers whose place the node keeps, each in a file of its own.
 //!
 //! ```text
-//! cursors/<name>.json  {"position":"o:…","created":"…","updated":"…",
-//!                       "lease":{"holder":"…","until":"…"}}
+//! cursors/<name>.json           {"position":"o:…","created":"…","updated":"…",
+//!                                "lease":{"holder":"…","until":"…"}}
+//! cursors/<tenant>@<name>.json  the same, of a reader who is bound to a tenant
 //! ```
 //!
-//! A place is in this node's order of arrival. A *lease* says that one reader moves the place until
-//! a time; others are refused meanwhile. A place moves forward; back, only who asks for a replay.
+//! A place is in this node's order of arrival, or one that any node understands. A *lease* says that one
+//! reader moves the place until a time; others are refused meanwhile. A place moves forward; back, only
+//! who asks for a replay. The names of one tenant's consumers are not those of another's.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use super::cursor::{Cursor, CursorError};
+use super::cursor::CursorError;
 use super::directory::{self, DirectoryError};
 use super::filter::Filter;
-use super::query::{QueryError, check_place};
+use super::position::{Position, Unread};
+use super::query::QueryError;
 use crate::core::merge::Direction;
+use crate::core::series::Series;
 use crate::store::{Reader, StoreError};
-use crate::words::Time;
+use crate::words::{Offset, Tenant, Time};
 
 /// How many named consumers a node keeps.
 pub const CONSUMERS: usize = 1_000; // full: a further one is refused
+/// How many of them may be one tenant's.
+pub const TENANT_CONSUMERS: usize = 100; // full: a further one is refused
 /// The longest lease, in seconds.
 pub const LEASE_SECONDS: u64 = 3_600;
 /// The longest name, and the longest name of a holder, in bytes.
 const NAME_BYTES: usize = 64;
+
+/// What a consumer is called, and by whom: readers who are bound to a tenant have names of their own.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ConsumerName {
+    tenant: Option<Tenant>,
+    name: String,
+}
+
+impl ConsumerName {
+    /// A name among those of a tenant, or of readers who are bound to none.
+    ///
+    /// # Errors
+    /// [`ConsumerError::Name`] for a text that can't be one.
+    pub fn new(tenant: Option<Tenant>, name: &str) -> Result<Self, ConsumerError> {
+        let fits = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.');
+        let is_one = (1..=NAME_BYTES).contains(&name.len())
+            && name.bytes().all(fits)
+            && !name.starts_with('.');
+        if is_one { Ok(Self { tenant, name: name.to_owned() }) } else { Err(ConsumerError::Name) }
+    }
+
+    /// Whose it is; none for readers who are bound to no tenant.
+    pub fn tenant(&self) -> Option<&Tenant> {
+        self.tenant.as_ref()
+    }
+
+    /// The name alone.
+    pub fn as_str(&self) -> &str {
+        &self.name
+    }
+
+    /// Neither a tenant nor a name holds an `@`, and neither can be a part of a path.
+    fn read(text: &str) -> Option<Self> {
+        let (tenant, name) = match text.split_once('@') {
+            Some((tenant, name)) => (Some(Tenant::parse(tenant).ok()?), name),
+            None => (None, text),
+        };
+        Self::new(tenant, name).ok()
+    }
+}
+
+impl fmt::Display for ConsumerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.tenant {
+            Some(tenant) => write!(f, "{tenant}@{}", self.name),
+            None => f.write_str(&self.name),
+        }
+    }
+}
 
 /// A consumer as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,7 +115,7 @@ pub struct Lease {
 #[derive(Clone, Debug)]
 pub struct Moved {
     /// The new place; where it is, when absent.
-    pub position: Option<Cursor>,
+    pub position: Option<Position>,
     /// Who moves it.
     pub holder: Option<String>,
     /// For how long it alone may go on to; 0 gives a lease back.
@@ -109,8 +165,13 @@ pub enum ConsumerError {
     #[error(transparent)]
     Cursor(#[from] CursorError),
     /// There are as many as there may be.
-    #[error("a node keeps at most {CONSUMERS} named consumers")]
+    #[error(
+        "a node keeps at most {CONSUMERS} named consumers, and {TENANT_CONSUMERS} of one tenant"
+    )]
     TooMany,
+    /// The store can't be read, by which two places are compared.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The file can't be written.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
@@ -121,7 +182,7 @@ pub enum ConsumerError {
 pub struct Consumers {
     /// Where the files are; a node without a directory keeps them as long as it lives.
     directory: Option<PathBuf>,
-    kept: Mutex<BTreeMap<String, Consumer>>,
+    kept: Mutex<BTreeMap<ConsumerName, Consumer>>,
 }
 
 impl Consumers {
@@ -134,40 +195,43 @@ impl Consumers {
     }
 
     /// All of them, by name.
-    pub fn list(&self) -> Vec<(String, Consumer)> {
+    pub fn list(&self) -> Vec<(ConsumerName, Consumer)> {
         self.kept().iter().map(|(name, consumer)| (name.clone(), consumer.clone())).collect()
     }
 
     /// One of them.
-    pub fn find(&self, name: &str) -> Option<Consumer> {
+    pub fn find(&self, name: &ConsumerName) -> Option<Consumer> {
         self.kept().get(name).cloned()
     }
 
-    /// Moves a place, and makes the consumer when it is missing: `start` is where it then begins.
-    /// What is returned is on disk. Blocks for a sync.
+    /// Moves a place, and makes the consumer when it is missing: without a place, it begins at the start
+    /// of the log. What is returned is on disk. Blocks for a sync.
     ///
     /// # Errors
     /// See [`ConsumerError`].
     pub fn put(
         &self,
-        name: &str,
+        reader: &mut dyn Reader,
+        name: &ConsumerName,
         moved: &Moved,
-        start: Cursor,
         now: Time,
     ) -> Result<Consumer, ConsumerError> {
-        check_name(name)?;
         let mut kept = self.kept();
         let before = kept.get(name);
-        if before.is_none() && kept.len() >= CONSUMERS {
-            return Err(ConsumerError::TooMany);
+        if before.is_none() {
+            let of_tenant = || kept.keys().filter(|other| other.tenant == name.tenant).count();
+            let is_full = name.tenant.is_some() && of_tenant() >= TENANT_CONSUMERS;
+            if is_full || kept.len() >= CONSUMERS {
+                return Err(ConsumerError::TooMany);
+            }
         }
-        let consumer = moved.apply(before, start, now)?;
+        let consumer = moved.apply(before, reader, now)?;
         if let Some(directory) = &self.directory {
             fs::create_dir_all(directory).map_err(directory::failed("make", directory))?;
             let text = serde_json::to_vec(&consumer).expect("texts are always JSON");
             directory::replace(&path(directory, name), &text, 0o600)?;
         }
-        kept.insert(name.to_owned(), consumer.clone());
+        kept.insert(name.clone(), consumer.clone());
         Ok(consumer)
     }
 
@@ -175,7 +239,7 @@ impl Consumers {
     ///
     /// # Errors
     /// The file can't be removed.
-    pub fn remove(&self, name: &str) -> Result<Option<Consumer>, ConsumerError> {
+    pub fn remove(&self, name: &ConsumerName) -> Result<Option<Consumer>, ConsumerError> {
         let mut kept = self.kept();
         if !kept.contains_key(name) {
             return Ok(None);
@@ -187,7 +251,7 @@ impl Consumers {
         Ok(kept.remove(name))
     }
 
-    fn kept(&self) -> MutexGuard<'_, BTreeMap<String, Consumer>> {
+    fn kept(&self) -> MutexGuard<'_, BTreeMap<ConsumerName, Consumer>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -196,10 +260,13 @@ impl Moved {
     fn apply(
         &self,
         before: Option<&Consumer>,
-        start: Cursor,
+        reader: &mut dyn Reader,
         now: Time,
     ) -> Result<Consumer, ConsumerError> {
         let replay = self.direction == Allowed::Replay;
+        if !self.holder.as_deref().is_none_or(is_holder) {
+            return Err(ConsumerError::Lease);
+        }
         let lease = before.and_then(|consumer| consumer.lease.clone());
         let lease = lease.filter(|lease| lease.until_millis > now.millis());
         if let Some(Lease { holder, until, .. }) = &lease
@@ -208,12 +275,15 @@ impl Moved {
         {
             return Err(ConsumerError::Leased { holder: holder.clone(), until: until.clone() });
         }
-        let kept = before.map(|consumer| consumer.position.parse::<Cursor>()).transpose()?;
-        let position = self.position.or(kept).unwrap_or(start);
-        let is_back = |kept: Cursor| kept.store == position.store && position.offset < kept.offset;
-        if let Some(kept) = kept.filter(|kept| is_back(*kept) && !replay) {
+        let kept = before.map(|consumer| consumer.position.parse::<Position>()).transpose()?;
+        if let (Some(kept), Some(wanted)) = (&kept, &self.position)
+            && !replay
+            && wanted.is_before(kept, reader)?
+        {
             return Err(ConsumerError::Backward { kept: kept.to_string() });
         }
+        let position = self.position.clone().or(kept);
+        let position = position.unwrap_or_else(|| Position::here(reader, Offset(0)));
         let lease = match self.lease_seconds {
             Some(0) => None,
             Some(seconds) => Some(self.lease(seconds, now)?),
@@ -229,11 +299,8 @@ impl Moved {
     }
 
     fn lease(&self, seconds: u64, now: Time) -> Result<Lease, ConsumerError> {
-        let holder = self.holder.clone().unwrap_or_default();
-        let named = (1..=NAME_BYTES).contains(&holder.len()) && !holder.contains(char::is_control);
-        if !named || seconds > LEASE_SECONDS {
-            return Err(ConsumerError::Lease);
-        }
+        let holder = self.holder.clone().filter(|_| seconds <= LEASE_SECONDS);
+        let holder = holder.ok_or(ConsumerError::Lease)?;
         let until_millis = now.millis().saturating_add(seconds * 1_000);
         Ok(Lease { holder, until: Time::from_millis(until_millis).to_string(), until_millis })
     }
@@ -248,133 +315,96 @@ pub struct Lag {
     pub seconds: f64,
 }
 
-/// How far a place lies behind the newest entry; none where it is no place of this store any more, or
-/// something that follows it was removed.
+/// How far a place lies behind the newest entry; none where nothing can be read on from it: it is none of
+/// this store or cluster, or something that follows it was removed. Of a tenant's consumer, its entries are
+/// counted; from a place that any node understands, those too that it has read above one that it has not.
 ///
 /// # Errors
 /// The store can't be read.
-pub fn lag(reader: &mut dyn Reader, position: &str, now: Time) -> Result<Option<Lag>, StoreError> {
-    let end = reader.watermark()?;
-    let Ok(cursor) = position.parse::<Cursor>() else { return Ok(None) };
-    match check_place(&cursor, reader, end) {
-        Ok(()) => {}
+pub fn lag(
+    reader: &mut dyn Reader,
+    position: &str,
+    tenant: Option<&Tenant>,
+    now: Time,
+) -> Result<Option<Lag>, StoreError> {
+    let Ok(position) = position.parse::<Position>() else { return Ok(None) };
+    let Unread { mut entries, from } = match position.unread(reader) {
+        Ok(unread) => unread,
         Err(QueryError::Store(error)) => return Err(error),
         Err(_) => return Ok(None),
+    };
+    let mut at = (entries > 0).then_some(from);
+    if let Some(tenant) = tenant {
+        (entries, at) = unread_of(reader, tenant, from)?;
     }
-    let entries = end.0.saturating_sub(cursor.offset.0);
     let mut seconds = 0.0;
-    if entries > 0
-        && let Some(arrival) = reader.arrivals(cursor.offset, Direction::Forward, 1)?.first()
+    if let Some(at) = at
+        && let Some(arrival) = reader.arrivals(at, Direction::Forward, 1)?.first()
     {
-        let unread = Filter::all().all_entries(arrival)?;
-        let unread = unread.iter().find(|entry| entry.offset >= cursor.offset);
+        let filter = Filter { tenant: tenant.cloned(), ..Filter::all() };
+        let unread = filter.all_entries(arrival)?;
+        let unread = unread.iter().find(|entry| entry.offset >= at);
         let age = unread.map_or(0, |entry| now.millis().saturating_sub(entry.time.millis()));
         seconds = age as f64 / 1_000.0;
     }
     Ok(Some(Lag { entries, seconds }))
 }
 
-fn path(directory: &Path, name: &str) -> PathBuf {
+/// How many entries of a tenant lie from an offset on, and from where on.
+fn unread_of(
+    reader: &mut dyn Reader,
+    tenant: &Tenant,
+    from: Offset,
+) -> Result<(u64, Option<Offset>), StoreError> {
+    let feed = Series::feed(tenant.clone());
+    let Some(standing) = reader.standing_of(&feed)? else { return Ok((0, None)) };
+    let mut before = reader.entries_before(&feed, from)?;
+    // The change in which the place lies counts as before it, and holds some that aren't.
+    if let Some(arrival) = reader.arrivals(from, Direction::Forward, 1)?.first()
+        && arrival.offset < from
+    {
+        let own = Filter { tenant: Some(tenant.clone()), ..Filter::all() };
+        let rest = own.all_entries(arrival)?;
+        before -= rest.iter().filter(|entry| entry.offset >= from).count() as u64;
+    }
+    let entries = standing.entries.saturating_sub(before);
+    if entries == 0 {
+        return Ok((0, None));
+    }
+    let next = reader.stretches(&feed, before + 1, Direction::Forward, 1)?;
+    Ok((entries, next.first().map(|stretch| stretch.offset.max(from))))
+}
+
+fn is_holder(name: &str) -> bool {
+    (1..=NAME_BYTES).contains(&name.len()) && !name.contains(char::is_control)
+}
+
+fn path(directory: &Path, name: &ConsumerName) -> PathBuf {
     directory.join(format!("{name}.json"))
 }
 
-fn check_name(name: &str) -> Result<(), ConsumerError> {
-    let fits = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.');
-    let is_one =
-        (1..=NAME_BYTES).contains(&name.len()) && name.bytes().all(fits) && !name.starts_with('.');
-    if is_one { Ok(()) } else { Err(ConsumerError::Name) }
-}
-
-fn read_all(directory: &Path) -> BTreeMap<String, Consumer> {
+fn read_all(directory: &Path) -> BTreeMap<ConsumerName, Consumer> {
     let files = fs::read_dir(directory).into_iter().flatten().flatten();
     let mut kept = BTreeMap::new();
     for path in files.map(|file| file.path()) {
         let name = path.file_name().and_then(|name| name.to_str());
         // What a crash left of a file that was being written has another ending.
-        let Some(name) = name.and_then(|name| name.strip_suffix(".json")) else { continue };
+        let Some(text) = name.and_then(|name| name.strip_suffix(".json")) else { continue };
+        let Some(name) = ConsumerName::read(text) else {
+            tracing::error!(text, "no named consumer has such a file");
+            continue;
+        };
         let read = fs::read(&path).map_err(|error| error.to_string());
         let read =
             read.and_then(|text| serde_json::from_slice(&text).map_err(|error| error.to_string()));
         match read {
-            Ok(consumer) if kept.len() < CONSUMERS => drop(kept.insert(name.to_owned(), consumer)),
-            Ok(_) => tracing::error!(name, "there are too many named consumers"),
-            Err(why) => tracing::error!(name, why, "a named consumer begins again"),
+            Ok(consumer) if kept.len() < CONSUMERS => drop(kept.insert(name, consumer)),
+            Ok(_) => tracing::error!(text, "there are too many named consumers"),
+            Err(why) => tracing::error!(text, why, "a named consumer begins again"),
         }
     }
     kept
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::store::StoreId;
-    use crate::words::Offset;
-
-    fn at(offset: u64) -> Cursor {
-        Cursor { store: StoreId([1; 8]), offset: Offset(offset), last: None }
-    }
-
-    fn to(offset: u64, holder: &str, lease: Option<u64>) -> Moved {
-        Moved {
-            position: Some(at(offset)),
-            holder: Some(holder.to_owned()),
-            lease_seconds: lease,
-            direction: Allowed::Forward,
-        }
-    }
-
-    fn second(second: u64) -> Time {
-        Time::from_millis(1_000 * second)
-    }
-
-    #[test]
-    fn a_place_is_there_after_a_restart() {
-        let directory = tempfile::tempdir().unwrap();
-        let consumers = Consumers::open(Some(directory.path()));
-        let put = consumers.put("mail.v2", &to(7, "a", Some(30)), at(0), second(1)).unwrap();
-        let again = Consumers::open(Some(directory.path()));
-        assert_eq!(again.find("mail.v2"), Some(put));
-        assert!(again.remove("mail.v2").unwrap().is_some());
-        assert_eq!(Consumers::open(Some(directory.path())).list(), []);
-    }
-
-    #[test]
-    fn a_lease_keeps_others_away_until_it_ends_or_is_given_back() {
-        let consumers = Consumers::open(None);
-        let put = |moved: Moved, now| consumers.put("c", &moved, at(0), second(now));
-        put(to(1, "a", Some(30)), 0).unwrap();
-        assert!(matches!(put(to(2, "b", None), 29), Err(ConsumerError::Leased { .. })));
-        put(to(2, "a", Some(0)), 29).unwrap();
-        put(to(3, "b", Some(30)), 29).unwrap();
-        put(to(4, "a", Some(30)), 59).unwrap();
-        assert_eq!(consumers.find("c").unwrap().position, at(4).to_string());
-    }
-
-    #[test]
-    fn a_place_moves_back_for_a_replay_only() {
-        let consumers = Consumers::open(None);
-        let put = |moved: Moved| consumers.put("c", &moved, at(0), second(0));
-        put(to(9, "a", Some(30))).unwrap();
-        assert!(matches!(put(to(8, "a", None)), Err(ConsumerError::Backward { .. })));
-        let replay = Moved { direction: Allowed::Replay, ..to(8, "b", None) };
-        let replayed = put(replay).unwrap();
-        assert_eq!((replayed.position, replayed.lease), (at(8).to_string(), None));
-    }
-
-    #[test]
-    fn names_lead_nowhere_else() {
-        let consumers = Consumers::open(None);
-        for name in ["", ".", "../x", "a/b", "A", "a\0", &"x".repeat(65)] {
-            let put = consumers.put(name, &to(0, "a", None), at(0), second(0));
-            assert!(matches!(put, Err(ConsumerError::Name)), "{name:?}");
-        }
-    }
-
-    #[test]
-    fn a_file_that_is_none_stops_nobody() {
-        let directory = tempfile::tempdir().unwrap();
-        fs::create_dir(directory.path().join("cursors")).unwrap();
-        fs::write(directory.path().join("cursors/broken.json"), "{").unwrap();
-        assert_eq!(Consumers::open(Some(directory.path())).list(), []);
-    }
-}
+mod tests;

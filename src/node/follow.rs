@@ -10,19 +10,19 @@ use std::sync::{Arc, PoisonError};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::arriving::Arriving;
-use super::cursor::{Cursor, CursorError};
+use super::cursor::Cursor;
 use super::explain::Trace;
 use super::filter::Filter;
 use super::forked;
 use super::frontier_cursor::FrontierCursor;
+use super::position;
 use super::query::{QueryError, check_place, offset_of_last};
 use super::reading::Reading;
-use super::seen::{Passing, Seen};
+use super::seen::{Passing, Resumed, Seen};
 use super::sync::{Mutex, watch};
 use crate::core::frontier::Frontier;
 use crate::core::log::Arrival;
 use crate::core::merge::Direction;
-use crate::core::pruned::Pruned;
 use crate::store::{Reader, StoreError, StoreId};
 use crate::words::{ChangeHash, Entry, NodeId, Offset, SegmentId, Seq, Time};
 
@@ -116,16 +116,7 @@ impl Follow {
                         (cursor.offset, None)
                     }
                     From::Frontier(place) => {
-                        if !place.is_of(reader.owner().cluster) {
-                            return Err(CursorError::OtherCluster.into());
-                        }
-                        let held = |gone: &Pruned| {
-                            place.frontier.next_seq(&gone.author()) >= gone.next_seq
-                        };
-                        if !reader.pruned(None)?.iter().all(held) {
-                            return Err(CursorError::Pruned.into());
-                        }
-                        let (seen, at) = Seen::resume(reader, &place.frontier, end)?;
+                        let Resumed { seen, at, .. } = position::resume(reader, &place, end)?;
                         (at, Some(seen))
                     }
                 };

@@ -30,7 +30,7 @@ use crate::words::entry::View;
 use crate::words::{NodeId, Offset, Seq, Tenant, Topic};
 
 /// How often a node looks for what can go, when nothing is said.
-const PAUSE: Duration = Duration::from_secs(10);
+pub const PAUSE: Duration = Duration::from_secs(10);
 /// A mark is made whenever this part of the shortest age has passed.
 const MARKS_PER_AGE: u32 = 32;
 /// How many series are trimmed in one commit.

@@ -67,6 +67,17 @@ impl Passing {
     }
 }
 
+/// A reader who goes on at this node.
+#[derive(Debug)]
+pub struct Resumed {
+    /// What it has read.
+    pub seen: Seen,
+    /// The offset from which there is more for it; the end of the log where there is nothing.
+    pub at: Offset,
+    /// How many entries are held here that it has not read.
+    pub lacking: u64,
+}
+
 impl Seen {
     /// What a reader has read that stands at an offset of this store.
     ///
@@ -98,14 +109,14 @@ impl Seen {
         Ok(seen)
     }
 
-    /// What a reader has read elsewhere, and the offset from which there is more for it.
+    /// What a reader has read elsewhere, and what there is more for it.
     pub fn resume(
         reader: &mut dyn Reader,
         place: &Frontier,
         watermark: Offset,
-    ) -> Result<(Self, Offset), StoreError> {
+    ) -> Result<Resumed, StoreError> {
         let mut seen = Self::default();
-        let mut start = watermark;
+        let (mut at, mut lacking) = (watermark, 0);
         let held = reader.frontier()?;
         for (author, heads) in place.iter() {
             let extents = reader.extents(*author)?;
@@ -124,16 +135,18 @@ impl Seen {
             }
             seen.cover(&extents, &reached);
             for range in frontier::missing(*author, &extents, &reached) {
-                start = start.min(offset_of(reader, *author, range.strand, range.from)?);
+                at = at.min(offset_of(reader, *author, range.strand, range.from)?);
+                lacking += range.to.0 - range.from.0;
             }
             seen.extents.insert(*author, extents);
         }
         for (author, _) in held.iter().filter(|(author, _)| place.heads(author).is_empty()) {
             for extent in reader.extents(*author)? {
-                start = start.min(offset_of(reader, *author, extent.strand, extent.first_seq)?);
+                at = at.min(offset_of(reader, *author, extent.strand, extent.first_seq)?);
+                lacking += extent.next_seq.0 - extent.first_seq.0;
             }
         }
-        Ok((seen, start))
+        Ok(Resumed { seen, at, lacking })
     }
 
     /// Takes note of a change before its entries are looked at: a strand that is new may descend

@@ -1,8 +1,14 @@
 //! An agent's side of the Model Context Protocol, over real pipes.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Lines, Write};
+use std::os::fd::OwnedFd;
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+use std::time::{Duration, Instant};
 
+use rmcp::ServiceExt;
+use rmcp::model::{CallToolRequestParams, CallToolResult};
+use rmcp::service::{RoleClient, RunningService};
 use serde_json::{Value, json};
 
 use crate::program::Home;
@@ -109,5 +115,84 @@ fn an_agent_is_told_what_it_did_wrong() {
     assert!(agent.refused("nothing", json!({})).contains("no such tool"));
     let Agent { mut child, input, .. } = agent;
     drop(input);
+    assert!(child.wait().unwrap().success());
+}
+
+/// What an agent sees of the log through the client of the protocol's own SDK.
+struct Client(RunningService<RoleClient, ()>);
+
+impl Client {
+    /// A client of a program over its pipes.
+    async fn of(child: &mut Child) -> Self {
+        let pipe = |end: OwnedFd| tokio::fs::File::from_std(File::from(end));
+        let output = pipe(child.stdout.take().unwrap().into());
+        let input = pipe(child.stdin.take().unwrap().into());
+        Self(().serve((output, input)).await.unwrap())
+    }
+
+    async fn ask(&self, tool: &'static str, arguments: Value) -> CallToolResult {
+        let asked = CallToolRequestParams::new(tool);
+        let asked = asked.with_arguments(arguments.as_object().unwrap().clone());
+        self.0.call_tool(asked).await.unwrap()
+    }
+
+    async fn call(&self, tool: &'static str, arguments: Value) -> Value {
+        let answer = self.ask(tool, arguments).await;
+        assert_ne!(answer.is_error, Some(true), "{answer:?}");
+        let content = serde_json::to_value(&answer.content[0]).unwrap();
+        let structured = answer.structured_content.unwrap();
+        // Those that know no structured content read the same as text.
+        let text: Value = serde_json::from_str(content["text"].as_str().unwrap()).unwrap();
+        assert_eq!(text, structured);
+        structured
+    }
+}
+
+#[test]
+fn the_client_of_the_official_sdk_calls_every_tool() {
+    let home = Home::new();
+    let _node = home.start(&[]);
+    let mut child = home.command(&["mcp"]).stdin(Stdio::piped()).spawn().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let client = Client::of(&mut child).await;
+        let server = client.0.peer_info().unwrap();
+        assert_eq!(serde_json::to_value(&*server).unwrap()["serverInfo"]["name"], "towline");
+        let tools = client.0.list_all_tools().await.unwrap();
+        for tool in &tools {
+            assert!(tool.description.is_some(), "{tool:?}");
+            assert_eq!(tool.input_schema["type"], "object", "{tool:?}");
+        }
+        assert_eq!(tools.len(), 8);
+
+        let draft = json!({"topic": "t", "kind": "k", "data": {"n": 1}});
+        let appended = client.call("append", draft).await;
+        let id = appended["receipts"][0]["id"].clone();
+        assert_eq!(client.call("query", json!({"topic": "t"})).await["entries"][0]["id"], id);
+        assert_eq!(client.call("verify", json!({"id": id})).await["verified"], true);
+        assert_eq!(client.call("gaps", json!({})).await["gaps"], json!([]));
+        assert_eq!(client.call("status", json!({})).await["state"], "ok");
+        assert!(client.call("context", json!({"topic": "t"})).await["context"].is_string());
+
+        let after = client.call("tail", json!({})).await["cursor"].clone();
+        let began = Instant::now();
+        let waiting = client.call("wait", json!({"after": after, "timeout_seconds": 50}));
+        // Another call is answered while one waits.
+        let appending = async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            client.call("append", json!({"topic": "t", "data": "came"})).await
+        };
+        let (came, _) = tokio::join!(waiting, appending);
+        assert_eq!(came["entries"][0]["data"], "came");
+        let waited = began.elapsed();
+        assert!(waited > Duration::from_millis(250) && waited < Duration::from_secs(20));
+
+        let refused = client.ask("query", json!({"limit": 0})).await;
+        assert_eq!(refused.is_error, Some(true));
+        let told = serde_json::to_value(&refused.content[0]).unwrap();
+        let told = told["text"].as_str().unwrap();
+        assert!(told.starts_with("error[E0001]: ") && told.contains("  try: "), "{told}");
+        client.0.cancel().await.unwrap();
+    });
     assert!(child.wait().unwrap().success());
 }

@@ -131,6 +131,8 @@ pub struct Running {
     draining: Option<JoinHandle<String>>,
     pub node: String,
     pub quic: String,
+    /// The address of its HTTP, as a URL.
+    pub http: String,
 }
 
 impl Running {
@@ -140,23 +142,23 @@ impl Running {
         let mut child = command.spawn().unwrap();
         let mut said = BufReader::new(child.stderr.take().unwrap());
         let (mut node, mut quic) = (String::new(), String::new());
-        loop {
+        let http = loop {
             let mut line = String::new();
             assert!(said.read_line(&mut line).unwrap() > 0, "the node ended");
             let mut words = line.split_whitespace();
             match (words.next(), words.next()) {
                 (Some("node"), Some(id)) => node = id.to_owned(),
                 (Some("peers"), Some(address)) => quic = address.to_owned(),
-                (Some("http"), Some(_)) => break,
+                (Some("http"), Some(address)) => break address.to_owned(),
                 _ => {}
             }
-        }
+        };
         let draining = std::thread::spawn(move || {
             let mut rest = String::new();
             drop(said.read_to_string(&mut rest));
             rest
         });
-        Self { child, draining: Some(draining), node, quic }
+        Self { child, draining: Some(draining), node, quic, http }
     }
 
     /// Ends the node as a service manager would; returns how it ended, and what it said after it

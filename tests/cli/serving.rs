@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::program::Home;
 
 /// Writes a certificate for localhost that vouches for itself, and its key.
-fn certify(home: &Home) {
+pub fn certify(home: &Home) {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     fs::write(home.path().join("cert.pem"), pem("CERTIFICATE", made.cert.der())).unwrap();
     let key = home.path().join("key.pem");

@@ -30,6 +30,21 @@ fn a_pipe_outlives_a_restart_of_its_node() {
 }
 
 #[test]
+fn a_pipe_without_a_spool_is_told_of_it() {
+    let home = Home::new();
+    let node = home.start(&[]);
+    let mut pipe = home.command(&["append"]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut input = pipe.stdin.take().unwrap();
+    let mut ids = BufReader::new(pipe.stdout.take().unwrap()).lines();
+    input.write_all(b"before\n").unwrap();
+    ids.next().unwrap().unwrap();
+    node.kill();
+    input.write_all(b"while it is away\n").unwrap();
+    let failed = Failed::of(pipe.wait_with_output().unwrap());
+    assert!(failed.is("E0201", 5) && failed.hint.starts_with("--spool DIR"), "{failed:?}");
+}
+
+#[test]
 fn what_a_spool_must_drop_is_stated_where_it_is_missing() {
     let home = Home::new();
     home.ok(&["init"]);

@@ -41,6 +41,41 @@ fn what_a_status_shows_is_a_metric() {
 }
 
 #[test]
+fn what_a_node_does_is_counted() {
+    let (first, second) = Server::pair();
+    (0..3).for_each(|n| first.append("t", n));
+    first.post("/v1/emit", r#"{"topic":"t","kind":"k","data":1}"#);
+    while [&first, &second].iter().any(|it| it.get("/v1/status").json()["entries"] != 4) {}
+    let (one, two) = (metrics(&first), metrics(&second));
+    let says = |of: &BTreeMap<String, f64>, name: &str| of[&format!("towline_{name}")];
+    for (of, appended, replicated) in [(&one, 4.0, 0.0), (&two, 0.0, 4.0)] {
+        assert_eq!(says(of, "entries"), 4.0);
+        assert_eq!(says(of, "appended_entries_total"), appended);
+        assert_eq!(says(of, "replicated_entries_total"), replicated);
+        assert!(says(of, "commits_total") >= 1.0);
+        assert_eq!(says(of, "commit_seconds_count"), says(of, "commits_total"));
+        assert!(says(of, "commit_seconds_sum") > 0.0);
+        assert_eq!((says(of, "connected_peers"), says(of, "configured_peers")), (1.0, 1.0));
+        assert!(says(of, "sent_bytes_total") > 0.0 && says(of, "received_bytes_total") > 0.0);
+    }
+    assert!(says(&one, "commits_total") >= 4.0, "each append was waited for");
+    assert_eq!(
+        (says(&one, "recorded_events_total"), says(&one, "dropped_events_total")),
+        (1.0, 0.0)
+    );
+    let peer = |name: &str| says(&one, &format!("{name}{{peer=\"{}\"}}", second.node.id()));
+    assert_eq!(peer("peer_connected"), 1.0);
+    while {
+        let name = format!("towline_peer_lag_entries{{peer=\"{}\"}}", second.node.id());
+        metrics(&first)[&name] != 0.0
+    } {}
+    let stream = first.stream("", &[]);
+    assert_eq!(says(&metrics(&first), "http_streams"), 1.0);
+    drop(stream);
+    while says(&metrics(&first), "http_streams") != 0.0 {}
+}
+
+#[test]
 fn a_process_says_its_memory_and_when_it_began() {
     let metrics = metrics(&Server::start());
     let resident = metrics["towline_resident_memory_bytes"];

@@ -142,6 +142,9 @@ fn a_client_that_reconnects_to_another_store_is_told_and_gets_the_log() {
     assert!(events[0].data["reason"].as_str().unwrap().contains("another node"), "{events:?}");
     assert!(events[0].id.is_empty());
     server.get(&format!("/v1/stream?after={id}")).is_problem(400, "E0006");
+    // Lines have no word for it, so whoever reads them is refused.
+    let lines = [("accept", NDJSON), ("last-event-id", "o:0000000000000000.1")];
+    server.call("GET", "/v1/stream", &lines, "").is_problem(400, "E0006");
 }
 
 #[test]

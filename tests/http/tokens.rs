@@ -11,12 +11,17 @@ use towline::{Config, Draft};
 
 use crate::server::{JSON, Server};
 
-struct Guarded {
-    server: Server,
+/// A server that asks for tokens.
+pub struct Guarded {
+    pub server: Server,
     directory: TempDir,
 }
 
 impl Guarded {
+    pub fn new() -> Self {
+        Self::start(Strangers::Refused)
+    }
+
     fn start(strangers: Strangers) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let tokens = Arc::new(Tokens::of(Some(directory.path())));
@@ -24,7 +29,7 @@ impl Guarded {
         Self { server: Server::serving(Config::in_memory(), serving), directory }
     }
 
-    fn token(&self, tenant: Option<&str>, rights: &[Right]) -> String {
+    pub fn token(&self, tenant: Option<&str>, rights: &[Right]) -> String {
         let tenant = tenant.map(|tenant| Tenant::parse(tenant).unwrap());
         let wanted = Wanted { name: "t".into(), tenant, rights: rights.to_vec() };
         let (_, text) = tokens::add(self.directory.path(), wanted, Time::default()).unwrap();
@@ -35,7 +40,7 @@ impl Guarded {
         self.server.call("GET", path, &[("authorization", token)], "")
     }
 
-    fn post(&self, token: &str, path: &str, body: &str) -> crate::server::Answer {
+    pub fn post(&self, token: &str, path: &str, body: &str) -> crate::server::Answer {
         let headers = [("authorization", token), ("content-type", JSON)];
         self.server.call("POST", path, &headers, body)
     }

@@ -51,8 +51,10 @@ export async function live(page) {
   await page.locator('#entries-list li').first().waitFor();
 }
 
-/** Fails when axe finds a violation on the page as it is. */
+/** Fails when axe finds a violation on the page as it is, or something is wider than the window. */
 export async function assertAccessible(page, what) {
+  const wider = await page.evaluate(() => document.scrollingElement.scrollWidth - innerWidth);
+  assert.ok(wider <= 0, `${what}: ${wider} px wider than the window`);
   // The policy forbids foreign scripts, and shall: axe comes by the debugger, which stands above it.
   const { readFileSync } = await import('node:fs');
   await page.evaluate(readFileSync(AXE, 'utf8'));

@@ -13,6 +13,9 @@ use crate::cli::answers::{Known, Status, short};
 use crate::cli::line::one_line;
 use crate::cli::status::{bytes, counted};
 
+/// A narrower screen has no room for addresses.
+const NARROW: u16 = 70;
+
 /// One look at a node.
 #[derive(Clone, Debug)]
 pub struct Seen {
@@ -71,7 +74,7 @@ pub fn draw(frame: &mut Frame<'_>, view: &View) {
     let title = format!(" new entries: {now} a second ");
     let sparkline = Sparkline::default().data(&rates).style(Style::new().fg(Color::Cyan));
     frame.render_widget(sparkline.block(Block::bordered().title(title)), graph);
-    frame.render_widget(of_nodes(nodes), table);
+    frame.render_widget(of_nodes(nodes, table.width), table);
     let foot_line = match &view.trouble {
         Some(why) => {
             let warning = Style::new().fg(Color::Black).bg(Color::Yellow);
@@ -112,7 +115,7 @@ fn about(status: &Status) -> Vec<Line<'static>> {
     ]
 }
 
-fn of_nodes(nodes: &[Known]) -> Table<'static> {
+fn of_nodes(nodes: &[Known], width: u16) -> Table<'static> {
     let header = ["NODE", "NAME", "STATE", "ADDRESS", "ENTRIES", "LAG", ""];
     let rows = nodes.iter().map(|node| {
         let colour = match node.state.as_str() {
@@ -132,15 +135,13 @@ fn of_nodes(nodes: &[Known]) -> Table<'static> {
         ])
         .style(Style::new().fg(colour))
     });
-    let widths = [
-        Constraint::Length(8),
-        Constraint::Length(12),
-        Constraint::Length(11),
-        Constraint::Length(21),
-        Constraint::Length(9),
-        Constraint::Length(8),
-        Constraint::Min(10),
-    ];
+    // Where there is no room for all, addresses and remarks go first.
+    let (name, address, remark) = match width < NARROW {
+        true => (Constraint::Min(5), Constraint::Length(0), Constraint::Length(0)),
+        false => (Constraint::Length(12), Constraint::Length(21), Constraint::Min(10)),
+    };
+    let [id, state, entries, lag] = [8, 11, 8, 7].map(Constraint::Length);
+    let widths = [id, name, state, address, entries, lag, remark];
     let header = Row::new(header).style(Style::new().add_modifier(Modifier::DIM));
     Table::new(rows, widths).header(header)
 }

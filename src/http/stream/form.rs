@@ -125,6 +125,11 @@ impl Form {
         }
     }
 
+    /// Whether it has a word for a place that is lost; lines have none.
+    pub fn tells_of_a_reset(self) -> bool {
+        self.frames != Frames::Lines
+    }
+
     /// That the place asked for is lost, and the stream begins with the log.
     ///
     /// # Errors
