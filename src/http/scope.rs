@@ -377,34 +377,32 @@ impl FromRequestParts<Served> for Whole {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, served: &Served) -> Result<Self, Problem> {
-        let grant = grant(parts)?;
         let reads = matches!(parts.method, Method::GET | Method::HEAD);
-        grant.require(if reads { Right::Read } else { Right::Append })?;
-        match grant.tenancy {
-            Tenancy::All => Ok(Self(served.0.clone())),
-            Tenancy::Of(tenant) => {
-                let detail = format!("the token is for the tenant {tenant}, not for the node");
-                Err(Problem::new(Code::Rights, detail))
-            }
-        }
+        whole(parts, served, if reads { Right::Read } else { Right::Append }).map(Self)
     }
 }
 
 /// The node and the places of its named consumers, for bearers who may read all of it: whoever reads
-/// may say how far.
+/// may say how far, whatever the request changes.
 pub struct Consumes(pub Node);
 
 impl FromRequestParts<Served> for Consumes {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, served: &Served) -> Result<Self, Problem> {
-        let grant = grant(parts)?;
-        grant.require(Right::Read)?;
-        match grant.tenancy {
-            Tenancy::All => Ok(Self(served.0.clone())),
-            Tenancy::Of(_) => {
-                Err(Problem::new(Code::Rights, "named cursors are places in everybody's entries"))
-            }
+        whole(parts, served, Right::Read).map(Self)
+    }
+}
+
+/// The whole node, for a bearer that is bound to no tenant and has this right.
+fn whole(parts: &Parts, served: &Served, right: Right) -> Result<Node, Problem> {
+    let grant = grant(parts)?;
+    grant.require(right)?;
+    match grant.tenancy {
+        Tenancy::All => Ok(served.0.clone()),
+        Tenancy::Of(tenant) => {
+            let detail = format!("the token is for the tenant {tenant}, not for the node");
+            Err(Problem::new(Code::Rights, detail))
         }
     }
 }
