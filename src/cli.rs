@@ -39,6 +39,7 @@ mod man;
 mod mcp;
 mod nodes;
 mod output;
+mod persona;
 mod place;
 mod process;
 mod query;
@@ -54,6 +55,8 @@ mod status;
 mod supervisor;
 mod tail;
 mod template;
+mod tenant;
+mod thread;
 mod token;
 mod top;
 mod verify;
@@ -117,9 +120,10 @@ enum Command {
     Token(token::Tokens),
     Cursor(cursor::Cursors),
     Session(session::Sessions),
-    Thread(session::Threads),
-    Feed(session::Feed),
-    Context(session::Context),
+    Thread(thread::Threads),
+    Feed(thread::Feed),
+    Context(thread::Context),
+    Persona(persona::Personas),
     Export(export::Export),
     Sql(sql::Sql),
     Import(import::Import),
@@ -185,6 +189,7 @@ impl Cli {
             Command::Thread(command) => command.run(&global),
             Command::Feed(command) => command.run(&global),
             Command::Context(command) => command.run(&global),
+            Command::Persona(command) => command.run(&global),
             Command::Export(command) => command.run(&global),
             Command::Sql(command) => command.run(&global),
             Command::Import(command) => command.run(&global),

@@ -74,6 +74,7 @@ mod retention;
 mod room;
 mod scope;
 mod sessions;
+mod space;
 mod status;
 mod stream;
 mod threads;

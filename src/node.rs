@@ -27,6 +27,7 @@ use crate::words::{
 };
 
 pub mod archive;
+pub mod archiving;
 pub mod arriving;
 pub mod audit;
 pub mod backup;
@@ -48,6 +49,7 @@ pub mod forked;
 pub mod forks;
 pub mod frontier_cursor;
 pub mod gauges;
+pub mod kept;
 pub mod measure;
 pub mod metrics;
 pub mod network;
@@ -488,7 +490,8 @@ impl Node {
 
     /// What rings when something has arrived, and when the node shuts down.
     pub fn bell(&self) -> Bell {
-        Bell::new(self.inner.writer.watermark(), self.inner.closing.subscribe())
+        let (watermark, closing) = (self.inner.writer.watermark(), self.inner.closing.subscribe());
+        Bell::new(watermark, closing, self.inner.reading.clone())
     }
 
     /// What becomes of emitted events of a kind.

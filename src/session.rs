@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | `thread` | a topic as a numbered list: append, load since, archive | the topic's |
 //! | `tail`, `feed` | a snapshot and what comes, of a topic or of the whole tenant | none of its own |
-//! | `transcript`, `sessions`, `writing` | sessions and their transcripts, which may fork | topics `sessions`, `session/S`, `transcript/T`, `trace/T` |
+//! | `transcript`, `tree`, `part`, `sessions`, `listing`, `writing` | sessions and their transcripts, which may fork, in pages | topics `sessions`, `session/S`, `transcript/T`, `trace/T` |
 //! | `mirror` | a session as a viewer sees it live | none |
 //! | `transition` | the steps of state machines | kind `transition` |
 //! | `persona` | named filters | topic `towline.personas` |
@@ -17,33 +17,39 @@
 //! Invariant: this layer keeps nothing in memory that grows with the log, and nothing on disk
 //! beside the log.
 
-use crate::node::{AppendError, Node, StoreError};
+use crate::node::persona::PERSONA_TERMS;
+use crate::node::{AppendError, Node, QueryError, StoreError};
 use crate::words::{Code, DraftError, EntryId, NameError, Tenant, Topic};
+use transcript::AFTER;
 
 mod context;
 mod event;
 mod feed;
+mod listing;
 mod mirror;
 mod name;
+mod part;
 mod persona;
 mod sessions;
 mod tail;
 mod thread;
 mod transcript;
 mod transition;
+mod tree;
 mod writing;
 
 pub use crate::node::Numbered;
 pub use context::CONTEXT_CHARACTERS;
 pub use event::Event;
-pub use feed::{Feed, FeedFrom, FeedTail};
-pub use mirror::{Mirror, Mirrored, Scene};
+pub use feed::{Feed, FeedFrom};
+pub use mirror::{Mirror, Mirrored, Scene, Seen};
 pub use name::{SessionName, TranscriptName};
-pub use sessions::{Announce, Announced, Listed, ListedTranscript, Place, Sessions};
-pub use tail::{Snapshot, Tail, Told};
+pub use persona::Personas;
+pub use sessions::{Announce, Announced, Listed, ListedTranscript, Place, Sessions, Transcripts};
+pub use tail::{Next, Snapshot, Tail, Told};
 pub use thread::{Archived, Page, Thread, ThreadStanding};
-pub use transcript::{Fork, Origin, TRANSCRIPT_BYTES, TRANSCRIPT_ENTRIES, Transcript};
-pub use transition::{Transition, Transitions};
+pub use transcript::{Fork, Origin, TRANSCRIPT_BYTES, TRANSCRIPT_ENTRIES, Transcript, Window};
+pub use transition::{Steps, Transition, Transitions};
 pub use writing::{Extended, TranscriptWriter};
 
 /// The log of one tenant. Cloning the handle is cheap.
@@ -166,7 +172,7 @@ pub enum SessionError {
     #[error("the transcript {0:?} is there already")]
     Exists(String),
     /// A transcript is shorter than was said.
-    #[error("the transcript {transcript:?} has {length} entries, not {wanted}")]
+    #[error("the transcript {transcript:?} has only {length} of {wanted} entries")]
     TooShort {
         /// The transcript.
         transcript: String,
@@ -175,21 +181,44 @@ pub enum SessionError {
         /// How many were named.
         wanted: u64,
     },
-    /// The transcript is too long to be read as a whole.
+    /// The transcript has too many entries to be read, or too many bytes to be read as a whole.
     #[error(
-        "the transcript {0:?} is over {TRANSCRIPT_ENTRIES} entries or {TRANSCRIPT_BYTES} bytes; \
-         read its topic in pages, or begin a new one that is compacted from it"
+        "the transcript {0:?} is over {TRANSCRIPT_ENTRIES} entries, or over {TRANSCRIPT_BYTES} bytes \
+         and not read in pages; begin a new one that is compacted from it"
     )]
     TooLong(String),
+    /// The beginning of the transcript was removed from this node: what is left follows nothing.
+    #[error("the beginning of the transcript {0:?} was removed by what this node retains")]
+    Removed(String),
+    /// An event says itself what it follows.
+    #[error("the attribute {AFTER:?} is towline's own: what an event follows is said beside it")]
+    SaysWhatItFollows,
+    /// A persona names too much.
+    #[error(
+        "a persona names at most {PERSONA_TERMS} kinds, topics and values of attributes, of each"
+    )]
+    PersonaTooLarge,
     /// An event is not well-formed.
     #[error(transparent)]
     Draft(#[from] DraftError),
     /// The node appends nothing.
     #[error(transparent)]
     Append(#[from] AppendError),
+    /// What is asked for has no answer.
+    #[error(transparent)]
+    Query(QueryError),
     /// The store can't be read.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl From<QueryError> for SessionError {
+    fn from(error: QueryError) -> Self {
+        match error {
+            QueryError::Store(error) => Self::Store(error),
+            other => Self::Query(other),
+        }
+    }
 }
 
 impl From<NameError> for SessionError {
@@ -206,12 +235,13 @@ impl SessionError {
             Self::CursorBeyondEnd { .. } => Code::CursorBeyondEnd,
             Self::WatermarkBeyondEnd { .. } => Code::WatermarkBeyondEnd,
             Self::Foreign { .. } => Code::Foreign,
-            Self::InvalidName { .. } => Code::Name,
+            Self::InvalidName { .. } | Self::SaysWhatItFollows => Code::Name,
             Self::NotFound { .. } | Self::NoSuchEntry { .. } => Code::NotFound,
             Self::Corrupt { .. } => Code::Corrupt,
             Self::Exists(_) => Code::Exists,
             Self::TooShort { .. } => Code::TooShort,
-            Self::TooLong(_) => Code::TooLarge,
+            Self::TooLong(_) | Self::PersonaTooLarge => Code::TooLarge,
+            Self::Removed(_) => Code::Removed,
             Self::Draft(DraftError::PayloadTooLarge { .. }) => Code::TooLarge,
             Self::Draft(DraftError::Json(_)) => Code::Malformed,
             Self::Draft(_) => Code::Name,
@@ -224,7 +254,9 @@ impl SessionError {
                 AppendError::Log(_) | AppendError::Poisoned(_) => Code::Poisoned,
                 AppendError::Closed => Code::Closing,
             },
-            Self::Store(_) => Code::Store,
+            Self::Query(QueryError::Cursor(_)) => Code::Cursor,
+            Self::Query(QueryError::Limit(_)) => Code::Usage,
+            Self::Query(QueryError::Store(_)) | Self::Store(_) => Code::Store,
         }
     }
 }

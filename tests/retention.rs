@@ -302,8 +302,13 @@ async fn of_a_topic_the_rest_is_hidden_at_once_and_goes_with_its_segment() {
     lifetime(directory.path(), "a", 5).await;
     lifetime(directory.path(), "b", 3).await;
     let (tenant, topic) = (Tenant::default(), Topic::parse("t").unwrap());
-    let topics =
-        vec![TopicRetention { tenant: tenant.clone(), topic, age: None, entries: Some(2) }];
+    let topics = vec![TopicRetention {
+        tenant: tenant.clone(),
+        topic,
+        age: None,
+        entries: Some(2),
+        bytes: None,
+    }];
     let node = open(directory.path(), Retention { topics, ..policy() }).await;
     node.append(note("t", "c0")).await.unwrap();
     node.let_go(None).await.unwrap();
@@ -365,4 +370,38 @@ async fn what_goes_is_written_first_and_can_be_verified_and_read() {
     let forged = said.replace(&signature(&said), &signature(&other));
     std::fs::write(beside(&files[0]), forged).unwrap();
     assert!(matches!(archive::verify(&kept, |_, _| {}), Err(ArchiveError::Bad { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_topic_as_many_bytes_are_kept_as_are_said() {
+    let directory = tempfile::tempdir().unwrap();
+    let (tenant, topic) = (Tenant::default(), Topic::parse("t").unwrap());
+    let long = |n: usize| note("t", &format!("{n:04}{}", "x".repeat(996)));
+    let size = long(0).size() as u64;
+    let bytes = Some(3 * size + size / 2);
+    let topics = vec![TopicRetention { tenant, topic, age: None, entries: None, bytes }];
+    let keeping = Retention { topics, pause: Duration::from_secs(3_600), ..policy() };
+    let mut node = open(directory.path(), keeping.clone()).await;
+    let mut next = 0;
+    // The last round has less than is kept: the user has archived more than the node would have.
+    for (append, archived, left) in
+        [(2, 0, 2), (9, 8, 3), (1, 9, 3), (0, 9, 3), (4, 13, 3), (1, 16, 1)]
+    {
+        node.append_all((next..next + append).map(long).collect()).await.ok();
+        next += append;
+        let log = TenantLog::new(node.clone(), Tenant::default()).unwrap();
+        let thread = log.thread(Topic::parse("t").unwrap());
+        if left == 1 {
+            thread.archive_before(16).await.unwrap();
+        }
+        node.let_go(None).await.unwrap();
+        let standing = thread.standing().await.unwrap().unwrap();
+        assert_eq!((standing.end, standing.watermark), (next as u64, archived));
+        assert_eq!(thread.load_since(0).await.unwrap().len(), left);
+        if next == 12 {
+            node.shutdown().await.unwrap();
+            node = open(directory.path(), keeping.clone()).await;
+        }
+    }
+    node.shutdown().await.unwrap();
 }

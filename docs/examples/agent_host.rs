@@ -30,7 +30,7 @@ async fn main() -> Result<(), Failure> {
     acme.begin_transcript(&begin(&first, Origin::Start), vec![system]).await?;
 
     // A viewer is given what there is, and then hears what comes.
-    let (scene, mut viewer) = acme.mirror(&session).await?;
+    let (scene, mut viewer) = acme.mirror(&session, Most::entries(100)).await?;
     println!("a viewer sees {} entry of {}", scene.transcript.length, scene.transcript.name);
     acme.extend_transcript(&first, None, vec![Event::text("question", "Is it good?")?]).await?;
     if let Some(Mirrored::Entry(entry)) = viewer.next().await? {
@@ -54,7 +54,7 @@ async fn main() -> Result<(), Failure> {
     let fork = Origin::Fork { of: "first".to_owned(), at: 2 };
     let again = Event::text("answer", "Let me look again.")?;
     acme.begin_transcript(&begin(&second, fork), vec![again]).await?;
-    for listed in acme.transcripts(&session).await? {
+    for listed in acme.transcripts(&session, None, 100).await?.transcripts {
         println!("transcript {}: {:?}", listed.transcript, listed.origin);
     }
 

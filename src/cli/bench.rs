@@ -4,8 +4,8 @@
 //! append.rs     bulk, one appender, 64 appenders     web.rs      over HTTP
 //! lossy.rs      emit                                 read.rs     follow, scan, topic, restart
 //! replicate.rs  latency, three nodes, catching up    weight.rs   bytes on disk, memory
-//! removal.rs    half of the log is let go            limit.rs    plain SQLite
-//! ground.rs     directories, shared logs
+//! removal.rs    half of the log is let go            threads.rs  many threads of many tenants
+//! ground.rs     directories, shared logs             limit.rs    plain SQLite
 //! figure.rs     figures and samples                  trouble.rs  what goes wrong
 //! ```
 
@@ -24,7 +24,7 @@ use crate::node::measure::Payloads;
 use crate::words::Code;
 use crate::words::limits::PAYLOAD_BYTES;
 use figure::Figure;
-use ground::Ground;
+use ground::{Ground, Scale};
 use trouble::BenchError;
 
 mod append;
@@ -35,6 +35,7 @@ mod lossy;
 mod read;
 mod removal;
 mod replicate;
+mod threads;
 mod trouble;
 mod web;
 mod weight;
@@ -77,6 +78,8 @@ enum Step {
     Memory,
     /// Half of the log is let go.
     Removal,
+    /// One thread among many of many tenants.
+    Threads,
 }
 
 impl Step {
@@ -97,6 +100,7 @@ impl Step {
             Self::Topic => "topic",
             Self::Memory => "memory",
             Self::Removal => "removal",
+            Self::Threads => "threads",
         }
     }
 
@@ -117,6 +121,7 @@ impl Step {
             Self::Topic => read::topic(ground).await,
             Self::Memory => weight::memory(ground).await,
             Self::Removal => removal::removal(ground).await,
+            Self::Threads => threads::threads(ground).await,
         };
         let named = |figure| Figure { step: self.name(), ..figure };
         Ok(figures?.into_iter().map(named).collect())
@@ -131,6 +136,7 @@ Examples:
   towline bench                    200,000 entries of about 200 bytes
   towline bench --payload app.log  your own lines
   towline bench --only bulk,appenders --entries 1000000
+  towline bench --only threads --entries 1000000
   towline bench -o json            for a machine",
     after_help = "\
 Needs a real disk: it measures in a directory below --directory, or else below
@@ -155,6 +161,14 @@ pub struct Bench {
     #[arg(long, value_name = "N", default_value_t = 8)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=16))]
     authors: u64,
+    /// How many threads the step of that name has
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    threads: u64,
+    /// Of how many tenants they are
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    tenants: u64,
     /// Where to measure: a directory on the disk that counts
     #[arg(long, value_name = "DIR")]
     directory: Option<PathBuf>,
@@ -190,7 +204,9 @@ impl Bench {
         }
         let parent = self.directory.clone().or_else(|| global.named_data());
         let parent = parent.unwrap_or_else(|| PathBuf::from("."));
-        let ground = Ground::make(&parent, payloads, self.entries, self.topics, self.authors);
+        let Self { entries, topics, authors, threads, tenants, .. } = *self;
+        let scale = Scale { entries, topics, authors, threads, tenants };
+        let ground = Ground::make(&parent, payloads, scale);
         let ground = ground.map_err(|e| Failure::file("the bench can't write", &parent, &e))?;
         if is_memory(&parent) {
             global.note("this directory is in memory, where a sync costs nothing: --directory DIR");

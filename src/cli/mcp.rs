@@ -129,7 +129,7 @@ fn call(client: &Client, name: &str, given: &Map<String, Value>) -> Result<Value
         "context" => {
             let (tenant, topic) =
                 (text(given, "tenant").unwrap_or("default"), text(given, "topic"));
-            let path = super::session::path(&["topics", tenant, topic.unwrap_or_default()]);
+            let path = super::tenant::path(&["topics", tenant, topic.unwrap_or_default()]);
             let characters = given.get("characters").map(|n| ("characters", n.to_string()));
             client.get(&(path + "/context"), &characters.into_iter().collect())
         }

@@ -82,6 +82,8 @@ pub struct KeepTopic {
     pub age: Option<String>,
     /// How many entries.
     pub entries: Option<u64>,
+    /// How many bytes of them, uncompressed.
+    pub bytes: Option<u64>,
 }
 
 impl Keep {
@@ -129,6 +131,7 @@ impl KeepTopic {
             topic: Topic::parse(&self.topic).map_err(|error| misunderstood("topic", error))?,
             age: read_duration(self.age.as_deref())?,
             entries: self.entries,
+            bytes: self.bytes,
         })
     }
 }
@@ -286,12 +289,13 @@ mod tests {
     #[test]
     fn what_is_kept_is_said_in_a_table() {
         let text = "[retention]\nage = \"7d\"\npeers = 2\n\
-            topics = [{ topic = \"t\", entries = 9 }]";
+            topics = [{ topic = \"t\", entries = 9, bytes = 5 }]";
         let first: Settings = toml::from_str("[retention]\nage = \"1h\"").unwrap();
         let both = first.or(toml::from_str(text).unwrap());
         let kept = both.retention.retention().unwrap();
         assert_eq!((kept.age, kept.peers), (Some(Duration::from_secs(3_600)), 2));
-        assert_eq!((kept.topics[0].topic.as_str(), kept.topics[0].entries), ("t", Some(9)));
+        let topic = &kept.topics[0];
+        assert_eq!((topic.topic.as_str(), topic.entries, topic.bytes), ("t", Some(9), Some(5)));
         let wrong: Settings = toml::from_str("[retention]\nage = \"long\"").unwrap();
         assert!(wrong.retention.retention().is_err());
     }

@@ -59,6 +59,9 @@ pub struct Tail {
     /// Give cursors that any node of the cluster accepts, not only this one
     #[arg(long)]
     portable: bool,
+    /// What this persona wants to hear: a filter with a name, of the tenant
+    #[arg(long, value_name = "NAME")]
+    persona: Option<String>,
     #[command(flatten)]
     filters: Filters,
 }
@@ -132,6 +135,7 @@ impl Tail {
             (None, None, true) => None,
         };
         parameters.extend(from);
+        parameters.extend(self.persona.iter().map(|name| ("persona", name.clone())));
         if self.portable {
             parameters.push(("cursors", "frontier".to_owned()));
         }

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use super::archive::Cut;
 use super::change::{Change, Damaged};
 use crate::words::entry::View;
-use crate::words::{NodeId, Offset, Seq, Tenant, Topic};
+use crate::words::{Entry, NodeId, Offset, Seq, Tenant, Topic};
 
 /// The entries of a topic of a tenant; without a topic, all of the tenant.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,9 +33,20 @@ impl Series {
     }
 
     /// Whether an entry belongs to it.
+    pub fn has(&self, entry: &Entry) -> bool {
+        self.tenant == entry.body.tenant
+            && self.topic.as_ref().is_none_or(|topic| *topic == entry.body.topic)
+    }
+
+    /// Whether an entry that is looked at belongs to it.
     pub fn holds(&self, view: &View<'_>) -> bool {
-        self.tenant.as_str() == view.tenant
-            && self.topic.as_ref().is_none_or(|topic| topic.as_str() == view.topic)
+        self.is_of(view.tenant, view.topic)
+    }
+
+    /// Whether entries of a tenant and topic belong to it.
+    pub fn is_of(&self, tenant: &str, topic: &str) -> bool {
+        self.tenant.as_str() == tenant
+            && self.topic.as_ref().is_none_or(|wanted| wanted.as_str() == topic)
     }
 }
 

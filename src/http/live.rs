@@ -12,78 +12,127 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::stream::try_unfold;
-use serde_json::json;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use serde::Serialize;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::connection::Connection;
 use super::media;
 use super::problem::Problem;
 use super::scope::{Counted, TenantReads};
-use super::sessions::scene;
+use super::sessions::TranscriptJson;
+use super::space::{Fit, Space, Untaken};
 use super::stream::{HEARTBEAT, Places};
-use super::threads::{NumberedJson, numbered};
-use crate::session::{FeedTail, Mirror, Mirrored, SessionError, Snapshot, Tail, Told};
+use super::threads::{ANSWER_BYTES, NumberedJson, numbered};
+use crate::node::Numbered;
+use crate::session::{Mirror, Next, Seen, SessionError, Tail};
 use crate::words::Code;
 
-/// How many streams of this process may hold a snapshot, which is some MiB, at once.
-static SNAPSHOTS: Semaphore = Semaphore::const_new(256); // full: a further one is refused
+/// How many bytes an event with all that there is takes while it is made: what was read, and its JSON.
+const RENEWAL_BYTES: usize = 4 * ANSWER_BYTES;
 
 /// An event of a stream.
-pub struct StreamEvent {
-    name: &'static str,
+#[derive(Serialize)]
+struct Event<D> {
+    event: &'static str,
     /// The position after it, where there is one to resume from.
     id: Option<u64>,
-    data: serde_json::Value,
+    data: D,
 }
 
-impl StreamEvent {
-    /// An event of this name.
-    pub fn new(name: &'static str, id: Option<u64>, data: serde_json::Value) -> Self {
-        Self { name, id, data }
-    }
+/// All that there is of a topic or a tenant.
+#[derive(Serialize)]
+struct SnapshotJson {
+    entries: Vec<NumberedJson>,
+    through: u64,
 }
 
 /// What is streamed.
 pub enum Source {
-    /// A topic.
-    Thread(Tail),
-    /// A tenant.
-    Feed(FeedTail),
+    /// A topic, or a tenant.
+    Tail(Box<Tail>),
     /// A session.
     Session(Box<Mirror>),
 }
 
+/// What a source would tell.
+enum Look {
+    Entry(Box<Numbered>),
+    /// All that there is, under this name.
+    Renewal(&'static str),
+}
+
 impl Source {
-    async fn next(&mut self) -> Result<Option<StreamEvent>, SessionError> {
-        let told = match self {
-            Self::Thread(tail) => tail.next().await?,
-            Self::Feed(tail) => tail.next().await?,
-            Self::Session(mirror) => return Ok(mirror.next().await?.map(|it| mirrored(&it))),
-        };
-        Ok(told.map(|told| match told {
-            Told::Entry(entry) => {
-                let data = json!(NumberedJson::from(&*entry));
-                StreamEvent::new("entry", Some(entry.ordinal), data)
-            }
-            Told::Reset(snapshot) => reset(&snapshot),
-        }))
+    async fn look(&mut self) -> Result<Option<Look>, SessionError> {
+        Ok(match self {
+            Self::Tail(tail) => tail.look().await?.map(|next| match next {
+                Next::Entry(entry) => Look::Entry(entry),
+                Next::Reset => Look::Renewal("reset"),
+            }),
+            Self::Session(mirror) => mirror.look().await?.map(|seen| match seen {
+                Seen::Entry(entry) => Look::Entry(entry),
+                Seen::Began => Look::Renewal("began"),
+                Seen::Reset => Look::Renewal("reset"),
+            }),
+        })
     }
-}
 
-fn mirrored(told: &Mirrored) -> StreamEvent {
-    match told {
-        Mirrored::Began(of) => StreamEvent::new("began", None, scene(of)),
-        Mirrored::Entry(entry) => {
-            StreamEvent::new("entry", None, json!(NumberedJson::from(&**entry)))
+    fn put_back(&mut self, entry: &Numbered) {
+        match self {
+            Self::Tail(tail) => tail.put_back(entry),
+            Self::Session(mirror) => mirror.put_back(),
         }
-        Mirrored::Reset(of) => StreamEvent::new("reset", None, scene(of)),
+    }
+
+    fn forget(&mut self) {
+        match self {
+            Self::Tail(tail) => tail.forget(),
+            Self::Session(mirror) => mirror.forget(),
+        }
+    }
+
+    /// The event of an entry. A session has no place from which it could be resumed.
+    fn written(&self, entry: &Numbered, lines: bool) -> Result<Bytes, BoxError> {
+        let id = matches!(self, Self::Tail(_)).then_some(entry.ordinal);
+        written(&Event { event: "entry", id, data: NumberedJson::from(entry) }, lines)
+    }
+
+    /// The event of all that there is.
+    async fn renew(&mut self, event: &'static str, lines: bool) -> Result<Bytes, BoxError> {
+        match self {
+            Self::Tail(tail) => {
+                let snapshot = tail.renew().await?;
+                let (entries, through) = (numbered(&snapshot.entries), snapshot.through);
+                let data = SnapshotJson { entries, through };
+                written(&Event { event, id: Some(through), data }, lines)
+            }
+            Self::Session(mirror) => {
+                let scene = mirror.renew().await?;
+                written(
+                    &Event { event, id: None, data: TranscriptJson::of(&scene.transcript) },
+                    lines,
+                )
+            }
+        }
     }
 }
 
-/// What there is, to begin with or again.
-pub fn reset(snapshot: &Snapshot) -> StreamEvent {
-    let data = json!({"entries": numbered(&snapshot.entries), "through": snapshot.through});
-    StreamEvent::new("reset", Some(snapshot.through), data)
+fn written<D: Serialize>(event: &Event<D>, lines: bool) -> Result<Bytes, BoxError> {
+    if lines {
+        let mut line = serde_json::to_vec(event)?;
+        line.push(b'\n');
+        return Ok(fitted(line));
+    }
+    let Event { event, id, data } = event;
+    let id = id.map_or_else(String::new, |id| format!("id: {id}\n"));
+    let mut said = format!("{id}event: {event}\ndata: ").into_bytes();
+    serde_json::to_writer(&mut said, data)?;
+    said.extend_from_slice(b"\n\n");
+    Ok(fitted(said))
+}
+
+/// Bytes without the room that was left for more of them.
+fn fitted(bytes: Vec<u8>) -> Bytes {
+    bytes.into_boxed_slice().into()
 }
 
 /// What a request needs that wants to stay.
@@ -111,11 +160,9 @@ impl Stay {
     /// # Errors
     /// There is none.
     pub fn begin(self, log: &TenantReads) -> Result<Place, Problem> {
-        let busy = |_| Problem::new(Code::Busy, "as many snapshots are followed as there may be");
-        let snapshot = SNAPSHOTS.try_acquire().map_err(busy)?;
         let place = self.places.take()?;
         let (connection, counted) = (self.connection, log.count_stream());
-        Ok(Place { connection, _place: place, _snapshot: snapshot, _counted: counted })
+        Ok(Place { connection, _place: place, _counted: counted })
     }
 }
 
@@ -123,7 +170,6 @@ impl Stay {
 pub struct Place {
     connection: Connection,
     _place: OwnedSemaphorePermit,
-    _snapshot: SemaphorePermit<'static>,
     _counted: Counted,
 }
 
@@ -131,30 +177,17 @@ pub struct Place {
 ///
 /// # Errors
 /// The client accepts no media type of a stream.
-pub fn stream(
-    headers: &HeaderMap,
-    first: Option<StreamEvent>,
-    place: Place,
-    source: Source,
-) -> Result<Response, Problem> {
+pub fn stream(headers: &HeaderMap, place: Place, source: Source) -> Result<Response, Problem> {
     let content_type = media::choose(headers, &[media::EVENTS, media::NDJSON])?;
     let lines = content_type == media::NDJSON;
     // Only now: an answer that is no stream leaves the connection among the others.
     place.connection.give_place_back();
-    let events = try_unfold((first, source, place), move |(first, mut source, place)| async move {
-        let told = match first {
-            Some(first) => Ok(Ok(Some(first))),
-            None => tokio::time::timeout(HEARTBEAT, source.next()).await,
-        };
-        let bytes = match told {
-            Err(_) if lines => Bytes::from_static(b"\n"),
-            Err(_) => Bytes::from_static(b": heartbeat\n\n"),
-            Ok(told) => match told? {
-                Some(event) => written(&event, lines),
-                None => return Ok(None),
-            },
-        };
-        Ok::<_, BoxError>(Some((bytes, (None, source, place))))
+    let events = Events { source, lines, place, untaken: None };
+    let events = try_unfold(events, |mut events| async move {
+        let next = events.next().await.inspect_err(|error| {
+            tracing::warn!(%error, "a stream was cut");
+        })?;
+        Ok::<_, BoxError>(next.map(|bytes| (bytes, events)))
     });
     let headers = [
         (header::CONTENT_TYPE, content_type),
@@ -165,11 +198,57 @@ pub fn stream(
     Ok((headers, Body::from_stream(events)).into_response())
 }
 
-fn written(event: &StreamEvent, lines: bool) -> Bytes {
-    let StreamEvent { name, id, data } = event;
-    if lines {
-        return format!("{}\n", json!({"event": name, "id": id, "data": data})).into();
+/// The state of a stream.
+struct Events {
+    source: Source,
+    lines: bool,
+    place: Place,
+    /// The room of the event that the client takes.
+    untaken: Option<Untaken>,
+}
+
+impl Events {
+    /// The next event, once the client has taken the last one; none at the end.
+    async fn next(&mut self) -> Result<Option<Bytes>, BoxError> {
+        self.untaken = None;
+        let (mut space, mut renewal) = (None, RENEWAL_BYTES);
+        loop {
+            let Ok(look) = tokio::time::timeout(HEARTBEAT, self.source.look()).await else {
+                return Ok(Some(self.heartbeat()));
+            };
+            let (said, of) = match look? {
+                None => return Ok(None),
+                Some(Look::Entry(entry)) => (self.source.written(&entry, self.lines)?, Some(entry)),
+                Some(Look::Renewal(name)) => {
+                    // Room first: what there is may be some MiB.
+                    if space.is_none() {
+                        space = Space::within(HEARTBEAT, renewal).await;
+                    }
+                    if space.is_none() {
+                        return Ok(Some(self.heartbeat()));
+                    }
+                    (self.source.renew(name, self.lines).await?, None)
+                }
+            };
+            match (Fit::find(space.take(), said.len(), &self.place.connection), of) {
+                (Fit::Sent(untaken), _) => {
+                    self.untaken = untaken;
+                    return Ok(Some(said));
+                }
+                // Nothing is held while there is no room for it: it is read again.
+                (Fit::Later, Some(entry)) => self.source.put_back(&entry),
+                (Fit::Later, None) => self.source.forget(),
+            }
+            renewal = said.len() + said.len() / 4; // it may have grown by then
+            drop(said);
+            space = Space::within(HEARTBEAT, renewal).await;
+            if space.is_none() {
+                return Ok(Some(self.heartbeat()));
+            }
+        }
     }
-    let id = id.map_or_else(String::new, |id| format!("id: {id}\n"));
-    format!("{id}event: {name}\ndata: {data}\n\n").into()
+
+    fn heartbeat(&self) -> Bytes {
+        Bytes::from_static(if self.lines { b"\n" } else { b": heartbeat\n\n" })
+    }
 }

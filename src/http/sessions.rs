@@ -4,22 +4,26 @@ use axum::Json;
 use axum::extract::Path;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::drafts::Object;
-use super::live::{Source, Stay, StreamEvent, stream};
+use super::live::{Source, Stay, stream};
 use super::parameters::Parameters;
 use super::problem::Problem;
 use super::scope::{TenantAppends, TenantReads};
-use super::threads::{EventsJson, limit, numbered};
+use super::threads::{ANSWER_BYTES, EventsJson, NumberedJson, answer, limit, numbered, page_of};
+use crate::node::series::Most;
 use crate::session::{
-    Announce, Announced, Extended, Origin, Place, Scene, SessionName, Transcript, TranscriptName,
+    Announce, Announced, Extended, Fork, Origin, Place, SessionName, Transcript, TranscriptName,
+    Window,
 };
 use crate::words::{Code, EntryId, Topic};
 
-/// How many sessions are listed when nothing is said.
+/// How many sessions, or transcripts of one, are listed when nothing is said.
 const LISTED: usize = 100;
+/// How many entries of a transcript are.
+const SHOWN: usize = 1_000;
 
 /// A new transcript.
 #[derive(Deserialize)]
@@ -91,16 +95,22 @@ pub async fn begin(
 pub async fn transcripts(
     TenantReads(log): TenantReads,
     Path((_, session)): Path<(String, String)>,
+    parameters: Parameters,
 ) -> Result<Response, Problem> {
-    let listed = log.transcripts(&SessionName::parse(&session)?).await?;
+    parameters.allow(&["after", "limit"])?;
+    let after: Option<Announced> = parameters.read("after", Code::Cursor, str::parse)?;
+    let name = SessionName::parse(&session)?;
+    let listed = log.transcripts(&name, after, limit(&parameters, LISTED)?).await?;
     let transcript = |it: &crate::session::ListedTranscript| {
         let mut json = json!({"transcript": it.transcript.as_str(), "began": it.began.to_string(),
             "author": it.author, "quiet": it.announce == Announce::Quietly});
         add_origin(&mut json, &it.origin);
         json
     };
-    let transcripts: Vec<Value> = listed.iter().map(transcript).collect();
-    Ok(Json(json!({"session": session, "transcripts": transcripts})).into_response())
+    let transcripts: Vec<Value> = listed.transcripts.iter().map(transcript).collect();
+    let next = listed.next.map(|next| next.to_string());
+    let answer = json!({"session": session, "transcripts": transcripts, "next": next});
+    Ok(Json(answer).into_response())
 }
 
 /// `GET /v1/sessions/{tenant}/{session}/follow`: the newest transcript, and then what happens.
@@ -109,25 +119,39 @@ pub async fn follow(
     Path((_, session)): Path<(String, String)>,
     stay: Stay,
     headers: HeaderMap,
+    parameters: Parameters,
 ) -> Result<Response, Problem> {
+    parameters.allow(&["limit"])?;
     let session = SessionName::parse(&session)?;
     let place = stay.begin(&log)?;
-    let (first, mirror) = log.0.mirror(&session).await?;
-    let first = StreamEvent::new("reset", None, scene(&first));
-    stream(&headers, Some(first), place, Source::Session(Box::new(mirror)))
+    let most = Most { entries: limit(&parameters, SHOWN)?, bytes: ANSWER_BYTES };
+    let mirror = log.0.mirror_later(&session, most).await?;
+    stream(&headers, place, Source::Session(Box::new(mirror)))
 }
 
-/// `GET /v1/transcripts/{tenant}/{transcript}`: all of it; `through=ID` reads another branch.
+/// `GET /v1/transcripts/{tenant}/{transcript}`: its entries in pages; `through=ID` reads another branch.
 pub async fn read(
     TenantReads(log): TenantReads,
     Path((_, name)): Path<(String, String)>,
     parameters: Parameters,
 ) -> Result<Response, Problem> {
-    parameters.allow(&["through"])?;
+    parameters.allow(&["through", "after", "before", "newest", "limit"])?;
     let through: Option<EntryId> = parameters.parse("through")?;
+    let newest = parameters.parse("newest")?.unwrap_or(false);
+    let window = match (parameters.parse("after")?, parameters.parse("before")?, newest) {
+        (None, None, false) => Window::First,
+        (Some(after), None, false) => Window::After(after),
+        (None, Some(before), false) => Window::Before(before),
+        (None, None, true) => Window::Newest,
+        _ => {
+            let detail = "after, before and newest each say which entries: say one of them";
+            return Err(Problem::new(Code::Usage, detail));
+        }
+    };
     let name = TranscriptName::parse(&name)?;
-    let read = log.transcript_through(&name, through).await?;
-    Ok(Json(transcript_json(&read)).into_response())
+    let (room, most) = page_of(limit(&parameters, SHOWN)?).await;
+    let read = log.transcript_part(&name, through, window, most).await?;
+    answer(room, &TranscriptJson::of(&read))
 }
 
 /// `POST /v1/transcripts/{tenant}/{transcript}`: appends to it; `after=ID` says after which entry.
@@ -187,25 +211,49 @@ fn extended_json(extended: Extended) -> Value {
     json!({"tip": tip.to_string(), "ordinal": ordinal, "forked": forked})
 }
 
-/// A session as its viewers are given it.
-pub fn scene(scene: &Scene) -> Value {
-    transcript_json(&scene.transcript)
+/// A transcript, or a page of it.
+#[derive(Serialize)]
+pub struct TranscriptJson<'t> {
+    session: &'t str,
+    transcript: &'t str,
+    #[serde(flatten)]
+    origin: &'t Origin,
+    began: String,
+    length: u64,
+    tip: String,
+    branches: u64,
+    forks: Vec<ForkJson>,
+    waiting: u64,
+    preceding: u64,
+    next: Option<String>,
+    entries: Vec<NumberedJson>,
 }
 
-fn transcript_json(read: &Transcript) -> Value {
-    let fork = |it: &crate::session::Fork| json!({"first": it.first.to_string(), "at": it.at});
-    let mut json = json!({
-        "session": read.session.as_str(),
-        "transcript": read.name.as_str(),
-        "began": read.began.to_string(),
-        "length": read.length,
-        "tip": read.tip.to_string(),
-        "forks": read.forks.iter().map(fork).collect::<Vec<_>>(),
-        "waiting": read.waiting,
-        "entries": numbered(&read.entries),
-    });
-    add_origin(&mut json, &read.origin);
-    json
+#[derive(Serialize)]
+struct ForkJson {
+    first: String,
+    at: u64,
+}
+
+impl<'t> TranscriptJson<'t> {
+    /// The JSON of a transcript.
+    pub fn of(read: &'t Transcript) -> Self {
+        let fork = |it: &Fork| ForkJson { first: it.first.to_string(), at: it.at };
+        Self {
+            session: read.session.as_str(),
+            transcript: read.name.as_str(),
+            origin: &read.origin,
+            began: read.began.to_string(),
+            length: read.length,
+            tip: read.tip.to_string(),
+            branches: read.branches,
+            forks: read.forks.iter().map(fork).collect(),
+            waiting: read.waiting,
+            preceding: read.preceding,
+            next: read.next.map(|next| next.to_string()),
+            entries: numbered(&read.entries),
+        }
+    }
 }
 
 fn add_origin(json: &mut Value, origin: &Origin) {

@@ -11,8 +11,7 @@
 //! As a WebSocket each message is `{"event","cursor","data"}`, with the events of the first form.
 //!
 //! There is no queue here: the next entry is read when the client has taken the last one, so a slow
-//! client costs its own lag and loses nothing. Thousands may wait: what a stream may hold beyond a few
-//! KiB takes room that all share, and a client that holds it and takes nothing is cut off.
+//! client costs its own lag and loses nothing. Thousands may wait: see [`super::space`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,13 +24,13 @@ use axum::response::{IntoResponse, Response};
 use axum::{BoxError, Extension};
 use bytes::Bytes;
 use futures_util::stream::try_unfold;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
-use tokio_util::task::AbortOnDropHandle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::connection::Connection;
 use super::parameters::{FILTERS, Parameters};
 use super::problem::Problem;
 use super::scope::{Closing, Counted, Reads};
+use super::space::{Fit, Space, Untaken};
 use crate::node::{
     CursorError, Filter, Follow, Followed, From, FrontierCursor, Gaps, Position, frontier_cursor,
 };
@@ -46,14 +45,8 @@ mod socket;
 pub const STREAMS: usize = 8_192; // full: a further one is refused
 /// A stream is silent for so long at most.
 pub const HEARTBEAT: Duration = Duration::from_secs(10);
-/// Events up to here take no room that counts, in bytes.
-const SMALL_BYTES: usize = 8 << 10;
-/// How many KiB of larger events the streams of this process hold at once.
-static EVENTS_KIB: Semaphore = Semaphore::const_new(64 << 10); // full: a stream waits
 /// Why a stream is told that it lacks something.
 const REMOVED: &str = "entries were removed before this stream came to them: what is left follows";
-/// How long a client may take for an event that takes room.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The places of the streams that are served. Cloning it shares it.
 #[derive(Clone)]
@@ -138,7 +131,7 @@ pub async fn open(
         until_caught_up,
         is_over: false,
         cluster: portable.then(|| log.cluster()),
-        room: None,
+        untaken: None,
         connection: connection.clone(),
         closing: log.closing(),
         _counted: log.count_stream(),
@@ -200,8 +193,8 @@ struct Events {
     is_over: bool,
     /// The cluster, where the cursors are ones that any node of it accepts.
     cluster: Option<ClusterId>,
-    /// The room of the event that the client takes, and the end of the patience with it.
-    room: Option<(SemaphorePermit<'static>, AbortOnDropHandle<()>)>,
+    /// The room of the event that the client takes.
+    untaken: Option<Untaken>,
     connection: Connection,
     closing: Closing,
     _counted: Counted,
@@ -223,8 +216,8 @@ impl Events {
     /// # Cancel safety
     /// A call that is dropped loses nothing.
     async fn next(&mut self) -> Result<Option<Bytes>, BoxError> {
-        self.room = None;
-        let mut room: Option<SemaphorePermit<'static>> = None;
+        self.untaken = None;
+        let mut space = None;
         if let Some(lost) = self.reset.take()
             && let Some(event) = self.form.reset(&lost.to_string())?
         {
@@ -240,23 +233,20 @@ impl Events {
                     let lateness = if late { Lateness::Late } else { Lateness::InOrder };
                     let cursor = self.cursor()?;
                     let said = self.form.entry(&EntryJson::new(&entry, lateness), &cursor)?;
-                    let kib = (said.len() >> 10) as u32;
-                    let found = room.take().filter(|room| room.num_permits() >= kib as usize);
-                    match found.or_else(|| EVENTS_KIB.try_acquire_many(kib).ok()) {
-                        _ if said.len() <= SMALL_BYTES => return Ok(Some(said)),
-                        Some(permit) => {
-                            self.room = Some((permit, self.connection.cut_after(PATIENCE)));
+                    match Fit::find(space.take(), said.len(), &self.connection) {
+                        Fit::Sent(untaken) => {
+                            self.untaken = untaken;
                             return Ok(Some(said));
                         }
                         // Nothing is held while there is no room for it: it is read again.
-                        None => self.follow.put_back(&entry),
+                        Fit::Later => self.follow.put_back(&entry),
                     }
+                    let bytes = said.len();
                     drop((entry, said));
-                    let found = tokio::time::timeout(HEARTBEAT, EVENTS_KIB.acquire_many(kib)).await;
-                    let Ok(found) = found else {
+                    space = Space::within(HEARTBEAT, bytes).await;
+                    if space.is_none() {
                         return Ok(Some(self.form.heartbeat()));
-                    };
-                    room = found.ok();
+                    }
                 }
                 Some(Followed::Reset) => match self.form.reset(REMOVED)? {
                     Some(event) => return Ok(Some(event)),

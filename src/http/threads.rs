@@ -9,13 +9,14 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::drafts::Object;
-use super::live::{Source, Stay, reset, stream};
+use super::live::{Source, Stay, stream};
 use super::media;
 use super::parameters::Parameters;
 use super::problem::Problem;
+use super::room::Room;
 use super::scope::{TenantAppends, TenantReads};
-use crate::node::Persona;
 use crate::node::series::Most;
+use crate::node::{Cursor, Persona};
 use crate::session::{
     CONTEXT_CHARACTERS, Event, FeedFrom, Numbered, SessionError, TenantLog, Thread, Transition,
 };
@@ -26,7 +27,7 @@ use crate::words::{Code, Tenant, Topic};
 const PAGE: usize = 100;
 const PAGE_MOST: usize = 10_000;
 /// How many bytes of payload a page or a snapshot holds at most, about.
-const ANSWER_BYTES: usize = 4 << 20;
+pub const ANSWER_BYTES: usize = 4 << 20;
 
 impl From<SessionError> for Problem {
     fn from(error: SessionError) -> Self {
@@ -52,6 +53,22 @@ impl From<&Numbered> for NumberedJson {
 /// Entries with their ordinals.
 pub fn numbered(entries: &[Numbered]) -> Vec<NumberedJson> {
     entries.iter().map(NumberedJson::from).collect()
+}
+
+/// A page with as much as there is room for.
+pub async fn page_of(entries: usize) -> (Room, Most) {
+    let (room, bytes) = Room::find().await;
+    (room, Most { entries, bytes: bytes.min(ANSWER_BYTES) })
+}
+
+/// An answer that keeps its room until it is sent.
+///
+/// # Errors
+/// None in practice: what is answered is always JSON.
+pub fn answer(room: Room, answer: &impl Serialize) -> Result<Response, Problem> {
+    let json = serde_json::to_vec(answer).map_err(|error| Problem::new(Code::Io, error))?;
+    let headers = [(header::CONTENT_TYPE, media::JSON)];
+    Ok((headers, room.bytes(json.into())).into_response())
 }
 
 fn thread_of(log: TenantLog, topic: &str) -> Result<Thread, Problem> {
@@ -144,10 +161,15 @@ pub async fn load(
     parameters.allow(&["after", "limit"])?;
     let thread = thread_of(log, &topic)?;
     let after = parameters.parse("after")?.unwrap_or(0);
-    let most = Most { entries: limit(&parameters, PAGE)?, bytes: ANSWER_BYTES };
+    let (room, most) = page_of(limit(&parameters, PAGE)?).await;
     let page = thread.page(after, most).await?;
-    let answer = json!({"entries": numbered(&page.entries), "next": page.next});
-    Ok(Json(answer).into_response())
+    answer(room, &PageJson { entries: numbered(&page.entries), next: page.next })
+}
+
+#[derive(Serialize)]
+struct PageJson {
+    entries: Vec<NumberedJson>,
+    next: Option<u64>,
 }
 
 /// How many are asked for.
@@ -207,8 +229,7 @@ pub async fn follow(
     let thread = thread_of(log.0.clone(), &topic)?;
     let place = stay.begin(&log)?;
     let most = Most { entries: limit(&parameters, PAGE)?, bytes: ANSWER_BYTES };
-    let (snapshot, tail) = thread.follow(most).await?;
-    stream(&headers, Some(reset(&snapshot)), place, Source::Thread(tail))
+    stream(&headers, place, Source::Tail(Box::new(thread.tail(most).await?)))
 }
 
 /// `GET /v1/feeds/{tenant}`: all entries of a tenant from a position on, and then what comes.
@@ -235,8 +256,7 @@ pub async fn feed(
             })?),
         };
     let place = stay.begin(&log)?;
-    let tail = feed.follow(from).await?;
-    stream(&headers, None, place, Source::Feed(tail))
+    stream(&headers, place, Source::Tail(Box::new(feed.follow(from).await?)))
 }
 
 /// `GET /v1/feeds/{tenant}/latest`: the newest position, the oldest that is replayed, and how many
@@ -252,16 +272,39 @@ pub async fn latest(TenantReads(log): TenantReads) -> Result<Response, Problem> 
 pub async fn transitions(
     TenantReads(log): TenantReads,
     Path((_, topic)): Path<(String, String)>,
+    parameters: Parameters,
 ) -> Result<Response, Problem> {
+    parameters.allow(&["after", "limit"])?;
+    let after: Option<Cursor> = parameters.read("after", Code::Cursor, str::parse)?;
     let thread = thread_of(log, &topic)?;
-    let steps = thread.log().transitions().read(thread.topic().clone()).await?;
-    let step = |(step, entry): &(Transition, Numbered)| {
-        json!({"id": entry.entry.id().to_string(), "ordinal": entry.ordinal,
-            "time": entry.entry.time.to_string(), "from": step.from, "to": step.to,
-            "event": step.event})
-    };
-    let steps: Vec<_> = steps.iter().map(step).collect();
-    Ok(Json(json!({"transitions": steps})).into_response())
+    let (room, most) = page_of(limit(&parameters, PAGE_MOST)?).await;
+    let steps = thread.log().transitions().page(thread.topic().clone(), after, most).await?;
+    let transitions = steps.steps.iter().map(|(step, numbered)| StepJson {
+        id: numbered.entry.id().to_string(),
+        ordinal: numbered.ordinal,
+        time: numbered.entry.time.to_string(),
+        from: &step.from,
+        to: &step.to,
+        event: step.event.as_ref(),
+    });
+    let next = steps.next.map(|next| next.to_string());
+    answer(room, &StepsJson { transitions: transitions.collect(), next })
+}
+
+#[derive(Serialize)]
+struct StepsJson<'s> {
+    transitions: Vec<StepJson<'s>>,
+    next: Option<String>,
+}
+
+#[derive(Serialize)]
+struct StepJson<'s> {
+    id: String,
+    ordinal: u64,
+    time: String,
+    from: &'s str,
+    to: &'s str,
+    event: Option<&'s serde_json::Value>,
 }
 
 /// `POST /v1/topics/{tenant}/{topic}/transitions`: appends a step.
@@ -275,9 +318,21 @@ pub async fn record(
     Ok((StatusCode::CREATED, Json(json!({"ordinal": ordinal}))).into_response())
 }
 
-/// `GET /v1/personas/{tenant}`: all personas by name.
-pub async fn personas(TenantReads(log): TenantReads) -> Result<Response, Problem> {
-    Ok(Json(json!({"personas": log.personas().await?})).into_response())
+/// `GET /v1/personas/{tenant}`: personas by name.
+pub async fn personas(
+    TenantReads(log): TenantReads,
+    parameters: Parameters,
+) -> Result<Response, Problem> {
+    parameters.allow(&["after", "limit"])?;
+    let (room, most) = page_of(limit(&parameters, PAGE)?).await;
+    let page = log.personas(parameters.text("after"), most).await?;
+    answer(room, &PersonasJson { personas: page.personas, next: page.next })
+}
+
+#[derive(Serialize)]
+struct PersonasJson {
+    personas: std::collections::BTreeMap<String, Persona>,
+    next: Option<String>,
 }
 
 /// `PUT /v1/personas/{tenant}/{name}`: gives a persona a name.

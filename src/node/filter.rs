@@ -165,27 +165,12 @@ impl Filter {
             return Ok(Vec::new());
         }
         let mut entries: Vec<Entry> = Vec::with_capacity(picked.entries.len());
-        for PickedEntry { seq, bytes } in &picked.entries {
-            let Picked { author, strand, offset, skew, change, .. } = picked;
-            let damaged = |what: &dyn std::fmt::Display| {
-                StoreError::Damaged(format!("{author}:{seq}: {what}"))
-            };
-            let view = View::read(bytes).map_err(|e| damaged(&e))?;
-            if !self.admits(&view) {
-                continue;
+        for one in &picked.entries {
+            let view = picked_view(picked, one)?;
+            if self.admits(&view) {
+                let entry = picked_entry(picked, one.seq, &view, entries.last())?;
+                entries.push(entry);
             }
-            let before = entries.last().map(|entry: &Entry| &entry.body);
-            entries.push(Entry {
-                author: *author,
-                seq: *seq,
-                time: view.time,
-                offset: offset.plus(seq.0.saturating_sub(picked.seqs.start.0)),
-                change: *change,
-                segment: strand.segment,
-                skew: *skew,
-                forked: false,
-                body: view.to_draft_beside(before).map_err(|e| damaged(&e))?,
-            });
         }
         Ok(entries)
     }
@@ -222,6 +207,45 @@ pub(super) fn entry(
         forked: false,
         body: view.to_draft_beside(before).map_err(|e| damaged(arrival, &e))?,
     })
+}
+
+/// Looks at an entry that was picked out of a change.
+///
+/// # Errors
+/// The change is damaged.
+pub(super) fn picked_view<'p>(
+    picked: &Picked,
+    one: &'p PickedEntry,
+) -> Result<View<'p>, StoreError> {
+    View::read(&one.bytes).map_err(|error| damaged_at(picked, one.seq, &error))
+}
+
+/// An entry that was picked out of a change, with as much as can be shared with the one before.
+///
+/// # Errors
+/// The change is damaged.
+pub(super) fn picked_entry(
+    picked: &Picked,
+    seq: Seq,
+    view: &View<'_>,
+    before: Option<&Entry>,
+) -> Result<Entry, StoreError> {
+    let body = view.to_draft_beside(before.map(|entry| &entry.body));
+    Ok(Entry {
+        author: picked.author,
+        seq,
+        time: view.time,
+        offset: picked.offset.plus(seq.0.saturating_sub(picked.seqs.start.0)),
+        change: picked.change,
+        segment: picked.strand.segment,
+        skew: picked.skew,
+        forked: false,
+        body: body.map_err(|error| damaged_at(picked, seq, &error))?,
+    })
+}
+
+fn damaged_at(picked: &Picked, seq: Seq, what: &dyn std::fmt::Display) -> StoreError {
+    StoreError::Damaged(format!("{}:{seq}: {what}", picked.author))
 }
 
 /// Says that a change can't be read.

@@ -7,14 +7,13 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError};
 
-use tokio::sync::{Semaphore, SemaphorePermit};
-
 use super::arriving::Arriving;
 use super::cursor::Cursor;
 use super::explain::Trace;
 use super::filter::Filter;
 use super::forked;
 use super::frontier_cursor::FrontierCursor;
+use super::kept::Kept;
 use super::position;
 use super::query::{QueryError, check_place, offset_of_last};
 use super::reading::Reading;
@@ -28,10 +27,6 @@ use crate::words::{ChangeHash, Entry, NodeId, Offset, SegmentId, Seq, Time};
 
 /// How many bytes of changes a follower reads at once.
 const READ_BYTES: usize = 256 << 10;
-/// What a follower may keep in any case, in bytes; one entry at least.
-const KEPT_BYTES: usize = 8 << 10;
-/// How many KiB of entries the followers of this process keep beyond that, whatever node they are of.
-static KEPT_KIB: Semaphore = Semaphore::const_new(64 << 10); // full: the rest is read again
 
 /// Where a follower begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,8 +80,8 @@ pub struct Follow {
     snapshot: Option<Offset>,
     newest: Option<(Time, NodeId, Seq, SegmentId, ChangeHash)>,
     buffer: VecDeque<Arc<Entry>>,
-    /// The room that the buffer takes, if it is more than little.
-    room: Option<SemaphorePermit<'static>>,
+    /// The room that the buffer takes.
+    room: Kept,
     /// What was read of every branch, for a follower whose place other nodes understand.
     seen: Option<Arc<Mutex<Seen>>>,
     /// The changes of the buffer and those passed over, until the place has moved over them.
@@ -136,7 +131,7 @@ impl Follow {
             snapshot: Some(end),
             newest: None,
             buffer: VecDeque::new(),
-            room: None,
+            room: Kept::default(),
             seen: seen.map(|seen| Arc::new(Mutex::new(seen))),
             passing: VecDeque::new(),
         })
@@ -204,7 +199,7 @@ impl Follow {
                 return Ok(Some(Followed::Entry { entry, late }));
             }
             self.given = self.at;
-            self.room = None;
+            self.room = Kept::default();
             if *self.closing.borrow() {
                 return Ok(None);
             }
@@ -293,25 +288,14 @@ impl Follow {
 
     /// Keeps what was read, or as much of it as there is room for.
     fn keep(&mut self, mut entries: VecDeque<Arc<Entry>>) {
-        self.room = None;
-        let bytes: usize = entries.iter().map(|entry| entry.body.size()).sum();
-        if bytes > KEPT_BYTES {
-            self.room = KEPT_KIB.try_acquire_many(bytes.div_ceil(1 << 10) as u32).ok();
-            if self.room.is_none() {
-                let mut kept = 0;
-                let fits = entries.iter().take_while(|entry| {
-                    kept += entry.body.size();
-                    kept <= KEPT_BYTES
-                });
-                let fits = fits.count().max(1);
-                if let Some(next) = entries.get(fits) {
-                    self.at = next.offset;
-                }
-                entries.truncate(fits);
-                entries.shrink_to_fit();
-            }
+        self.room = Kept::default();
+        let (room, fits) = Kept::room(entries.iter().map(|entry| entry.body.size()));
+        if let Some(next) = entries.get(fits) {
+            self.at = next.offset;
+            entries.truncate(fits);
+            entries.shrink_to_fit();
         }
-        self.buffer = entries;
+        (self.room, self.buffer) = (room, entries);
     }
 }
 

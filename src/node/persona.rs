@@ -27,7 +27,7 @@ pub struct Persona {
 impl Persona {
     /// Whether it names more than it may.
     pub fn is_too_large(&self) -> bool {
-        let values: usize = self.attributes.values().map(BTreeSet::len).sum();
+        let values: usize = self.attributes.values().map(|values| values.len().max(1)).sum();
         [self.kinds.len(), self.topics.len(), values].into_iter().any(|n| n > PERSONA_TERMS)
     }
 

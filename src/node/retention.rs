@@ -8,7 +8,6 @@
 //! was off keeps its entries longer.
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,21 +15,25 @@ use serde::Serialize;
 use tokio::sync::OnceCell;
 
 use super::archive::{self, ArchiveError, read_segment};
+use super::archiving::archiving;
 use super::reading::Reading;
 use super::roster::Roster;
-use super::series::archiving;
 use super::sync::watch;
 use super::writer::{AppendError, Writer};
-use crate::core::archive::Cut;
 use crate::core::segment::Strand;
 use crate::core::series::{Series, Shares, Standing};
-use crate::store::pruning::{Finished, Gone, Mark, Removal};
+use crate::store::pruning::{Finished, Mark, Removal};
 use crate::store::{Reader, StoreError};
 use crate::words::entry::View;
 use crate::words::{NodeId, Offset, Seq, Tenant, Topic};
+pub use policy::{PAUSE, Retention, TopicRetention};
+pub use report::{Overview, RetentionReport};
+use weight::Weight;
 
-/// How often a node looks for what can go, when nothing is said.
-pub const PAUSE: Duration = Duration::from_secs(10);
+mod policy;
+mod report;
+mod weight;
+
 /// A mark is made whenever this part of the shortest age has passed.
 const MARKS_PER_AGE: u32 = 32;
 /// How many series are trimmed in one commit.
@@ -39,75 +42,6 @@ const TRIMMED_TOGETHER: usize = 64;
 const BREATH: Duration = Duration::from_millis(20);
 /// Of how many segments it is looked at a time whether anything in them is live.
 const LOOKED_INTO: usize = 16;
-
-/// What a node keeps. Without any bound it keeps everything.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Retention {
-    /// Entries that came longer ago go. See the module for how that is counted.
-    pub age: Option<Duration>,
-    /// The oldest go while there are more than so many.
-    pub entries: Option<u64>,
-    /// The oldest go while the store takes more bytes on disk.
-    pub bytes: Option<u64>,
-    /// Whether segments go in which all entries are archived in their topics.
-    pub archived: bool,
-    /// So many peers must hold what goes, by their own word.
-    pub peers: usize,
-    /// This node must hold what goes, by its own word.
-    pub archiver: Option<NodeId>,
-    /// What goes is written here first, as Automerge files.
-    pub archive: Option<PathBuf>,
-    /// What is archived of topics by itself.
-    pub topics: Vec<TopicRetention>,
-    /// How often the node looks.
-    pub pause: Duration,
-}
-
-impl Default for Retention {
-    fn default() -> Self {
-        Self {
-            age: None,
-            entries: None,
-            bytes: None,
-            archived: false,
-            peers: 0,
-            archiver: None,
-            archive: None,
-            topics: Vec::new(),
-            pause: PAUSE,
-        }
-    }
-}
-
-/// What is kept of a topic: the rest is archived, by a statement in the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TopicRetention {
-    /// Whose topic.
-    pub tenant: Tenant,
-    /// The topic.
-    pub topic: Topic,
-    /// Entries that came here longer ago are archived.
-    pub age: Option<Duration>,
-    /// All but so many are.
-    pub entries: Option<u64>,
-}
-
-impl Retention {
-    /// The shortest age that is asked for.
-    fn shortest_age(&self) -> Option<Duration> {
-        let of_topics = self.topics.iter().filter_map(|topic| topic.age);
-        self.age.into_iter().chain(of_topics).min()
-    }
-
-    /// Whether anything goes by itself.
-    fn is_active(&self) -> bool {
-        self.shortest_age().is_some()
-            || self.entries.is_some()
-            || self.bytes.is_some()
-            || self.archived
-            || !self.topics.is_empty()
-    }
-}
 
 /// Says why nothing, or not all, was removed. What was removed stays removed.
 #[derive(Debug, thiserror::Error)]
@@ -132,48 +66,6 @@ pub struct Removed {
     pub entries: u64,
     /// How many segments should go and are not held yet by everybody who should hold them.
     pub held_back: u64,
-}
-
-/// What is kept and what is gone; the JSON of `/v1/retention`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct RetentionReport {
-    /// How many entries are held.
-    pub held: u64,
-    /// How many were removed, in how many segments, and below which offset.
-    #[serde(flatten)]
-    pub gone: Gone,
-    /// How many segments could go now, if a policy wanted it.
-    pub finished: u64,
-    /// How many entries they have.
-    pub finished_entries: u64,
-    /// For how many milliseconds this node has run, in all lifetimes since it first noted that.
-    pub running_millis: u64,
-    /// What is kept.
-    pub policy: PolicyReport,
-}
-
-/// A policy as people read it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct PolicyReport {
-    /// Seconds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub age_seconds: Option<u64>,
-    /// Entries.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub entries: Option<u64>,
-    /// Bytes on disk.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub bytes: Option<u64>,
-    /// Whether what is archived goes.
-    pub archived: bool,
-    /// How many peers must hold what goes.
-    pub peers: usize,
-    /// Who must.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub archiver: Option<NodeId>,
-    /// Where it is written first.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub archive: Option<PathBuf>,
 }
 
 /// For how long a node has run.
@@ -202,49 +94,6 @@ impl Running {
     }
 }
 
-/// What can be said of a retention while it is at work. Cloning it is cheap.
-#[derive(Clone)]
-pub struct Overview {
-    policy: Arc<Retention>,
-    reading: Reading,
-    clock: Arc<Running>,
-}
-
-impl Overview {
-    /// What there is and what is gone.
-    ///
-    /// # Errors
-    /// The store can't be read.
-    pub async fn report(&self) -> Result<RetentionReport, StoreError> {
-        let running_millis = self.clock.running(&self.reading).await?;
-        let (end, gone, finished) = self
-            .reading
-            .run(|reader| {
-                Ok::<_, StoreError>((reader.watermark()?, reader.gone()?, reader.finished()?))
-            })
-            .await?;
-        let Retention { age, entries, bytes, archived, peers, archiver, archive, .. } =
-            self.policy.as_ref().clone();
-        let age_seconds = age.map(|age| age.as_secs());
-        Ok(RetentionReport {
-            held: end.0.saturating_sub(gone.entries),
-            gone,
-            finished: finished.len() as u64,
-            finished_entries: finished.iter().map(Finished::entries).sum(),
-            running_millis,
-            policy: PolicyReport {
-                age_seconds,
-                entries,
-                bytes,
-                archived,
-                peers,
-                archiver,
-                archive,
-            },
-        })
-    }
-}
-
 /// The background work of a node.
 pub struct Keeper {
     policy: Retention,
@@ -255,13 +104,15 @@ pub struct Keeper {
     marked: Option<Instant>,
     /// Segments in which something was live when so much was archived.
     live: HashMap<Strand, u64>,
+    /// What topics weigh of which so much is kept.
+    weights: HashMap<Series, Weight>,
 }
 
 impl Keeper {
     /// The background work of a node that keeps this.
     pub fn new(policy: Retention, reading: Reading, writer: Writer, roster: Arc<Roster>) -> Self {
-        let (clock, live) = (Arc::default(), HashMap::new());
-        Self { policy, reading, writer, roster, clock, marked: None, live }
+        let (clock, live, weights) = (Arc::default(), HashMap::new(), HashMap::new());
+        Self { policy, reading, writer, roster, clock, marked: None, live, weights }
     }
 
     /// What can be said of it while it is at work.
@@ -324,25 +175,32 @@ impl Keeper {
 
     /// Archives what is not kept of a topic, if there is anything.
     async fn archive(&mut self, kept: TopicRetention) -> Result<(), RetentionError> {
-        let TopicRetention { tenant, topic, age, entries } = kept;
+        let TopicRetention { tenant, topic, age, entries, bytes } = kept;
         let old = match age {
             Some(age) => self.older_than(age).await?,
             None => Offset(0),
         };
         let series = Series::thread(tenant.clone(), topic.clone());
+        let (of, mut weight) = (series.clone(), self.weights.remove(&series).unwrap_or_default());
         let archiving = self.reading.run(move |reader| {
-            let Some(standing) = reader.standing_of(&series)? else { return Ok(None) };
-            let older = reader.entries_before(&series, old)?;
+            let standing = reader.standing_of(&of)?.unwrap_or_default();
+            let older = reader.entries_before(&of, old)?;
             let over = entries.map_or(0, |most| standing.entries.saturating_sub(most));
-            let watermark = older.max(over);
-            Ok::<_, StoreError>(Some(archiving(reader, (&series, &standing), watermark)?))
+            let heavy = match bytes {
+                Some(most) => weight.lighten(reader, (&of, &standing), most)?,
+                None => 0,
+            };
+            let watermark = older.max(over).max(heavy);
+            let archiving = archiving(reader, (&of, &standing), watermark)?;
+            weight.expect(&archiving.through);
+            Ok::<_, StoreError>((archiving, weight))
         });
-        let Some(archiving) = archiving.await?.filter(|archiving| archiving.count > 0) else {
-            return Ok(());
-        };
-        let cut = Cut::new(tenant, topic, archiving.through);
-        let draft = cut.draft().map_err(|error| StoreError::Failed(error.to_string()))?;
-        self.writer.append(vec![draft], None).await?;
+        let (archiving, weight) = archiving.await?;
+        let statement = archiving.statement(tenant, topic);
+        if let Some(draft) = statement.map_err(|error| AppendError::Draft(error.into()))? {
+            self.writer.append(vec![draft], None).await?;
+        }
+        self.weights.insert(series, weight);
         Ok(())
     }
 
@@ -516,6 +374,3 @@ fn series_in(reader: &mut dyn Reader, segment: &Finished) -> Result<Vec<Series>,
         Err(error) => Err(error),
     }
 }
-
-#[cfg(test)]
-mod tests;

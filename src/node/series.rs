@@ -1,19 +1,23 @@
 //! Reading the entries of a topic or a tenant by their ordinals, what is archived left out.
 
-use super::filter::{damaged, entry};
+use super::filter::{damaged, entry, picked_entry, picked_view};
 use super::forked;
 use super::query::PAGE_BYTES;
 use crate::core::log::Arrival;
 use crate::core::merge::Direction;
 use crate::core::series::{Series, Standing, Stretch};
+use crate::store::picked::Picked;
 use crate::store::{Reader, StoreError};
 use crate::words::entry::View;
-use crate::words::{Entry, NodeId, Seq};
+use crate::words::{ChangeHash, Entry, NodeId, Offset, SegmentId, Seq};
 
 /// How many bytes of changes are read at once.
 const READ_BYTES: usize = 128 << 10;
 /// How many at first, where few entries may be enough.
 const FIRST_BYTES: usize = 2 << 10;
+/// Of a change of so many entries, those of a series are picked where so many others come with each.
+const LARGE: u64 = if cfg!(test) { 4 } else { 64 };
+const SPARSE: u64 = if cfg!(test) { 2 } else { 8 };
 /// How many stretches are looked at once for what is archived.
 const LOOKED_AT: usize = 1_024;
 
@@ -54,6 +58,99 @@ pub struct Run {
     pub through: u64,
 }
 
+/// Where an entry of a series stands, for whoever reads it without a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Its ordinal.
+    pub ordinal: u64,
+    /// Who wrote it.
+    pub author: NodeId,
+    /// Its seq.
+    pub seq: Seq,
+    /// Its segment.
+    pub segment: SegmentId,
+    /// Its change.
+    pub change: ChangeHash,
+}
+
+/// Shows every entry of a series that is held to a caller, oldest first and archived ones, too, and
+/// returns how many there are. Nothing of them is copied.
+///
+/// # Errors
+/// What the caller says, or that the store can't be read.
+pub fn visit<E: From<StoreError>>(
+    reader: &mut dyn Reader,
+    series: &Series,
+    mut call: impl FnMut(Place, &View<'_>) -> Result<(), E>,
+) -> Result<u64, E> {
+    let end = reader.standing_of(series)?.unwrap_or_default().entries;
+    let (mut at, mut seen) = (0, 0);
+    while at < end {
+        let stretches = reader.of_series(series, at + 1, Direction::Forward, READ_BYTES)?;
+        if stretches.is_empty() {
+            break; // what is left of it was removed
+        }
+        for (stretch, arrival) in &stretches {
+            let (author, segment) = (arrival.change.author, arrival.change.segment);
+            let change = arrival.change.hash;
+            each(series, stretch, arrival, |ordinal, _, seq, view| {
+                if ordinal > end {
+                    return Ok(());
+                }
+                seen += 1;
+                call(Place { ordinal, author, seq, segment, change }, view)
+            })?;
+            at = at.max(stretch.end());
+        }
+    }
+    Ok(seen)
+}
+
+/// Reads the entries with these ordinals, which rise, as long as they have not more than so many bytes
+/// of payload together; one is read all the same. What was removed is left out.
+///
+/// # Errors
+/// The store can't be read.
+pub fn these(
+    reader: &mut dyn Reader,
+    series: &Series,
+    ordinals: &[u64],
+    bytes: usize,
+) -> Result<Vec<Numbered>, StoreError> {
+    let mut read = Vec::new();
+    let (mut next, mut size) = (0, 0);
+    'reading: while let Some(wanted) = ordinals.get(next) {
+        let alone = ordinals.get(next + 1).is_none_or(|after| *after > wanted + 1);
+        let at_once = if alone { FIRST_BYTES } else { READ_BYTES.min(bytes) };
+        let stretches = reader.of_series(series, *wanted, Direction::Forward, at_once)?;
+        let Some((last, _)) = stretches.last() else { break };
+        for (stretch, arrival) in &stretches {
+            let mut found: Vec<Numbered> = Vec::new();
+            each(series, stretch, arrival, |ordinal, at, _, view| {
+                while ordinals.get(next).is_some_and(|wanted| *wanted < ordinal) {
+                    next += 1;
+                }
+                if ordinals.get(next) == Some(&ordinal) && size < bytes {
+                    next += 1;
+                    let entry = entry(arrival, at, view, found.last().map(|before| &before.entry))?;
+                    size += entry.body.size();
+                    found.push(Numbered { ordinal, entry });
+                }
+                Ok::<_, StoreError>(())
+            })?;
+            read.extend(found);
+            if size >= bytes {
+                break 'reading;
+            }
+        }
+        while ordinals.get(next).is_some_and(|wanted| *wanted <= last.end()) {
+            next += 1;
+        }
+    }
+    forked::mark(reader, read.iter_mut().map(|numbered| &mut numbered.entry))?;
+    Ok(read)
+}
+
 /// Reads the entries of a series after an ordinal, oldest first.
 ///
 /// # Errors
@@ -71,13 +168,13 @@ pub fn after(
     'reading: while read.through < standing.entries {
         let from = read.through + 1;
         let at_once = READ_BYTES.min(most.bytes);
-        let stretches = reader.of_series(series, from, Direction::Forward, at_once)?;
+        let stretches = held(reader, series, from, Direction::Forward, at_once)?;
         if stretches.is_empty() {
             read.through = standing.entries; // what is left of it was removed
             break;
         }
-        for (stretch, arrival) in &stretches {
-            for numbered in of_stretch(series, standing, stretch, arrival, wanted)? {
+        for (stretch, held) in &stretches {
+            for numbered in of_stretch(series, standing, stretch, held, wanted)? {
                 if numbered.ordinal <= ordinal || numbered.ordinal > standing.entries {
                     continue;
                 }
@@ -110,13 +207,13 @@ pub fn last(
     let (mut at, mut bytes) = (through.min(standing.entries), 0);
     let mut at_once = FIRST_BYTES;
     'reading: while at > standing.hidden {
-        let stretches = reader.of_series(series, at, Direction::Backward, at_once)?;
+        let stretches = held(reader, series, at, Direction::Backward, at_once)?;
         if stretches.is_empty() {
             break;
         }
         at_once = READ_BYTES.min(at_once * 4);
-        for (stretch, arrival) in &stretches {
-            let entries = of_stretch(series, standing, stretch, arrival, wanted)?;
+        for (stretch, held) in &stretches {
+            let entries = of_stretch(series, standing, stretch, held, wanted)?;
             for numbered in entries.into_iter().rev().filter(|it| it.ordinal <= at) {
                 if found.len() >= most.entries || bytes >= most.bytes {
                     break 'reading;
@@ -152,33 +249,76 @@ fn skip_archived(
     Ok(at)
 }
 
+/// What is held of a stretch: its change, or what was picked out of it.
+enum Held {
+    Change(Arrival),
+    Picked(Picked),
+}
+
+/// What is held of a series from an ordinal on: the entries of one large change, if they are few in it, or
+/// changes as [`Reader::of_series`](crate::store::series::SeriesReader::of_series) reads them.
+fn held(
+    reader: &mut dyn Reader,
+    series: &Series,
+    from: u64,
+    direction: Direction,
+    max_bytes: usize,
+) -> Result<Vec<(Stretch, Held)>, StoreError> {
+    let next = reader.stretches(series, from, direction, 1)?;
+    let is_large = |stretch: &&Stretch| {
+        let length = stretch.next_seq.0.saturating_sub(stretch.first_seq.0);
+        length >= LARGE && length / u64::from(stretch.count.max(1)) >= SPARSE
+    };
+    if let Some(stretch) = next.first().filter(is_large)
+        && let Some(picked) = reader.pick_of_series(series, stretch)?
+    {
+        return Ok(vec![(*stretch, Held::Picked(picked))]);
+    }
+    let read = reader.of_series(series, from, direction, max_bytes)?;
+    Ok(read.into_iter().map(|(stretch, arrival)| (stretch, Held::Change(arrival))).collect())
+}
+
 /// The entries of a stretch that are wanted and not archived.
 fn of_stretch(
     series: &Series,
     standing: &Standing,
     stretch: &Stretch,
-    arrival: &Arrival,
+    held: &Held,
     wanted: Wanted<'_>,
 ) -> Result<Vec<Numbered>, StoreError> {
-    let author = arrival.change.author;
     let mut entries: Vec<Numbered> = Vec::new();
-    each(series, stretch, arrival, |ordinal, at, seq, view| {
-        if !standing.is_archived(author, seq) && wanted(view) {
-            let entry = entry(arrival, at, view, entries.last().map(|before| &before.entry))?;
-            entries.push(Numbered { ordinal, entry });
+    let is_wanted =
+        |seq, view: &View<'_>| !standing.is_archived(stretch.author, seq) && wanted(view);
+    match held {
+        Held::Change(arrival) => each(series, stretch, arrival, |ordinal, at, seq, view| {
+            if is_wanted(seq, view) {
+                let before = entries.last().map(|before| &before.entry);
+                let entry = entry(arrival, at, view, before)?;
+                entries.push(Numbered { ordinal, entry });
+            }
+            Ok::<_, StoreError>(())
+        })?,
+        Held::Picked(picked) => {
+            for (ordinal, one) in (stretch.before + 1..).zip(&picked.entries) {
+                let view = picked_view(picked, one)?;
+                if is_wanted(one.seq, &view) {
+                    let before = entries.last().map(|before| &before.entry);
+                    let entry = picked_entry(picked, one.seq, &view, before)?;
+                    entries.push(Numbered { ordinal, entry });
+                }
+            }
         }
-        Ok(())
-    })?;
+    }
     Ok(entries)
 }
 
 /// Calls with each entry of a stretch: its ordinal, its place in the change, its seq and itself.
-fn each(
+pub(super) fn each<E: From<StoreError>>(
     series: &Series,
     stretch: &Stretch,
     arrival: &Arrival,
-    mut call: impl FnMut(u64, u64, Seq, &View<'_>) -> Result<(), StoreError>,
-) -> Result<(), StoreError> {
+    mut call: impl FnMut(u64, u64, Seq, &View<'_>) -> Result<(), E>,
+) -> Result<(), E> {
     let chunk = arrival.change.chunk().map_err(|e| damaged(arrival, &e))?;
     let mut ordinal = stretch.before;
     for (at, bytes) in (0..).zip(chunk.entries()) {
@@ -198,92 +338,34 @@ fn each(
 pub fn ordinal_at(
     reader: &mut dyn Reader,
     series: &Series,
-    offset: crate::words::Offset,
+    offset: Offset,
 ) -> Result<u64, StoreError> {
-    let entries = reader.standing_of(series)?.map_or(0, |standing| standing.entries);
-    let mut at = entries;
-    loop {
-        let stretches = reader.of_series(series, at, Direction::Backward, 1)?;
-        let Some((stretch, arrival)) = stretches.first() else {
-            return Err(StoreError::Damaged(format!("no entry at offset {offset} in its series")));
-        };
-        if arrival.offset <= offset {
-            let mut found = stretch.before;
-            each(series, stretch, arrival, |ordinal, place, _, _| {
-                if arrival.offset.plus(place) <= offset {
-                    found = ordinal;
-                }
-                Ok(())
-            })?;
-            return Ok(found);
-        }
-        at = stretch.before;
+    let newest = reader.standing_of(series)?.map_or(0, |standing| standing.entries);
+    if let Some(found) = ordinal_below(reader, series, newest, offset)? {
+        return Ok(found);
     }
+    let end = reader.entries_before(series, offset.plus(1))?;
+    let missing = || StoreError::Damaged(format!("no entry at offset {offset} in its series"));
+    ordinal_below(reader, series, end, offset)?.ok_or_else(missing)
 }
 
-/// What archiving up to an ordinal means.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Archiving {
-    /// How many entries are archived by it that were not before.
-    pub count: u64,
-    /// Of whom, up to which seq.
-    pub through: std::collections::BTreeMap<NodeId, Seq>,
-}
-
-/// Finds what is to be archived so that reading begins above an ordinal.
-///
-/// # Errors
-/// The store can't be read.
-pub fn archiving(
+/// The ordinal of the entry at an offset, if it is in the change that holds another ordinal.
+fn ordinal_below(
     reader: &mut dyn Reader,
-    (series, standing): (&Series, &Standing),
-    watermark: u64,
-) -> Result<Archiving, StoreError> {
-    let mut found = Archiving::default();
-    let mut at = standing.hidden;
-    while at < watermark {
-        let stretches = reader.stretches(series, at + 1, Direction::Forward, LOOKED_AT)?;
-        if stretches.is_empty() {
-            break;
+    series: &Series,
+    ordinal: u64,
+    offset: Offset,
+) -> Result<Option<u64>, StoreError> {
+    let stretches = reader.of_series(series, ordinal, Direction::Backward, 1)?;
+    let Some((stretch, arrival)) = stretches.first().filter(|(_, it)| it.offset <= offset) else {
+        return Ok(None);
+    };
+    let mut found = stretch.before;
+    each(series, stretch, arrival, |ordinal, place, _, _| {
+        if arrival.offset.plus(place) <= offset {
+            found = ordinal;
         }
-        for stretch in stretches.iter().filter(|stretch| stretch.before < watermark) {
-            add(reader, (series, standing), stretch, watermark, &mut found)?;
-        }
-        at = stretches.last().map_or(watermark, Stretch::end);
-    }
-    Ok(found)
-}
-
-/// Adds the entries of a stretch up to an ordinal that are not archived yet.
-fn add(
-    reader: &mut dyn Reader,
-    (series, standing): (&Series, &Standing),
-    stretch: &Stretch,
-    watermark: u64,
-    found: &mut Archiving,
-) -> Result<(), StoreError> {
-    if standing.is_all_archived(stretch) {
-        return Ok(());
-    }
-    if stretch.end() <= watermark && !standing.is_any_archived(stretch) {
-        found.count += u64::from(stretch.count);
-        raise(found, stretch.author, Seq(stretch.next_seq.0.saturating_sub(1)));
-        return Ok(());
-    }
-    let read = reader.of_series(series, stretch.before + 1, Direction::Forward, 1)?;
-    for (stretch, arrival) in read.iter().take(1) {
-        each(series, stretch, arrival, |ordinal, _, seq, _| {
-            if ordinal <= watermark && !standing.is_archived(stretch.author, seq) {
-                found.count += 1;
-                raise(found, stretch.author, seq);
-            }
-            Ok(())
-        })?;
-    }
-    Ok(())
-}
-
-fn raise(found: &mut Archiving, author: NodeId, seq: Seq) {
-    let through = found.through.entry(author).or_insert(seq);
-    *through = seq.max(*through);
+        Ok::<_, StoreError>(())
+    })?;
+    Ok(Some(found))
 }

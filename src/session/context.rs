@@ -11,8 +11,9 @@
 //! they happened, of whatever topic: what was dropped might have been of this one.
 
 use super::SessionError;
-use super::thread::Thread;
+use super::thread::{Thread, known};
 use crate::core::series::Series;
+use crate::node::archiving::live;
 use crate::node::series::{self, Most};
 use crate::words::gap::{GAP_KIND, GAP_TOPIC};
 use crate::words::name::TOWLINE_TENANT;
@@ -36,9 +37,15 @@ impl Thread {
         let characters = characters.min(CONTEXT_CHARACTERS_MOST);
         // A character is at most four bytes, so what is read fills the text if there is enough.
         let most = Most { entries: ENTRIES, bytes: characters.saturating_mul(4).max(1) };
-        let entries = self.latest(most).await?;
-        let end = self.standing().await?.unwrap_or_default();
-        let left_out = (end.end - end.watermark.min(end.end)).saturating_sub(entries.len() as u64);
+        let (entries, left_out) = self
+            .read(move |reader, series| {
+                let standing = known(reader, series)?;
+                let of = (series, &standing);
+                let entries = series::last(reader, of, u64::MAX, most, &|_| true)?;
+                let before = entries.first().map_or(standing.entries, |first| first.ordinal - 1);
+                Ok((entries, live(reader, of, before)?))
+            })
+            .await?;
         let mut entries: Vec<Entry> = entries.into_iter().map(|numbered| numbered.entry).collect();
         entries.sort_by_key(Entry::merged_key);
         if let Some(oldest) = entries.first().map(Entry::merged_key) {

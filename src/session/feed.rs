@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use super::tail::{LAG, Snapshot, Tail, Told};
+use super::tail::{LAG, Tail};
 use super::thread::read;
 use super::{SessionError, TenantLog};
 use crate::core::series::Series;
@@ -89,58 +89,29 @@ impl Feed {
     }
 
     /// Replays from a position and goes on live, each entry once. A position below what is replayed
-    /// is answered by [`Told::Reset`] with the newest entries, as is a reader that falls behind.
+    /// is answered by [`Told::Reset`](super::Told::Reset) with the newest entries, as is a reader that falls behind.
     ///
     /// # Errors
     /// A position past the end, or a store that can't be read.
-    pub async fn follow(&self, from: FeedFrom) -> Result<FeedTail, SessionError> {
+    pub async fn follow(&self, from: FeedFrom) -> Result<Tail, SessionError> {
         let floor = self.floor().await?;
         let without = self.without.clone();
         let live = move |view: &View<'_>| !without.iter().any(|kind| kind.as_str() == view.kind);
         let node = self.log.node.clone();
-        let (fresh, tail) = Tail::open(node, self.series.clone(), (FRESH, LAG), live).await?;
-        let end = fresh.through;
+        let mut tail = Tail::open(node, self.series.clone(), (FRESH, LAG), live).await?;
+        let end = tail.position();
         // A replay is as long as was asked for: it is the reader's choice, and no lag.
         match from {
-            FeedFrom::Start => Ok(FeedTail { first: None, tail: tail.replaying(floor) }),
-            FeedFrom::Latest => Ok(FeedTail { first: None, tail }),
+            FeedFrom::Start => Ok(tail.replaying(floor)),
+            FeedFrom::Latest => Ok(tail),
             FeedFrom::After(cursor) if cursor > end => {
                 Err(SessionError::CursorBeyondEnd { cursor, end })
             }
-            FeedFrom::After(cursor) if cursor < floor => Ok(FeedTail { first: Some(fresh), tail }),
-            FeedFrom::After(cursor) => Ok(FeedTail { first: None, tail: tail.replaying(cursor) }),
+            FeedFrom::After(cursor) if cursor < floor => {
+                tail.forget();
+                Ok(tail)
+            }
+            FeedFrom::After(cursor) => Ok(tail.replaying(cursor)),
         }
-    }
-}
-
-/// A reader of a feed.
-pub struct FeedTail {
-    first: Option<Snapshot>,
-    tail: Tail,
-}
-
-impl FeedTail {
-    /// What comes next; none when the node shuts down.
-    ///
-    /// # Errors
-    /// The store can't be read.
-    ///
-    /// # Cancel safety
-    /// A call that is dropped loses nothing.
-    pub async fn next(&mut self) -> Result<Option<Told>, SessionError> {
-        match self.first.take() {
-            Some(fresh) => Ok(Some(Told::Reset(fresh))),
-            None => self.tail.next().await,
-        }
-    }
-
-    /// The position after which a new reader would be told what this one has not been told yet.
-    pub fn position(&self) -> u64 {
-        self.tail.position()
-    }
-
-    /// How many entries were left out by new snapshots.
-    pub fn left_out(&self) -> u64 {
-        self.tail.left_out()
     }
 }

@@ -27,11 +27,10 @@ impl TenantLog {
     /// A name that is not well-formed, or a filter that names too much.
     pub async fn set_persona(&self, name: &str, persona: &Persona) -> Result<(), SessionError> {
         name::check("persona", name)?;
-        let json = |why: String| SessionError::Draft(DraftError::Json(why));
         if persona.is_too_large() {
-            return Err(json("a persona names at most 256 kinds, topics and values".to_owned()));
+            return Err(SessionError::PersonaTooLarge);
         }
-        let data = serde_json::to_vec(persona).map_err(|e| json(e.to_string()))?;
+        let data = serde_json::to_vec(persona).map_err(|e| DraftError::Json(e.to_string()))?;
         let (topic, kind) = (Topic::parse(PERSONAS)?, Kind::parse(PERSONA_KIND)?);
         let draft = Draft::of_towline(self.tenant.clone(), topic, kind, data);
         self.node.append(draft.with_attribute(NAME, name)?).await?;
@@ -44,51 +43,93 @@ impl TenantLog {
     /// There is none of this name here.
     pub async fn persona(&self, name: &str) -> Result<Persona, SessionError> {
         name::check("persona", name)?;
-        let found = self.newest_personas(Some(name.to_owned())).await?.remove(name);
+        let only = name.to_owned();
+        let named = move |found: &str| found == only;
+        let found = self.newest_personas(named, Most::entries(1)).await?.personas.remove(name);
         found.ok_or_else(|| SessionError::NotFound { what: "persona", name: name.to_owned() })
     }
 
-    /// All personas by name.
+    /// Personas by name, those after a name, but not more than is said.
     ///
     /// # Errors
     /// The store can't be read.
-    pub async fn personas(&self) -> Result<BTreeMap<String, Persona>, SessionError> {
-        self.newest_personas(None).await
+    pub async fn personas(
+        &self,
+        after: Option<&str>,
+        most: Most,
+    ) -> Result<Personas, SessionError> {
+        let after = after.map(str::to_owned);
+        let named = move |found: &str| after.as_ref().is_none_or(|after| found > after.as_str());
+        self.newest_personas(named, most).await
     }
 
+    /// The newest persona of each name that is asked for, as far as they are not more than is said.
     async fn newest_personas(
         &self,
-        only: Option<String>,
-    ) -> Result<BTreeMap<String, Persona>, SessionError> {
+        named: impl Fn(&str) -> bool + Send + 'static,
+        most: Most,
+    ) -> Result<Personas, SessionError> {
         let series = Series::thread(self.tenant.clone(), Topic::parse(PERSONAS)?);
-        let found = read(self, move |reader| {
+        let (found, is_all) = read(self, move |reader| {
             let standing = reader.standing_of(&series)?.unwrap_or_default();
             let wanted = |view: &View<'_>| {
-                let named = |only: &String| {
-                    view.attributes.iter().any(|(key, value)| *key == NAME && value == only)
-                };
-                view.kind == PERSONA_KIND && only.as_ref().is_none_or(named)
+                let is_one = |(key, value): &(&str, &str)| *key == NAME && named(value);
+                view.kind == PERSONA_KIND && view.attributes.iter().any(is_one)
             };
-            let mut newest: BTreeMap<String, Entry> = BTreeMap::new();
+            let mut newest = Newest { most, by_name: BTreeMap::new(), bytes: 0, beyond: None };
             let mut at = 0;
             while at < standing.entries {
-                let most = Most::entries(READ_AT_ONCE);
-                let run = series::after(reader, (&series, &standing), at, most, &wanted)?;
+                let some = Most::entries(READ_AT_ONCE);
+                let run = series::after(reader, (&series, &standing), at, some, &wanted)?;
                 at = run.through;
-                for entry in run.entries.into_iter().map(|numbered| numbered.entry) {
-                    let Some(name) = entry.body.attributes.get(NAME).cloned() else { continue };
-                    let held = newest.get(&name).map(Entry::merged_key);
-                    if held < Some(entry.merged_key()) {
-                        newest.insert(name, entry);
-                    }
-                }
+                run.entries.into_iter().for_each(|numbered| newest.add(numbered.entry));
             }
-            Ok(newest)
+            Ok((newest.by_name, newest.beyond.is_none()))
         })
         .await?;
+        let next = found.last_key_value().filter(|_| !is_all).map(|(name, _)| name.clone());
         let persona = |(name, entry): (String, Entry)| {
             Some((name, serde_json::from_slice(&entry.body.data).ok()?))
         };
-        Ok(found.into_iter().filter_map(persona).collect())
+        Ok(Personas { personas: found.into_iter().filter_map(persona).collect(), next })
+    }
+}
+
+/// Some personas.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Personas {
+    /// By name.
+    pub personas: BTreeMap<String, Persona>,
+    /// The name after which there are more; none at the end.
+    pub next: Option<String>,
+}
+
+/// The newest entry of each name: of the first names only, where there are too many.
+struct Newest {
+    most: Most,
+    by_name: BTreeMap<String, Entry>,
+    bytes: usize,
+    /// From this name on all are left out.
+    beyond: Option<String>,
+}
+
+impl Newest {
+    fn add(&mut self, entry: Entry) {
+        let Some(name) = entry.body.attributes.get(NAME).cloned() else { return };
+        if self.beyond.as_ref().is_some_and(|beyond| name >= *beyond) {
+            return;
+        }
+        let held = self.by_name.get(&name);
+        if held.map(Entry::merged_key) >= Some(entry.merged_key()) {
+            return;
+        }
+        self.bytes += entry.body.size();
+        self.bytes -= self.by_name.insert(name, entry).map_or(0, |held| held.body.size());
+        let is_over = |it: &Self| it.by_name.len() > it.most.entries || it.bytes > it.most.bytes;
+        while self.by_name.len() > 1 && is_over(self) {
+            let Some((last, entry)) = self.by_name.pop_last() else { return };
+            self.bytes -= entry.body.size();
+            self.beyond = Some(last);
+        }
     }
 }

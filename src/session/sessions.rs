@@ -4,26 +4,18 @@
 //! announced in the topic `sessions` of the tenant, too, in the same commit: from there sessions
 //! are listed.
 
-use std::collections::BTreeMap;
-
 use super::event::Event;
+use super::listing::{Asked, each_unarchived, list, listed};
 use super::name::{SessionName, TranscriptName};
 use super::thread::{Thread, read};
-use super::transcript::{Announcement, Origin, TRANSCRIPT_KIND, Tree, topic_of};
-use super::writing::{Extended, drafts};
+use super::transcript::{Announcement, Origin, topic_of};
+use super::writing::{Extended, drafts, turn};
 use super::{SessionError, TenantLog};
-use crate::core::series::{Series, Standing};
-use crate::node::series::{self, Most, Numbered};
-use crate::store::Reader;
-use crate::words::entry::View;
-use crate::words::{ChangeHash, Draft, Entry, NodeId, SegmentId, Seq, Tenant, Time, Topic};
+use crate::core::merge::Direction;
+use crate::words::{Draft, Entry, EntryId, NodeId, Seq, Time, Topic};
 
 /// The topic from which the sessions of a tenant are listed.
-const SESSIONS: &str = "sessions";
-/// How many announcements are read at once.
-const READ_AT_ONCE: usize = 1_024;
-/// How many transcripts of one session are listed at most, the newest ones.
-const TRANSCRIPTS: usize = 10_000;
+pub(super) const SESSIONS: &str = "sessions";
 
 /// Where a new transcript belongs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,9 +41,6 @@ pub enum Announce {
     Quietly,
 }
 
-/// A place in merged order.
-type Key = (Time, NodeId, Seq, SegmentId, ChangeHash);
-
 /// A session in a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
@@ -76,6 +65,15 @@ pub struct Sessions {
     pub next: Option<Announced>,
 }
 
+/// A list of transcripts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transcripts {
+    /// The newest first.
+    pub transcripts: Vec<ListedTranscript>,
+    /// Where the next list goes on, on any node; none at the end.
+    pub next: Option<Announced>,
+}
+
 /// A transcript in a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedTranscript {
@@ -91,7 +89,7 @@ pub struct ListedTranscript {
     pub announce: Announce,
 }
 
-/// Which announcement: the place of a session in the list of all.
+/// Which announcement: the place of a session or a transcript in the list of all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Announced {
     /// When it was made.
@@ -118,12 +116,12 @@ impl std::str::FromStr for Announced {
             let author = parts.next()?.parse().ok()?;
             Some(Self { time, author, seq: Seq(parts.next()?.parse().ok()?) })
         };
-        parsed().ok_or("it is no cursor of a list of sessions")
+        parsed().ok_or("it is no cursor of a list of sessions or transcripts")
     }
 }
 
 impl Announced {
-    fn of(entry: &Entry) -> Self {
+    pub(super) fn of(entry: &Entry) -> Self {
         Self { time: entry.time, author: entry.author, seq: entry.seq }
     }
 }
@@ -141,6 +139,7 @@ impl TenantLog {
         let name = &place.transcript;
         let topic = topic_of(name)?;
         let events = drafts(events, |event| event.draft(&self.tenant, &topic))?;
+        let _turn = turn(&self.tenant, name).await;
         if self.transcript_exists(name).await? {
             return Err(SessionError::Exists(name.to_string()));
         }
@@ -157,26 +156,47 @@ impl TenantLog {
         let topics = catalog.into_iter().chain([session, topic.clone()]);
         let announcements = topics.map(|topic| said.draft(&self.tenant, topic));
         let mut all: Vec<Draft> = announcements.collect::<Result<_, _>>()?;
+        let count = events.len();
         all.extend(events);
         let (ordinal, receipts) = self.thread(topic).append_drafts(all).await?;
         let tip = receipts.last().map(|receipt| receipt.id);
         let tip = tip.ok_or(crate::node::AppendError::Nothing)?;
-        Ok(Extended { tip, ordinal, forked: false })
+        let own = receipts[receipts.len() - 1 - count].id;
+        let forked = self.begins_elsewhere(name, own).await?;
+        Ok(Extended { tip, ordinal, forked })
     }
 
-    /// What a transcript comes from must be there.
+    /// Whether another entry than this one begins a transcript: somebody chose the same name meanwhile.
+    async fn begins_elsewhere(
+        &self,
+        name: &TranscriptName,
+        own: EntryId,
+    ) -> Result<bool, SessionError> {
+        let (tenant, topic) = (self.tenant.clone(), topic_of(name)?);
+        read(self, move |reader| {
+            let asked = Asked { tenant, topic, direction: Direction::Forward, after: None };
+            let two = asked.page(reader, 2)?.entries;
+            Ok(two.iter().any(|entry| (entry.author, entry.seq) != (own.author, own.seq)))
+        })
+        .await
+    }
+
+    /// What a transcript comes from must be there; one that is summed up need not be readable.
     async fn check_origin(&self, origin: &Origin) -> Result<(), SessionError> {
-        let (of, at) = match origin {
-            Origin::Start => return Ok(()),
-            Origin::Fork { of, at } => (of, *at),
-            Origin::Compaction { of } => (of, 0),
-        };
-        let line = self.transcript(&TranscriptName::parse(of)?).await?;
-        if at > line.length {
-            let (transcript, length) = (of.clone(), line.length);
-            return Err(SessionError::TooShort { transcript, length, wanted: at });
+        match origin {
+            Origin::Start => Ok(()),
+            Origin::Compaction { of } => {
+                self.session_of(&TranscriptName::parse(of)?).await.map(drop)
+            }
+            Origin::Fork { of, at } => {
+                let length = self.transcript_length(&TranscriptName::parse(of)?).await?;
+                if *at > length {
+                    let (transcript, wanted) = (of.clone(), *at);
+                    return Err(SessionError::TooShort { transcript, length, wanted });
+                }
+                Ok(())
+            }
         }
-        Ok(())
     }
 
     /// Whether a transcript has begun, as far as is known here.
@@ -184,16 +204,7 @@ impl TenantLog {
     /// # Errors
     /// The store can't be read.
     pub async fn transcript_exists(&self, name: &TranscriptName) -> Result<bool, SessionError> {
-        let series = Series::thread(self.tenant.clone(), topic_of(name)?);
-        read(self, move |reader| {
-            // What is archived has been there all the same.
-            let standing = reader.standing_of(&series)?.unwrap_or_default();
-            let whole = Standing { archived: [].into(), hidden: 0, ..standing };
-            let one = Most { entries: 1, bytes: 1 };
-            let run = series::after(reader, (&series, &whole), 0, one, &is_announcement)?;
-            Ok(!run.entries.is_empty())
-        })
-        .await
+        Ok(self.beginning_of(name).await?.is_some())
     }
 
     /// How many entries a transcript has along its line.
@@ -201,15 +212,28 @@ impl TenantLog {
     /// # Errors
     /// As [`TenantLog::transcript`].
     pub async fn transcript_length(&self, name: &TranscriptName) -> Result<u64, SessionError> {
-        Ok(self.transcript(name).await?.length)
+        self.tree(name, |tree, _| Ok(tree.line(None)?.length())).await
     }
 
     /// The session of a transcript.
     ///
     /// # Errors
-    /// As [`TenantLog::transcript`].
+    /// There is no such transcript here.
     pub async fn session_of(&self, name: &TranscriptName) -> Result<SessionName, SessionError> {
-        Ok(self.transcript(name).await?.session)
+        let not_found = || SessionError::NotFound { what: "transcript", name: name.to_string() };
+        let said = self.beginning_of(name).await?.ok_or_else(not_found)?;
+        SessionName::parse(&said.session)
+    }
+
+    /// What begins a transcript, be it archived.
+    async fn beginning_of(
+        &self,
+        name: &TranscriptName,
+    ) -> Result<Option<Announcement>, SessionError> {
+        let (tenant, topic) = (self.tenant.clone(), topic_of(name)?);
+        let asked = Asked { tenant, topic, direction: Direction::Forward, after: None };
+        let first = read(self, move |reader| Ok(asked.page(reader, 1)?.entries)).await?;
+        Ok(first.first().and_then(Announcement::read))
     }
 
     /// Sessions, the newest first, after one that was listed before. The order is the same on every
@@ -226,23 +250,28 @@ impl TenantLog {
         read(self, move |reader| list(reader, &tenant, after, limit)).await
     }
 
-    /// The transcripts of a session, the newest first.
+    /// The transcripts of a session, the newest first, after one that was listed before. The order is
+    /// the same on every node.
     ///
     /// # Errors
     /// There is no such session here.
     pub async fn transcripts(
         &self,
         session: &SessionName,
-    ) -> Result<Vec<ListedTranscript>, SessionError> {
-        let series = Series::thread(self.tenant.clone(), session_topic(session)?);
-        let mut found =
-            read(self, move |reader| announcements(reader, &series, TRANSCRIPTS)).await?;
-        if found.is_empty() {
+        after: Option<Announced>,
+        limit: usize,
+    ) -> Result<Transcripts, SessionError> {
+        let (tenant, topic) = (self.tenant.clone(), session_topic(session)?);
+        let asked = Asked { tenant, topic, direction: Direction::Backward, after };
+        let listed = read(self, move |reader| {
+            each_unarchived(reader, asked, limit, |_, entry| Ok(listed(entry)))
+        });
+        let (transcripts, next) = listed.await?;
+        if transcripts.is_empty() && after.is_none() {
             let name = session.to_string();
             return Err(SessionError::NotFound { what: "session", name });
         }
-        found.sort_by_key(|numbered| std::cmp::Reverse(numbered.entry.merged_key()));
-        Ok(found.iter().filter_map(|numbered| listed(&numbered.entry)).collect())
+        Ok(Transcripts { transcripts, next })
     }
 
     /// Notes what happened beside a transcript: it is no part of it. Returns the note's ordinal.
@@ -271,8 +300,7 @@ impl TenantLog {
     /// # Errors
     /// It is not there, too long, or corrupt; the place is named.
     pub async fn check_transcript(&self, name: &TranscriptName) -> Result<(), SessionError> {
-        let (tenant, name) = (self.tenant.clone(), name.clone());
-        read(self, move |reader| Tree::read(reader, &tenant, &name)?.line(None).map(drop)).await
+        self.tree(name, |tree, _| tree.line(None).map(drop)).await
     }
 }
 
@@ -282,93 +310,4 @@ impl TenantLog {
 /// None in practice: a name makes a topic.
 pub(super) fn session_topic(name: &SessionName) -> Result<Topic, SessionError> {
     Ok(Topic::parse(&format!("session/{name}"))?)
-}
-
-/// The announcement that an entry makes, for a list.
-pub(super) fn listed(entry: &Entry) -> Option<ListedTranscript> {
-    let said = Announcement::read(entry)?;
-    Some(ListedTranscript {
-        transcript: TranscriptName::parse(&said.transcript).ok()?,
-        origin: said.origin,
-        began: entry.time,
-        author: entry.author,
-        announce: if said.quiet { Announce::Quietly } else { Announce::Live },
-    })
-}
-
-/// The newest announcements of a topic.
-pub(super) fn announcements(
-    reader: &mut dyn Reader,
-    series: &Series,
-    most: usize,
-) -> Result<Vec<Numbered>, SessionError> {
-    let standing = reader.standing_of(series)?.unwrap_or_default();
-    let most = Most::entries(most);
-    Ok(series::last(reader, (series, &standing), u64::MAX, most, &is_announcement)?)
-}
-
-fn is_announcement(view: &View<'_>) -> bool {
-    view.kind == TRANSCRIPT_KIND
-}
-
-/// Sessions in merged order, the newest first. The whole catalogue is read, in pieces, and as many
-/// are kept as are listed: entries that came late belong to the past.
-fn list(
-    reader: &mut dyn Reader,
-    tenant: &Tenant,
-    after: Option<Announced>,
-    limit: usize,
-) -> Result<Sessions, SessionError> {
-    let series = Series::thread(tenant.clone(), Topic::parse(SESSIONS)?);
-    let standing = reader.standing_of(&series)?.unwrap_or_default();
-    let mut newest: BTreeMap<Key, Entry> = BTreeMap::new();
-    let mut at = 0;
-    while at < standing.entries {
-        let most = Most::entries(READ_AT_ONCE);
-        let run = series::after(reader, (&series, &standing), at, most, &|_| true)?;
-        at = run.through;
-        for Numbered { entry, .. } in run.entries {
-            let key = entry.merged_key();
-            if after.is_none_or(|after| Announced::of(&entry) < after) {
-                newest.insert(key, entry);
-            }
-            if newest.len() > limit {
-                newest.pop_first();
-            }
-        }
-    }
-    let oldest = newest.first_key_value().filter(|_| newest.len() == limit);
-    let next = oldest.map(|(_, entry)| Announced::of(entry));
-    let mut sessions = Vec::new();
-    for entry in newest.into_values().rev() {
-        sessions.extend(describe(reader, tenant, &entry)?);
-    }
-    Ok(Sessions { sessions, next })
-}
-
-/// A session as its first announcement and those of its transcripts say. None for a second
-/// announcement of the same session, made where the first was not known yet.
-fn describe(
-    reader: &mut dyn Reader,
-    tenant: &Tenant,
-    entry: &Entry,
-) -> Result<Option<Listed>, SessionError> {
-    let Some(said) = Announcement::read(entry) else { return Ok(None) };
-    let Ok(session) = SessionName::parse(&said.session) else { return Ok(None) };
-    let series = Series::thread(tenant.clone(), session_topic(&session)?);
-    let all = announcements(reader, &series, TRANSCRIPTS)?;
-    let first = all.iter().map(|it| &it.entry).min_by_key(|entry| entry.merged_key());
-    let is_first = |first: &Entry| (first.author, first.seq) == (entry.author, entry.seq.plus(1));
-    let newest = all.iter().map(|it| &it.entry).max_by_key(|entry| entry.merged_key());
-    let Some(newest) = newest.and_then(listed) else { return Ok(None) };
-    if all.len() < TRANSCRIPTS && !first.is_some_and(is_first) {
-        return Ok(None);
-    }
-    Ok(Some(Listed {
-        session,
-        began: entry.time,
-        author: entry.author,
-        transcripts: all.len() as u64,
-        newest: newest.transcript,
-    }))
 }

@@ -4,8 +4,8 @@
 use super::event::Event;
 use super::tail::{LAG, Snapshot, Tail};
 use super::{SessionError, TenantLog};
-use crate::core::archive::Cut;
 use crate::core::series::{Series, Standing};
+use crate::node::archiving::archiving;
 use crate::node::series::{self, Most, Numbered};
 use crate::node::{Delivery, Receipt};
 use crate::store::{Reader, StoreError};
@@ -163,14 +163,14 @@ impl Thread {
                 if watermark > end {
                     return Err(SessionError::WatermarkBeyondEnd { watermark, end });
                 }
-                Ok(series::archiving(reader, (series, &standing), watermark)?)
+                Ok(archiving(reader, (series, &standing), watermark)?)
             })
             .await?;
-        if found.count > 0 {
-            let cut = Cut::new(self.log.tenant.clone(), self.topic.clone(), found.through);
-            self.log.node.append(cut.draft()?).await?;
+        let count = found.count;
+        if let Some(said) = found.statement(self.log.tenant.clone(), self.topic.clone())? {
+            self.log.node.append(said).await?;
         }
-        Ok(Archived { count: found.count })
+        Ok(Archived { count })
     }
 
     /// What is there, the newest entries of it, and then what comes, each entry once: a snapshot and
@@ -180,11 +180,23 @@ impl Thread {
     /// # Errors
     /// The store can't be read. A thread that nothing has arrived of yet is an empty one.
     pub async fn follow(&self, most: Most) -> Result<(Snapshot, Tail), SessionError> {
+        let mut tail = self.tail(most).await?;
+        Ok((tail.renew().await?, tail))
+    }
+
+    /// As [`Thread::follow`]; the snapshot is the first that the tail tells.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    pub async fn tail(&self, most: Most) -> Result<Tail, SessionError> {
         let node = self.log.node.clone();
         let live = move |view: &View<'_>| {
             Kind::parse(view.kind).is_ok_and(|kind| node.delivery(&kind) != Delivery::RecordOnly)
         };
-        Tail::open(self.log.node.clone(), self.series.clone(), (most, LAG), live).await
+        let (node, series) = (self.log.node.clone(), self.series.clone());
+        let mut tail = Tail::open(node, series, (most, LAG), live).await?;
+        tail.forget();
+        Ok(tail)
     }
 
     /// The newest entries, oldest first, as far as they are not archived.
@@ -222,7 +234,7 @@ pub(super) async fn read<T: Send + 'static>(
 }
 
 /// Where a thread stands that must be known.
-fn known(reader: &mut dyn Reader, series: &Series) -> Result<Standing, SessionError> {
+pub(super) fn known(reader: &mut dyn Reader, series: &Series) -> Result<Standing, SessionError> {
     let standing = reader.standing_of(series)?.filter(|standing| standing.entries > 0);
     standing.ok_or_else(|| unknown(series))
 }

@@ -10,15 +10,15 @@
 //! branch is read by naming an entry of it. An entry of kind `towline.truncated` cuts the line that
 //! it follows to its first `to` entries.
 
-use std::collections::HashMap;
-
 use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
 
-use super::SessionError;
 use super::name::{SessionName, TranscriptName};
-use crate::core::series::{Series, Standing};
-use crate::node::series::{self, Most, Numbered};
-use crate::store::{Reader, StoreError};
+use super::thread::read;
+use super::tree::Tree;
+use super::{SessionError, TenantLog};
+use crate::node::series::{Most, Numbered};
+use crate::store::Reader;
 use crate::words::{Draft, DraftError, Entry, EntryId, Kind, NodeId, Seq, Tenant, Time, Topic};
 
 /// The kind of a transcript's first entry, and of what announces it.
@@ -27,10 +27,12 @@ pub const TRANSCRIPT_KIND: &str = "towline.transcript";
 pub const TRUNCATED_KIND: &str = "towline.truncated";
 /// The attribute that names the entry which an entry follows.
 pub const AFTER: &str = "towline.after";
-/// How many entries a transcript may have to be read as a whole, all branches counted.
-pub const TRANSCRIPT_ENTRIES: usize = 100_000;
-/// How many bytes of payload it may have.
+/// How many entries a transcript may have, all branches counted.
+pub const TRANSCRIPT_ENTRIES: usize = 250_000;
+/// How many bytes of payload a transcript has at most that is read as a whole.
 pub const TRANSCRIPT_BYTES: usize = 64 << 20;
+/// How many transcripts this process looks into at the same time, of whatever node.
+static TREES: Semaphore = Semaphore::const_new(4); // full: a reader waits
 
 /// What a transcript came from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,7 +84,21 @@ pub(super) struct Truncation {
     pub to: u64,
 }
 
-/// A transcript along one line.
+/// Which entries of a line are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Window {
+    /// The first ones.
+    #[default]
+    First,
+    /// Those after an entry of the line.
+    After(EntryId),
+    /// The last ones before an entry of the line.
+    Before(EntryId),
+    /// The last ones.
+    Newest,
+}
+
+/// A transcript along one line, or a page of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transcript {
     /// The session that it belongs to.
@@ -95,25 +111,24 @@ pub struct Transcript {
     pub began: Time,
     /// The entry that begins it, which is not one of its entries: ordinal and name.
     pub beginning: (u64, EntryId),
-    /// Its entries in order, but for those that are archived.
+    /// The entries that were asked for, in order, but for those that are archived.
     pub entries: Vec<Numbered>,
+    /// How many entries of the line come before these, archived ones counted.
+    pub preceding: u64,
+    /// The entry after which the line goes on: see [`Window::After`]. None at its end.
+    pub next: Option<EntryId>,
     /// How many entries the line has, archived ones counted.
     pub length: u64,
     /// The entry that the next one follows.
     pub tip: EntryId,
-    /// Where others went on elsewhere.
+    /// How many branches leave the line.
+    pub branches: u64,
+    /// Those of them that leave it where these entries are: the first 1,000.
     pub forks: Vec<Fork>,
-    /// How many entries are here that follow one which has not arrived yet.
+    /// How many entries are here that follow one which has not arrived yet, or was removed.
     pub waiting: u64,
-}
-
-impl Transcript {
     /// The last of the entries with which it began: its ordinal, and its name.
-    pub(super) fn begun_with(&self) -> (u64, EntryId) {
-        let first =
-            self.entries.iter().take_while(|it| !it.entry.body.attributes.contains_key(AFTER));
-        first.last().map_or(self.beginning, |last| (last.ordinal, last.entry.id()))
-    }
+    pub(super) begun_with: (u64, EntryId),
 }
 
 /// A branch that leaves a line.
@@ -139,13 +154,18 @@ pub(super) enum Follows {
 }
 
 impl Follows {
+    /// What an entry follows.
     pub fn of(entry: &Entry) -> Self {
-        if entry.body.kind.as_str() == TRANSCRIPT_KIND {
-            return Self::Nothing;
-        }
-        match entry.body.attributes.get(AFTER) {
+        let after = entry.body.attributes.get(AFTER).map(String::as_str);
+        Self::said((entry.author, entry.seq), entry.body.kind.as_str(), after)
+    }
+
+    /// What an entry of this kind follows, that says so or doesn't.
+    pub fn said((author, seq): (NodeId, Seq), kind: &str, after: Option<&str>) -> Self {
+        match after {
+            _ if kind == TRANSCRIPT_KIND => Self::Nothing,
             Some(text) => text.parse().map_or(Self::Garbled, Self::Named),
-            None => Self::Own(entry.author, entry.seq.0.checked_sub(1).map(Seq)),
+            None => Self::Own(author, seq.0.checked_sub(1).map(Seq)),
         }
     }
 
@@ -159,194 +179,62 @@ impl Follows {
     }
 }
 
-/// All that has arrived of a transcript.
-pub(super) struct Tree {
-    name: TranscriptName,
-    nodes: Vec<Numbered>,
-    parents: Vec<Option<usize>>,
-    /// In merged order.
-    children: Vec<Vec<usize>>,
-    /// The entries that begin it, in merged order: one, unless two nodes chose the same name.
-    roots: Vec<usize>,
-    standing: Standing,
-}
-
-impl Tree {
-    /// Reads a transcript.
+impl TenantLog {
+    /// A transcript along its line, as a whole.
     ///
     /// # Errors
-    /// It is not there, too long, or corrupt.
-    pub fn read(
-        reader: &mut dyn Reader,
-        tenant: &Tenant,
+    /// It is not there, corrupt, or too long.
+    pub async fn transcript(&self, name: &TranscriptName) -> Result<Transcript, SessionError> {
+        self.transcript_through(name, None).await
+    }
+
+    /// A transcript along the line that passes through an entry: any branch of it, as a whole.
+    ///
+    /// # Errors
+    /// As [`TenantLog::transcript`], or the entry is not in it.
+    pub async fn transcript_through(
+        &self,
         name: &TranscriptName,
-    ) -> Result<Self, SessionError> {
-        let series = Series::thread(tenant.clone(), topic_of(name)?);
-        let standing = reader.standing_of(&series)?.unwrap_or_default();
-        // Archived entries are part of the tree: others follow them.
-        let whole = Standing { archived: [].into(), hidden: 0, ..standing };
+        through: Option<EntryId>,
+    ) -> Result<Transcript, SessionError> {
         let most = Most { entries: TRANSCRIPT_ENTRIES, bytes: TRANSCRIPT_BYTES };
-        let run = match series::after(reader, (&series, &whole), 0, most, &|_| true) {
-            Err(StoreError::Lost(_) | StoreError::Damaged(_)) => {
-                return Err(first_damage(reader, &series, &whole, name));
-            }
-            run => run?,
-        };
-        if run.through < standing.entries {
-            return Err(SessionError::TooLong(name.to_string()));
+        let read = self.transcript_part(name, through, Window::First, most).await?;
+        match read.next {
+            Some(_) => Err(SessionError::TooLong(name.to_string())),
+            None => Ok(read),
         }
-        Self::new(name.clone(), run.entries, standing)
     }
 
-    fn new(
-        name: TranscriptName,
-        nodes: Vec<Numbered>,
-        standing: Standing,
-    ) -> Result<Self, SessionError> {
-        let mut places: HashMap<(NodeId, Seq), Vec<usize>> = HashMap::new();
-        for (at, node) in nodes.iter().enumerate() {
-            places.entry((node.entry.author, node.entry.seq)).or_default().push(at);
-        }
-        let mut tree = Self {
-            name,
-            parents: vec![None; nodes.len()],
-            children: vec![Vec::new(); nodes.len()],
-            roots: Vec::new(),
-            nodes,
-            standing,
-        };
-        let find = |tree: &Self, id: EntryId| {
-            let found = places.get(&(id.author, id.seq)).map_or(&[][..], Vec::as_slice);
-            let of_segment =
-                |at: &&usize| id.segment.is_none_or(|it| tree.nodes[**at].entry.segment == it);
-            found
-                .iter()
-                .filter(of_segment)
-                .min_by_key(|at| tree.nodes[**at].entry.merged_key())
-                .copied()
-        };
-        for at in 0..tree.nodes.len() {
-            match Follows::of(&tree.nodes[at].entry) {
-                Follows::Nothing => tree.roots.push(at),
-                Follows::Named(id) => tree.parents[at] = find(&tree, id),
-                Follows::Own(author, Some(seq)) => {
-                    let own = find(&tree, EntryId { author, seq, segment: None });
-                    let why = "it follows nothing of this transcript";
-                    tree.parents[at] = Some(own.ok_or_else(|| tree.corrupt(at, why))?);
-                }
-                Follows::Own(_, None) => return Err(tree.corrupt(at, "it follows nothing")),
-                Follows::Garbled => return Err(tree.corrupt(at, "it doesn't say what it follows")),
-            }
-            if let Some(parent) = tree.parents[at] {
-                tree.children[parent].push(at);
-            }
-        }
-        let Self { nodes, children, roots, .. } = &mut tree;
-        for siblings in children.iter_mut().chain([roots]) {
-            siblings.sort_by_key(|at| nodes[*at].entry.merged_key());
-        }
-        Ok(tree)
-    }
-
-    fn corrupt(&self, at: usize, why: &str) -> SessionError {
-        let (transcript, place) = (self.name.to_string(), self.nodes[at].ordinal);
-        SessionError::Corrupt { transcript, place, why: why.to_owned() }
-    }
-
-    /// The line of the transcript; or the one that passes through an entry.
+    /// A page of a transcript, along the line that passes through an entry, or else through that of the
+    /// window, or else along its line. What it takes in memory is the page, and about a hundred bytes
+    /// for each entry of the transcript while it is made; it takes time for each of them.
     ///
     /// # Errors
-    /// The transcript has not begun here, the entry is not in it, or something on the line can't be
-    /// understood.
-    pub fn line(&self, through: Option<EntryId>) -> Result<Transcript, SessionError> {
-        let way = match through {
-            Some(entry) => self.way_to(entry)?,
-            None => Vec::new(),
-        };
-        let roots = way.first().map_or(&self.roots[..], std::slice::from_ref);
-        let Some(root) = roots.first() else {
-            let name = self.name.to_string();
-            return Err(SessionError::NotFound { what: "transcript", name });
-        };
-        let said = Announcement::read(&self.nodes[*root].entry);
-        let said = said.ok_or_else(|| self.corrupt(*root, "its beginning can't be understood"))?;
-        let (mut line, mut forks) = (Vec::new(), Vec::new());
-        for other in self.roots.iter().filter(|other| *other != root) {
-            forks.push(Fork { first: self.nodes[*other].entry.id(), at: 0 });
-        }
-        let mut at = *root;
-        for step in 1.. {
-            let chosen = way.get(step).or_else(|| self.children[at].first());
-            for other in self.children[at].iter().filter(|other| Some(*other) != chosen) {
-                forks.push(Fork { first: self.nodes[*other].entry.id(), at: line.len() as u64 });
-            }
-            let Some(chosen) = chosen else { break };
-            at = *chosen;
-            self.take(at, &mut line)?;
-        }
-        let archived = |at: &usize| {
-            let entry = &self.nodes[*at].entry;
-            self.standing.is_archived(entry.author, entry.seq)
-        };
-        let shown = line.iter().filter(|at| !archived(at));
-        Ok(Transcript {
-            session: SessionName::parse(&said.session)?,
-            name: self.name.clone(),
-            origin: said.origin,
-            began: self.nodes[*root].entry.time,
-            beginning: (self.nodes[*root].ordinal, self.nodes[*root].entry.id()),
-            length: line.len() as u64,
-            entries: shown.map(|at| self.nodes[*at].clone()).collect(),
-            tip: self.nodes[at].entry.id(),
-            forks,
-            waiting: self.waiting(),
+    /// The transcript is not there, has over [`TRANSCRIPT_ENTRIES`] or is corrupt; an entry is not on
+    /// the line.
+    pub async fn transcript_part(
+        &self,
+        name: &TranscriptName,
+        through: Option<EntryId>,
+        window: Window,
+        most: Most,
+    ) -> Result<Transcript, SessionError> {
+        self.tree(name, move |tree, reader| tree.part(reader, through, window, most)).await
+    }
+
+    /// Reads how a transcript hangs together, and what is asked of that.
+    pub(super) async fn tree<T: Send + 'static>(
+        &self,
+        name: &TranscriptName,
+        ask: impl FnOnce(&Tree, &mut dyn Reader) -> Result<T, SessionError> + Send + 'static,
+    ) -> Result<T, SessionError> {
+        let place = TREES.acquire().await.ok();
+        let (tenant, name) = (self.tenant.clone(), name.clone());
+        read(self, move |reader| {
+            let _place = place;
+            ask(&Tree::read(reader, &tenant, &name)?, reader)
         })
-    }
-
-    /// Takes an entry into a line.
-    fn take(&self, at: usize, line: &mut Vec<usize>) -> Result<(), SessionError> {
-        let body = &self.nodes[at].entry.body;
-        if body.kind.as_str() != TRUNCATED_KIND {
-            line.push(at);
-            return Ok(());
-        }
-        let said: Option<Truncation> = serde_json::from_slice(&body.data).ok();
-        match said.and_then(|said| usize::try_from(said.to).ok()) {
-            Some(to) if to <= line.len() => line.truncate(to),
-            _ => return Err(self.corrupt(at, "it cuts what is not there")),
-        }
-        Ok(())
-    }
-
-    /// The entries from a beginning to an entry.
-    fn way_to(&self, entry: EntryId) -> Result<Vec<usize>, SessionError> {
-        let is_it = |node: &Numbered| {
-            (node.entry.author, node.entry.seq) == (entry.author, entry.seq)
-                && entry.segment.is_none_or(|segment| segment == node.entry.segment)
-        };
-        let mut way: Vec<usize> = self.nodes.iter().position(is_it).into_iter().collect();
-        while let Some(parent) = way.last().and_then(|at| self.parents[*at]) {
-            way.push(parent);
-            if way.len() > self.nodes.len() {
-                break; // entries that follow each other in a ring lead to no beginning
-            }
-        }
-        way.reverse();
-        match way.first() {
-            Some(root) if self.roots.contains(root) => Ok(way),
-            _ => Err(SessionError::NoSuchEntry { transcript: self.name.to_string(), entry }),
-        }
-    }
-
-    /// How many entries lead to no beginning yet.
-    fn waiting(&self) -> u64 {
-        let mut todo = self.roots.clone();
-        let mut reached = 0;
-        while let Some(at) = todo.pop() {
-            reached += 1;
-            todo.extend(&self.children[at]);
-        }
-        self.nodes.len() as u64 - reached
+        .await
     }
 }
 
@@ -356,25 +244,4 @@ impl Tree {
 /// None in practice: a name makes a topic.
 pub(super) fn topic_of(name: &TranscriptName) -> Result<Topic, SessionError> {
     Ok(Topic::parse(&format!("transcript/{name}"))?)
-}
-
-/// Finds the first place at which a transcript can't be read.
-fn first_damage(
-    reader: &mut dyn Reader,
-    series: &Series,
-    standing: &Standing,
-    name: &TranscriptName,
-) -> SessionError {
-    let one = Most { entries: 1, bytes: 1 };
-    let mut at = 0;
-    loop {
-        match series::after(reader, (series, standing), at, one, &|_| true) {
-            Ok(run) if run.through > at => at = run.through,
-            Ok(_) => return SessionError::TooLong(name.to_string()),
-            Err(error) => {
-                let (transcript, place) = (name.to_string(), at + 1);
-                return SessionError::Corrupt { transcript, place, why: error.to_string() };
-            }
-        }
-    }
 }

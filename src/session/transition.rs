@@ -11,14 +11,14 @@ use super::event::Event;
 use super::thread::read;
 use super::{SessionError, TenantLog};
 use crate::core::series::Series;
-use crate::node::Numbered;
 use crate::node::series::{self, Most};
+use crate::node::{Cursor, Filter, Numbered, Order, Query, query};
 use crate::words::{Kind, Topic};
 
 /// The kind of a step.
 pub const TRANSITION_KIND: &str = "transition";
-/// How many steps of one story are read at most: the newest ones.
-const STEPS: usize = 100_000;
+/// How many steps are read at once.
+const READ_AT_ONCE: usize = 1_024;
 
 /// A step of a state machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,31 +56,69 @@ impl Transitions {
 
     /// The steps of a story by author and seq: each author's in the order in which it made them,
     /// and the same list on every node that holds the same entries. What can't be understood as a
-    /// step is left out.
+    /// step is left out. Their memory is the caller's to bound: see [`Transitions::page`].
     ///
     /// # Errors
     /// Nothing of the story has arrived here, or the store can't be read.
     pub async fn read(&self, story: Topic) -> Result<Vec<(Transition, Numbered)>, SessionError> {
-        let kind = Kind::parse(TRANSITION_KIND)?;
+        let (mut steps, mut after) = (Vec::new(), None);
+        loop {
+            let page = self.page(story.clone(), after, Most::entries(READ_AT_ONCE)).await?;
+            steps.extend(page.steps);
+            after = page.next;
+            if after.is_none() {
+                return Ok(steps);
+            }
+        }
+    }
+
+    /// As [`Transitions::read`], but not more than is said, after where the last page ended. Such a
+    /// place is one of this node.
+    ///
+    /// # Errors
+    /// As [`Transitions::read`], or the place is none of this node.
+    pub async fn page(
+        &self,
+        story: Topic,
+        after: Option<Cursor>,
+        most: Most,
+    ) -> Result<Steps, SessionError> {
+        let filter = Filter {
+            tenant: Some(self.log.tenant.clone()),
+            topic: Some(story.clone()),
+            kind: Some(Kind::parse(TRANSITION_KIND)?),
+            ..Filter::all()
+        };
+        let query = Query::in_order(Order::Author).filter(filter).limit(most.entries);
+        let query = Query { after, ..query.bytes(most.bytes) };
         let series = Series::thread(self.log.tenant.clone(), story.clone());
         let tenant = self.log.tenant.clone();
-        let steps = read(&self.log, move |reader| {
+        read(&self.log, move |reader| {
             let unknown = SessionError::UnknownThread { tenant, topic: story };
             let standing = reader.standing_of(&series)?.ok_or(unknown)?;
-            let wanted = |view: &crate::words::entry::View<'_>| view.kind == kind.as_str();
-            let most = Most::entries(STEPS);
-            Ok(series::last(reader, (&series, &standing), u64::MAX, most, &wanted)?)
-        });
-        let read = |numbered: Numbered| {
-            let step = serde_json::from_slice(&numbered.entry.body.data).ok()?;
-            Some((step, numbered))
-        };
-        let mut steps: Vec<(Transition, Numbered)> =
-            steps.await?.into_iter().filter_map(read).collect();
-        steps.sort_by_key(|(_, numbered)| {
-            let entry = &numbered.entry;
-            (entry.author, entry.seq, entry.segment, entry.change)
-        });
-        Ok(steps)
+            let page = query::page(reader, &query)?;
+            let mut steps = Vec::new();
+            for entry in page.entries {
+                let step = serde_json::from_slice(&entry.body.data);
+                let Some(step) =
+                    step.ok().filter(|_| !standing.is_archived(entry.author, entry.seq))
+                else {
+                    continue;
+                };
+                let ordinal = series::ordinal_at(reader, &series, entry.offset)?;
+                steps.push((step, Numbered { ordinal, entry }));
+            }
+            Ok(Steps { steps, next: page.next })
+        })
+        .await
     }
+}
+
+/// Some steps of a story.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Steps {
+    /// The steps, by author and seq.
+    pub steps: Vec<(Transition, Numbered)>,
+    /// Where the next page begins; none at the end.
+    pub next: Option<Cursor>,
 }

@@ -1,14 +1,19 @@
 //! Extending a transcript. Nothing is locked: whoever extends an entry that another has extended
 //! meanwhile, here or on another node, begins a branch there and is told so.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use tokio::sync::{Mutex, MutexGuard};
+
 use super::event::Event;
 use super::name::TranscriptName;
 use super::thread::read;
-use super::transcript::{AFTER, Follows, TRUNCATED_KIND, Tree, Truncation, topic_of};
+use super::transcript::{AFTER, Follows, TRUNCATED_KIND, Truncation, topic_of};
 use super::{SessionError, TenantLog};
-use crate::core::series::Series;
+use crate::core::series::{Series, Standing};
 use crate::node::series::{self, Most};
-use crate::words::{Draft, DraftError, EntryId, Kind, Offset};
+use crate::words::entry::View;
+use crate::words::{Draft, DraftError, EntryId, Kind, Offset, Tenant};
 
 /// How many entries are looked at for others that follow the same one.
 const LOOKED_AT: usize = 4_096;
@@ -25,8 +30,19 @@ pub struct Extended {
     pub forked: bool,
 }
 
+/// The turns of those who write at the end of transcripts, or begin them: on one node they don't fork.
+static TURNS: [Mutex<()>; 64] = [const { Mutex::const_new(()) }; 64];
+
+/// A turn at a transcript, until it is dropped. Some transcripts share theirs.
+pub(super) async fn turn(tenant: &Tenant, name: &TranscriptName) -> MutexGuard<'static, ()> {
+    let mut hasher = DefaultHasher::new();
+    (tenant, name).hash(&mut hasher);
+    TURNS[hasher.finish() as usize % TURNS.len()].lock().await
+}
+
 impl TenantLog {
-    /// Appends events to a transcript, after an entry of it; or at the end of its line.
+    /// Appends events to a transcript, after an entry of it; or at the end of its line: those who do that
+    /// on one node do it one after the other.
     ///
     /// # Errors
     /// The transcript or the entry is not there, or the node appends nothing.
@@ -38,9 +54,10 @@ impl TenantLog {
     ) -> Result<Extended, SessionError> {
         let topic = topic_of(name)?;
         let drafts = drafts(events, |event| event.draft(&self.tenant, &topic))?;
-        let after = match after {
-            Some(after) => after,
-            None => self.transcript(name).await?.tip,
+        let Some(after) = after else {
+            let _turn = turn(&self.tenant, name).await;
+            let (tip, _) = self.end_of(name, None).await?;
+            return self.follow_up(name, tip, drafts).await;
         };
         self.follow_up(name, after, drafts).await
     }
@@ -56,16 +73,30 @@ impl TenantLog {
         through: Option<EntryId>,
         to: u64,
     ) -> Result<Extended, SessionError> {
-        let line = self.transcript_through(name, through).await?;
-        if to > line.length {
-            let (transcript, length) = (name.to_string(), line.length);
+        let _turn = turn(&self.tenant, name).await;
+        let (tip, length) = self.end_of(name, through).await?;
+        if to > length {
+            let transcript = name.to_string();
             return Err(SessionError::TooShort { transcript, length, wanted: to });
         }
         let data = serde_json::to_vec(&Truncation { to });
         let data = data.map_err(|e| DraftError::Json(e.to_string()))?;
         let kind = Kind::parse(TRUNCATED_KIND)?;
         let draft = Draft::of_towline(self.tenant.clone(), topic_of(name)?, kind, data);
-        self.follow_up(name, line.tip, vec![draft]).await
+        self.follow_up(name, tip, vec![draft]).await
+    }
+
+    /// The entry that the next one of a line follows, and how many entries the line has.
+    async fn end_of(
+        &self,
+        name: &TranscriptName,
+        through: Option<EntryId>,
+    ) -> Result<(EntryId, u64), SessionError> {
+        self.tree(name, move |tree, _| {
+            let line = tree.line(through)?;
+            Ok((tree.tip(&line), line.length()))
+        })
+        .await
     }
 
     async fn follow_up(
@@ -107,7 +138,7 @@ impl TenantLog {
         name: &TranscriptName,
         through: Option<EntryId>,
     ) -> Result<TranscriptWriter, SessionError> {
-        let tip = self.transcript_through(name, through).await?.tip;
+        let (tip, _) = self.end_of(name, through).await?;
         Ok(TranscriptWriter { log: self.clone(), name: name.clone(), tip })
     }
 }
@@ -119,10 +150,17 @@ fn is_extended(
     (after, place): (EntryId, Offset),
     own: EntryId,
 ) -> Result<bool, SessionError> {
-    let standing = reader.standing_of(series)?.unwrap_or_default();
+    // What is archived follows all the same.
+    let entries = reader.standing_of(series)?.unwrap_or_default().entries;
+    let standing = Standing { entries, ..Standing::default() };
     let from = series::ordinal_at(reader, series, place)?;
-    let run =
-        series::after(reader, (series, &standing), from, Most::entries(LOOKED_AT), &|_| true)?;
+    let name = after.to_string();
+    // Only what follows this entry, or doesn't say what it follows, is copied.
+    let wanted = |view: &View<'_>| {
+        let said = view.attributes.iter().find(|(key, _)| *key == AFTER);
+        said.is_none_or(|(_, said)| name.starts_with(said) || said.starts_with(&name))
+    };
+    let run = series::after(reader, (series, &standing), from, Most::entries(LOOKED_AT), &wanted)?;
     let other = |numbered: &series::Numbered| {
         let entry = &numbered.entry;
         (entry.author, entry.seq) != (own.author, own.seq) && Follows::of(entry).is(after)
@@ -136,7 +174,7 @@ pub(super) fn drafts(
     draft: impl Fn(Event) -> Result<Draft, DraftError>,
 ) -> Result<Vec<Draft>, SessionError> {
     if events.iter().any(|event| event.attributes.contains_key(AFTER)) {
-        return Err(DraftError::AttributeKey { key: AFTER.to_owned() }.into());
+        return Err(SessionError::SaysWhatItFollows);
     }
     Ok(events.into_iter().map(draft).collect::<Result<_, _>>()?)
 }
@@ -171,32 +209,5 @@ impl TranscriptWriter {
     /// It can't be read.
     pub async fn read(&self) -> Result<super::Transcript, SessionError> {
         self.log.transcript_through(&self.name, Some(self.tip)).await
-    }
-}
-
-/// Reads a transcript along a line.
-impl TenantLog {
-    /// A transcript along its line.
-    ///
-    /// # Errors
-    /// It is not there, corrupt, or too long.
-    pub async fn transcript(
-        &self,
-        name: &TranscriptName,
-    ) -> Result<super::Transcript, SessionError> {
-        self.transcript_through(name, None).await
-    }
-
-    /// A transcript along the line that passes through an entry: any branch of it.
-    ///
-    /// # Errors
-    /// As [`TenantLog::transcript`], or the entry is not in it.
-    pub async fn transcript_through(
-        &self,
-        name: &TranscriptName,
-        through: Option<EntryId>,
-    ) -> Result<super::Transcript, SessionError> {
-        let (tenant, name) = (self.tenant.clone(), name.clone());
-        read(self, move |reader| Tree::read(reader, &tenant, &name)?.line(through)).await
     }
 }

@@ -5,6 +5,7 @@
 //! The index is written in the commit that writes the change.
 
 use super::StoreError;
+use super::picked::Picked;
 use crate::core::log::Arrival;
 use crate::core::merge::Direction;
 use crate::core::series::{Series, Standing, Stretch};
@@ -45,6 +46,16 @@ pub trait SeriesReader {
         direction: Direction,
         max_bytes: usize,
     ) -> Result<Vec<(Stretch, Arrival)>, StoreError>;
+
+    /// The entries of a series that a large change holds, picked out of it. None where that is no cheaper
+    /// than reading it.
+    fn pick_of_series(
+        &mut self,
+        _series: &Series,
+        _stretch: &Stretch,
+    ) -> Result<Option<Picked>, StoreError> {
+        Ok(None)
+    }
 
     /// How many entries of a series lie in changes that begin below an offset; those of which the index
     /// has nothing any more lie below every one.

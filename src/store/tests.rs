@@ -832,42 +832,37 @@ fn a_damaged_block_of_a_forked_segment_is_mended_though_the_other_side_comes_too
 }
 
 /// The sides of a fork begin at one seq, and both are sent for what is lost there.
+fn mends_by_the_right_side(store: &mut dyn Store, damage: impl FnOnce()) {
+    let mut world = World::new(1);
+    let written: Vec<Arrival> = (0..3).flat_map(|n| world.write(0, 1, 1_000 + n, store)).collect();
+    let forked = world.fork(&written[1].change, store).remove(0);
+    damage();
+    let mut reader = store.reader().unwrap();
+    assert!(reader.arrivals(Offset(1), Direction::Forward, 1).is_err());
+    let mut mender = mending::Mender::default();
+    let mut come = |change: &Change| {
+        let mut changes = vec![change.clone()];
+        mender.mend(&mut *reader, &store.damages(), &mut changes).unwrap()
+    };
+    assert_eq!(come(&forked.change), []);
+    let mended = come(&written[1].change);
+    assert_eq!(mended[0].1, [written[1].change.clone()]);
+    store.commit(&Batch { mended, ..Batch::default() }).unwrap();
+    let read = reader.arrivals(Offset(0), Direction::Forward, usize::MAX);
+    assert_eq!(read.map(bare), Ok(bare(written.into_iter().chain([forked]))));
+}
+
 #[test]
 fn a_damaged_change_is_not_mended_by_the_other_side_of_its_fork() {
     let (_directory, path) = sqlite_file();
-    let mut sqlite = SqliteStore::open(&path, owner(), [1; 8]).unwrap();
-    let mut memory = MemoryStore::new(StoreId([1; 8]), owner());
-    let spoil = "UPDATE changes SET bytes = zeroblob(length(bytes)) WHERE offset = 1";
-    let (file, held) = (path.clone(), memory.clone());
-    let spoil_file = || {
-        let changed = rusqlite::Connection::open(file).unwrap().execute(spoil, []);
-        assert_eq!(changed, Ok(1));
-    };
-    let spoil_held = || held.damage(Offset(1)).unwrap();
-    let stores: [(&mut dyn Store, Box<dyn FnOnce() + '_>); 2] =
-        [(&mut sqlite, Box::new(spoil_file)), (&mut memory, Box::new(spoil_held))];
-    for (store, damage) in stores {
-        let mut world = World::new(1);
-        let written: Vec<Arrival> =
-            (0..3).flat_map(|n| world.write(0, 1, 1_000 + n, store)).collect();
-        let forked = world.fork(&written[1].change, store).remove(0);
-        damage();
-        let mut reader = store.reader().unwrap();
-        assert!(reader.arrivals(Offset(1), Direction::Forward, 1).is_err());
-        let mut mender = mending::Mender::default();
-        let mut come = |change: &Change| {
-            let mut changes = vec![change.clone()];
-            mender.mend(&mut *reader, &store.damages(), &mut changes).unwrap()
-        };
-        assert_eq!(come(&forked.change), []);
-        let mended = come(&written[1].change);
-        assert_eq!(mended[0].1, [written[1].change.clone()]);
-        store.commit(&Batch { mended, ..Batch::default() }).unwrap();
-        assert_eq!(
-            reader.arrivals(Offset(0), Direction::Forward, usize::MAX).map(bare),
-            Ok(bare(written.into_iter().chain([forked])))
-        );
-    }
+    let mut store = SqliteStore::open(&path, owner(), [1; 8]).unwrap();
+    mends_by_the_right_side(&mut store, || {
+        let spoil = "UPDATE changes SET bytes = zeroblob(length(bytes)) WHERE offset = 1";
+        assert_eq!(rusqlite::Connection::open(&path).unwrap().execute(spoil, []), Ok(1));
+    });
+    let mut store = MemoryStore::new(StoreId([1; 8]), owner());
+    let held = store.clone();
+    mends_by_the_right_side(&mut store, || held.damage(Offset(1)).unwrap());
 }
 
 #[test]

@@ -12,9 +12,10 @@ fn measured(home: &Home, arguments: &[&str]) -> Vec<Value> {
 #[test]
 fn every_step_measures_something_beside_its_limit() {
     let home = Home::new();
-    let steps = "bulk,appenders,http,catch-up,follow,restart,disk,scan,topic,memory";
-    let figures =
-        measured(&home, &["--entries", "3000", "--authors", "3", "--topics", "7", "--only", steps]);
+    let steps = "bulk,appenders,http,catch-up,follow,restart,disk,scan,topic,memory,threads";
+    let scale = ["--entries", "3000", "--authors", "3", "--topics", "7"];
+    let threads = ["--threads", "20", "--tenants", "3"];
+    let figures = measured(&home, &[&scale[..], &threads, &["--only", steps]].concat());
     for step in steps.split(',') {
         let mut of_step = figures.iter().filter(|figure| figure["step"] == step).peekable();
         assert!(of_step.peek().is_some(), "{step}");

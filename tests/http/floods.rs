@@ -67,6 +67,40 @@ fn streams_that_nobody_reads_fit_into_memory() {
 }
 
 #[test]
+fn what_topics_and_sessions_tell_and_nobody_reads_fits_into_memory() {
+    let mut process = Process::run(&[]);
+    fill(&process, 6);
+    let text = "\\n".repeat(1_000_000);
+    let event = format!(r#"{{"kind":"k","content_type":"text/plain","data":"{text}"}}"#);
+    let begin = format!(r#"{{"session":"s","transcript":"t","events":[{event},{event},{event}]}}"#);
+    let url = format!("http://{}/v1/sessions/default", process.http);
+    let request = ureq::post(&url).header("content-type", "application/json");
+    assert_eq!(request.send(&begin).unwrap().status().as_u16(), 201);
+    let mut clients = Vec::new();
+    for path in [
+        "/v1/topics/default/t/follow",
+        "/v1/feeds/default",
+        "/v1/sessions/default/s/follow",
+        "/v1/topics/default/t/entries",
+        "/v1/transcripts/default/t",
+    ] {
+        for _ in 0..CLIENTS / 5 {
+            let mut client = connect(&process);
+            write!(client, "GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+            clients.push(client);
+        }
+    }
+    let of_streams = CLIENTS / 5 * 3;
+    for client in &mut clients[..of_streams] {
+        let mut status = [0; 12];
+        client.read_exact(&mut status).unwrap();
+        assert_eq!(&status, b"HTTP/1.1 200");
+    }
+    (0..20).for_each(|_| process.append());
+    process.assert_sound();
+}
+
+#[test]
 fn bodies_at_their_largest_fit_into_memory() {
     let mut process = Process::run(&[]);
     let draft = format!(r#"{{"topic":"t","kind":"k","data":"{}"}}"#, "x".repeat(MIB - 1_000));

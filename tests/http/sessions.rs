@@ -119,3 +119,58 @@ fn a_persona_filters_the_stream() {
     let steps = server.get("/v1/topics/acme/story%2F42/transitions").json();
     assert_eq!(list(&steps, "transitions", "to"), [&json!("coding"), &json!("review")]);
 }
+
+#[test]
+fn transcripts_steps_and_lists_are_read_in_pages() {
+    let server = Server::start();
+    let events: Vec<Value> = (0..5).map(|n| json!({"kind": "m", "data": n})).collect();
+    let begin = json!({"session": "s", "transcript": "t", "events": events});
+    created(server.post("/v1/sessions/acme", &begin.to_string()));
+    let page = |query: &str| server.get(&format!("/v1/transcripts/acme/t?limit=2{query}")).json();
+    let first = page("");
+    assert_eq!(list(&first, "entries", "data"), [&json!(0), &json!(1)]);
+    assert_eq!((&first["length"], &first["preceding"]), (&json!(5), &json!(0)));
+    let second = page(&format!("&after={}", first["next"].as_str().unwrap()));
+    assert_eq!(list(&second, "entries", "data"), [&json!(2), &json!(3)]);
+    let last = page(&format!("&after={}", second["next"].as_str().unwrap()));
+    assert_eq!((list(&last, "entries", "data"), &last["next"]), (vec![&json!(4)], &Value::Null));
+    let newest = page("&newest=true");
+    assert_eq!(list(&newest, "entries", "data"), [&json!(3), &json!(4)]);
+    let before = newest["entries"][0]["id"].as_str().unwrap();
+    let older = page(&format!("&before={before}"));
+    assert_eq!(
+        (list(&older, "entries", "data"), &older["preceding"]),
+        (vec![&json!(1), &json!(2)], &json!(1))
+    );
+    let both = format!("/v1/transcripts/acme/t?newest=true&before={before}");
+    server.get(&both).is_problem(400, "E0001");
+    server.get("/v1/transcripts/acme/t?limit=0").is_problem(400, "E0001");
+    let absent = format!("/v1/transcripts/acme/t?after={}:0", "0".repeat(64));
+    server.get(&absent).is_problem(404, "E0007");
+    let again = r#"{"session":"s","transcript":"u"}"#;
+    created(server.post("/v1/sessions/acme", again));
+    let page = server.get("/v1/sessions/acme/s?limit=1").json();
+    assert_eq!(list(&page, "transcripts", "transcript"), [&json!("u")]);
+    let next = page["next"].as_str().unwrap();
+    let page = server.get(&format!("/v1/sessions/acme/s?limit=1&after={next}")).json();
+    assert_eq!(
+        (list(&page, "transcripts", "transcript"), &page["next"]),
+        (vec![&json!("t")], &Value::Null)
+    );
+    server.get("/v1/sessions/acme/s?after=x").is_problem(400, "E0006");
+    for n in 0..3 {
+        let step = json!({"from": n.to_string(), "to": "on"}).to_string();
+        created(server.post("/v1/topics/acme/st/transitions", &step));
+    }
+    let page = server.get("/v1/topics/acme/st/transitions?limit=2").json();
+    assert_eq!(list(&page, "transitions", "from"), [&json!("0"), &json!("1")]);
+    let next = page["next"].as_str().unwrap();
+    let page = server.get(&format!("/v1/topics/acme/st/transitions?limit=2&after={next}")).json();
+    assert_eq!(
+        (list(&page, "transitions", "from"), &page["next"]),
+        (vec![&json!("2")], &Value::Null)
+    );
+    server.get("/v1/topics/acme/st/transitions?after=12").is_problem(400, "E0006");
+    let mut session = server.stream_at("/v1/sessions/acme/s/follow?limit=1", &[]);
+    assert_eq!(session.event().unwrap().data["transcript"], "u");
+}

@@ -70,6 +70,26 @@ test('what is said while one looks appears, and so does a transcript that begins
   await close();
 });
 
+test('a long transcript shows its newest entries, and those before when they are asked for', async () => {
+  const events = Array.from({ length: 2_100 }, (_, n) => ({ kind: 'user', data: `line ${n}` }));
+  await post(url, 'sessions/default', { session: 'long', transcript: 'long-a', events });
+  await post(url, 'sessions/default', { session: 'long', transcript: 'long-b', events: [] });
+  const { page, close } = await browser.open(`${url}/?view=sessions&session=long&transcript=long-a`);
+  await said(page).nth(999).waitFor();
+  assert.match(await said(page).first().textContent(), /line 1100$/);
+  assert.match(await page.locator('#transcript-line').textContent(), /^2,100 entries/);
+  const before = page.locator('#transcript-all');
+  assert.equal(await before.textContent(), 'Show 1,000 of the 1,100 before');
+  await before.click();
+  await said(page).nth(1_999).waitFor();
+  assert.equal(await before.textContent(), 'Show the 100 before');
+  await before.click();
+  await said(page).nth(2_099).waitFor();
+  assert.match(await said(page).first().textContent(), /line 0$/);
+  assert.equal(await before.isVisible(), false);
+  await close();
+});
+
 test('the views are links, and going back leads to the log', async () => {
   const { page, close } = await browser.open(url);
   await page.getByRole('link', { name: 'Sessions' }).click();

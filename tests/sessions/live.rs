@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use towline::node::series::Most;
 use towline::node::{Delivery, Filter, Persona};
-use towline::session::{Announce, Event, FeedFrom, Mirrored, Origin, SessionError, Tail, Told};
+use towline::session::{
+    Announce, Event, FeedFrom, Mirrored, Next, Origin, Seen, SessionError, Tail, Told,
+};
 use towline::words::Kind;
 use towline::{Config, Draft, Followed, From, Node};
 
@@ -160,7 +162,7 @@ async fn a_viewer_is_told_of_entries_cuts_and_new_transcripts() {
         let acme = log(&node, "acme");
         let (name, of) = (transcript("t"), session("s"));
         acme.begin_transcript(&place("s", "t", Origin::Start), vec![says("one")]).await.unwrap();
-        let (scene, mut mirror) = acme.mirror(&of).await.unwrap();
+        let (scene, mut mirror) = acme.mirror(&of, Most::entries(100)).await.unwrap();
         assert_eq!(texts(&scene.transcript.entries), ["one"]);
         acme.extend_transcript(&name, None, vec![says("two"), says("three")]).await.unwrap();
         for expected in ["two", "three"] {
@@ -191,14 +193,14 @@ async fn a_restored_transcript_takes_its_place_without_a_word() {
     let node = Node::open(Config::in_memory()).await.unwrap();
     let acme = log(&node, "acme");
     acme.begin_transcript(&place("s", "t", Origin::Start), vec![says("one")]).await.unwrap();
-    let (_, mut mirror) = acme.mirror(&session("s")).await.unwrap();
+    let (_, mut mirror) = acme.mirror(&session("s"), Most::entries(100)).await.unwrap();
     let mut quiet = place("s", "restored", Origin::Start);
     quiet.announce = Announce::Quietly;
     acme.begin_transcript(&quiet, vec![says("one"), says("two")]).await.unwrap();
     acme.extend_transcript(&transcript("restored"), None, vec![says("three")]).await.unwrap();
     let told = soon(mirror.next()).await.unwrap();
     assert!(matches!(&told, Some(Mirrored::Entry(it)) if text(it) == "three"), "{told:?}");
-    let (scene, _) = acme.mirror(&session("s")).await.unwrap();
+    let (scene, _) = acme.mirror(&session("s"), Most::entries(100)).await.unwrap();
     assert_eq!(texts(&scene.transcript.entries), ["one", "two", "three"]);
     node.shutdown().await.unwrap();
 }
@@ -211,7 +213,7 @@ async fn a_viewer_of_a_forked_transcript_sees_its_line() {
     acme.begin_transcript(&place("s", "t", Origin::Start), vec![says("one")]).await.unwrap();
     let mut first = acme.transcript_writer(&name, None).await.unwrap();
     let mut second = acme.transcript_writer(&name, None).await.unwrap();
-    let (_, mut mirror) = acme.mirror(&session("s")).await.unwrap();
+    let (_, mut mirror) = acme.mirror(&session("s"), Most::entries(100)).await.unwrap();
     first.append(vec![says("1a")]).await.unwrap();
     second.append(vec![says("2a")]).await.unwrap();
     first.append(vec![says("1b")]).await.unwrap();
@@ -244,7 +246,11 @@ async fn a_persona_hears_what_it_wants() {
             ("other".to_owned(), of("message")),
             ("reviewer".to_owned(), of("review")),
         ]);
-        assert_eq!(acme.personas().await, Ok(all));
+        assert_eq!(acme.personas(None, Most::entries(9)).await.unwrap().personas, all);
+        let first = acme.personas(None, Most::entries(1)).await.unwrap();
+        assert_eq!(first.next.as_deref(), first.personas.keys().next().map(String::as_str));
+        let rest = acme.personas(first.next.as_deref(), Most::entries(1)).await.unwrap();
+        assert_eq!((rest.personas.keys().next(), rest.next), (Some(&"reviewer".to_owned()), None));
         let filter = Filter { persona: Some(persona), ..Filter::all() };
         let mut follow = node.follow(filter, From::End).await.unwrap();
         node.append(Draft::text("t", "message", "not this").unwrap()).await.unwrap();
@@ -254,4 +260,92 @@ async fn a_persona_hears_what_it_wants() {
         assert_eq!(&entry.body.data[..], b"this");
         node.shutdown().await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn what_has_no_room_is_put_back_and_told_again() {
+    for (node, _directory) in both().await {
+        let acme = log(&node, "acme");
+        acme.begin_transcript(&place("s", "t", Origin::Start), vec![says("one")]).await.unwrap();
+        let name = transcript("t");
+        let mut tail = acme.thread(topic("transcript/t")).tail(Most::entries(10)).await.unwrap();
+        let mut mirror = acme.mirror_later(&session("s"), Most::entries(10)).await.unwrap();
+        // A snapshot is not made before there is room for it, and is asked for until then.
+        for _ in 0..2 {
+            assert_eq!(soon(tail.look()).await, Ok(Some(Next::Reset)));
+            assert_eq!(soon(mirror.look()).await, Ok(Some(Seen::Reset)));
+        }
+        assert_eq!(tail.renew().await.unwrap().through, 2);
+        assert_eq!(texts(&mirror.renew().await.unwrap().transcript.entries), ["one"]);
+        let said: Vec<String> = (0..5).map(|n| n.to_string()).collect();
+        for text in &said {
+            acme.extend_transcript(&name, None, vec![says(text)]).await.unwrap();
+        }
+        for expected in &said {
+            for _ in 0..2 {
+                let Some(Next::Entry(next)) = soon(tail.look()).await.unwrap() else { panic!() };
+                assert_eq!(text(&next), *expected);
+                tail.put_back(&next);
+                let seen = soon(mirror.look()).await.unwrap();
+                assert!(
+                    matches!(&seen, Some(Seen::Entry(it)) if text(it) == *expected),
+                    "{seen:?}"
+                );
+                mirror.put_back();
+            }
+            assert_eq!(entry(&mut tail).await, *expected);
+            assert!(matches!(soon(mirror.next()).await, Ok(Some(Mirrored::Entry(_)))));
+        }
+        tail.forget();
+        assert_eq!(soon(tail.look()).await, Ok(Some(Next::Reset)));
+        node.shutdown().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_viewer_of_one_branch_hears_nothing_of_another() {
+    for (node, _directory) in both().await {
+        let acme = log(&node, "acme");
+        acme.begin_transcript(&place("s", "t", Origin::Start), vec![says("one")]).await.unwrap();
+        let name = transcript("t");
+        let mut first = acme.transcript_writer(&name, None).await.unwrap();
+        let mut second = acme.transcript_writer(&name, None).await.unwrap();
+        first.append(vec![says("1")]).await.unwrap();
+        let (scene, mut mirror) = acme.mirror(&session("s"), Most::entries(10)).await.unwrap();
+        assert_eq!(texts(&scene.transcript.entries), ["one", "1"]);
+        let mut expected = Vec::new();
+        for n in 2..30 {
+            second.append(vec![says(&format!("elsewhere {n}"))]).await.unwrap();
+            first.append(vec![says(&n.to_string())]).await.unwrap();
+            expected.push(n.to_string());
+        }
+        let mut heard = Vec::new();
+        while heard.len() < expected.len() {
+            match soon(mirror.next()).await.unwrap() {
+                Some(Mirrored::Entry(it)) => heard.push(text(&it)),
+                other => panic!("the line is what it was: {other:?}"),
+            }
+            if heard.len() % 5 == 0 {
+                mirror.put_back();
+                let again = soon(mirror.next()).await.unwrap();
+                assert!(
+                    matches!(&again, Some(Mirrored::Entry(it)) if Some(&text(it)) == heard.last())
+                );
+            }
+        }
+        assert_eq!(heard, expected);
+        node.shutdown().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_scene_has_the_newest_entries_of_a_long_transcript() {
+    let node = Node::open(Config::in_memory()).await.unwrap();
+    let acme = log(&node, "acme");
+    let events = (0..50).map(|n| says(&n.to_string())).collect();
+    acme.begin_transcript(&place("s", "t", Origin::Start), events).await.unwrap();
+    let (scene, _) = acme.mirror(&session("s"), Most::entries(3)).await.unwrap();
+    assert_eq!(texts(&scene.transcript.entries), ["47", "48", "49"]);
+    assert_eq!((scene.transcript.preceding, scene.transcript.length), (47, 50));
+    node.shutdown().await.unwrap();
 }

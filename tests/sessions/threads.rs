@@ -95,6 +95,43 @@ async fn pages_go_on_where_the_last_one_ended() {
     }
 }
 
+/// What a few groups of many topics became in the background: blocks, in which a thread has little.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thread_is_read_out_of_blocks_as_it_was_appended() {
+    const TOPICS: usize = 40;
+    for (node, _directory) in both().await {
+        let mut models = vec![Vec::new(); TOPICS];
+        for group in 0..3 {
+            let drafts = (0..1_000).map(|n| {
+                let at = (n / 8 + group) % TOPICS;
+                let said = format!("{group}/{n} {}", "x".repeat(n % 300));
+                models[at].push(said.clone());
+                let draft = Draft::text(&format!("t{at}"), "note", said).unwrap();
+                draft.for_tenant("acme").unwrap()
+            });
+            node.append_all(drafts.collect()).await.unwrap();
+        }
+        node.seal().await.unwrap();
+        for (at, model) in models.iter().enumerate() {
+            let thread = log(&node, "acme").thread(topic(&format!("t{at}")));
+            assert_eq!(texts(&thread.load_since(0).await.unwrap()), *model);
+            let newest = thread.latest(Most::entries(10)).await.unwrap();
+            assert_eq!(texts(&newest), model[model.len() - 10..]);
+            let numbers: Vec<u64> = newest.iter().map(|it| it.ordinal).collect();
+            assert_eq!(numbers, (model.len() as u64 - 9..=model.len() as u64).collect::<Vec<_>>());
+            thread.archive_before(11).await.unwrap();
+            assert_eq!(texts(&thread.load_since(0).await.unwrap()), model[11..]);
+            assert_eq!(
+                texts(&thread.page(20, Most::entries(5)).await.unwrap().entries),
+                model[20..25]
+            );
+        }
+        let feed = log(&node, "acme").feed().latest().await.unwrap();
+        assert_eq!(feed, 3_040, "what archives is said in the tenant's log, too");
+        node.shutdown().await.unwrap();
+    }
+}
+
 /// What is done to threads.
 #[derive(Clone, Debug)]
 enum Act {

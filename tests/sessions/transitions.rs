@@ -1,6 +1,7 @@
 //! Transitions, and the context of a topic.
 
 use serde_json::json;
+use towline::node::series::Most;
 use towline::session::{SessionError, Transition};
 use towline::{Config, Draft, Node};
 
@@ -61,4 +62,32 @@ async fn a_context_is_the_newest_lines_with_what_was_dropped() {
     );
     assert!(short.ends_with("message: event 63\n"), "{short}");
     node.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn steps_are_read_in_pages_of_any_length() {
+    for (node, _directory) in both().await {
+        let transitions = log(&node, "acme").transitions();
+        let story = topic("story/42");
+        for n in 0..7 {
+            transitions.record(story.clone(), &step(&n.to_string(), "on")).await.unwrap();
+            log(&node, "acme").thread(story.clone()).append(vec![says("a remark")]).await.unwrap();
+        }
+        log(&node, "acme").thread(story.clone()).archive_before(3).await.unwrap();
+        let (mut after, mut read) = (None, Vec::new());
+        loop {
+            let page = transitions.page(story.clone(), after, Most::entries(2)).await.unwrap();
+            assert!(page.steps.len() <= 2);
+            read.extend(page.steps);
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        let found: Vec<_> =
+            read.iter().map(|(step, it)| (step.from.as_str(), it.ordinal)).collect();
+        assert_eq!(found, [("2", 5), ("3", 7), ("4", 9), ("5", 11), ("6", 13)]);
+        assert_eq!(transitions.read(story).await.unwrap(), read);
+        node.shutdown().await.unwrap();
+    }
 }

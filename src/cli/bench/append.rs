@@ -28,10 +28,10 @@ pub async fn bulk(ground: &Ground) -> Result<Vec<Figure>, BenchError> {
     let (mut ours, mut plain) = (Samples::default(), Samples::default());
     let data = room.path().join("log");
     let node = Node::open(Config::new(&data).cluster(cluster())).await?;
-    let per_turn = ground.entries.div_ceil(GROUP).div_ceil(TURNS) * GROUP;
+    let per_turn = ground.scale.entries.div_ceil(GROUP).div_ceil(TURNS) * GROUP;
     let mut first = 0;
-    while first < ground.entries {
-        let end = (first + per_turn).min(ground.entries);
+    while first < ground.scale.entries {
+        let end = (first + per_turn).min(ground.scale.entries);
         let groups = (end - first).div_ceil(GROUP);
         tables.sample(groups)?;
         let (mut took, mut synced) = (Duration::ZERO, Duration::ZERO);
@@ -67,7 +67,7 @@ pub async fn bulk(ground: &Ground) -> Result<Vec<Figure>, BenchError> {
 async fn at_once(ground: &Ground) -> Result<f64, BenchError> {
     let room = ground.room("callers")?;
     let node = Node::open(Config::new(room.path()).cluster(cluster())).await?;
-    let count = ground.entries.min(500_000);
+    let count = ground.scale.entries.min(500_000);
     let took = ground.fill(&node, 0..count, ground.few_topics(), CALLERS).await?;
     node.shutdown().await?;
     Ok(rate(count, took))
@@ -110,7 +110,7 @@ pub async fn appenders(ground: &Ground) -> Result<Vec<Figure>, BenchError> {
     let room = ground.room("appenders")?;
     let node = Node::open(Config::new(room.path().join("node")).cluster(cluster())).await?;
     let mut tables = Tables::make(room.path(), &ground.payloads, 1, APPENDERS)?;
-    let groups = (ground.entries.min(CROWD) / APPENDERS / TURNS).max(1);
+    let groups = (ground.scale.entries.min(CROWD) / APPENDERS / TURNS).max(1);
     let mut ours = Samples::default();
     for _ in 0..TURNS {
         tables.sample(groups)?;

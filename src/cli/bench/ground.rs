@@ -28,12 +28,23 @@ pub struct Ground {
     root: PathBuf,
     /// What is appended.
     pub payloads: Payloads,
+    /// How much of it.
+    pub scale: Scale,
+}
+
+/// How much there is of everything.
+#[derive(Clone, Copy, Debug)]
+pub struct Scale {
     /// How many entries.
     pub entries: u64,
     /// In how many topics, if that was said.
     pub topics: Option<u64>,
     /// How many authors the merged log has.
     pub authors: u64,
+    /// How many threads there are where threads are measured.
+    pub threads: u64,
+    /// Of how many tenants those are.
+    pub tenants: u64,
 }
 
 impl Ground {
@@ -41,16 +52,10 @@ impl Ground {
     ///
     /// # Errors
     /// The directory can't be made.
-    pub fn make(
-        parent: &Path,
-        payloads: Payloads,
-        entries: u64,
-        topics: Option<u64>,
-        authors: u64,
-    ) -> std::io::Result<Self> {
+    pub fn make(parent: &Path, payloads: Payloads, scale: Scale) -> std::io::Result<Self> {
         let root = parent.join(format!("towline-bench-{}", std::process::id()));
         std::fs::create_dir_all(&root)?;
-        Ok(Self { root, payloads, entries, topics, authors })
+        Ok(Self { root, payloads, scale })
     }
 
     /// A directory of one step, which is removed with the value.
@@ -65,12 +70,12 @@ impl Ground {
 
     /// In how many topics a step writes that isn't about topics.
     pub fn few_topics(&self) -> u64 {
-        self.topics.unwrap_or(1)
+        self.scale.topics.unwrap_or(1)
     }
 
     /// In how many topics the merged log is.
     pub fn many_topics(&self) -> u64 {
-        self.topics.unwrap_or(1_000)
+        self.scale.topics.unwrap_or(1_000)
     }
 
     /// A data directory that holds all entries, written by one author. It is filled once.
@@ -81,7 +86,7 @@ impl Ground {
         let path = self.log_path();
         if !path.exists() {
             let node = Node::open(Config::new(&path).cluster(cluster())).await?;
-            self.fill(&node, 0..self.entries, self.few_topics(), CALLERS).await?;
+            self.fill(&node, 0..self.scale.entries, self.few_topics(), CALLERS).await?;
             settle(&node).await?;
             node.shutdown().await?;
         }
@@ -101,8 +106,8 @@ impl Ground {
         let path = self.root.join("table.sqlite");
         let mut table = OneTable::open(&path)?;
         let mut rows = table.rows()?;
-        while rows < self.entries {
-            let count = ROWS.min(self.entries - rows);
+        while rows < self.scale.entries {
+            let count = ROWS.min(self.scale.entries - rows);
             table.commit(&self.payloads.group(rows, count))?;
             rows += count;
         }
@@ -120,7 +125,7 @@ impl Ground {
             return Ok(path);
         }
         let rooms: Result<Vec<Room>, BenchError> =
-            (1..self.authors).map(|author| self.room(&format!("author-{author}"))).collect();
+            (1..self.scale.authors).map(|author| self.room(&format!("author-{author}"))).collect();
         let rooms = rooms?;
         let gathering = Member::make(&path)?;
         let others: Result<Vec<Member>, BenchError> =
@@ -130,13 +135,13 @@ impl Ground {
         for other in &others {
             nodes.push(other.open(std::slice::from_ref(&gathering)).await?);
         }
-        let share = self.entries.div_ceil(self.authors);
+        let share = self.scale.entries.div_ceil(self.scale.authors);
         let shares = (0..).zip(&nodes).map(|(author, node)| {
-            let until = self.entries.min((author + 1) * share);
+            let until = self.scale.entries.min((author + 1) * share);
             self.fill(node, author * share..until, self.many_topics(), 1)
         });
         futures_util::future::try_join_all(shares).await?;
-        holds(&nodes[0], self.entries).await?;
+        holds(&nodes[0], self.scale.entries).await?;
         settle(&nodes[0]).await?;
         for node in nodes {
             node.shutdown().await?;

@@ -18,7 +18,7 @@ pub async fn emit(ground: &Ground) -> Result<Vec<Figure>, BenchError> {
     let room = ground.room("emit")?;
     let open = || Node::open(Config::new(room.path()).cluster(cluster()));
     let node = open().await?;
-    let count = ground.entries;
+    let count = ground.scale.entries;
     let drafts = ground.payloads.drafts(0, DRAFTS.min(count), ground.few_topics())?;
     let emitter = node.clone();
     let emitting = tokio::task::spawn_blocking(move || {

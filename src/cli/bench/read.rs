@@ -38,7 +38,7 @@ pub async fn follow(ground: &Ground) -> Result<Vec<Figure>, BenchError> {
     let ours = rate(seen, started.elapsed());
     drop(follow);
     node.shutdown().await?;
-    let limit = scan_table(&table, ground.entries)?;
+    let limit = scan_table(&table, ground.scale.entries)?;
     Ok(vec![
         Figure::new("follow from the start", ours, "entries/s")
             .beside("scan of one SQLite table", limit),
@@ -83,12 +83,12 @@ pub async fn scan(ground: &Ground) -> Result<Vec<Figure>, BenchError> {
     let seen = scan_all(&node).await?;
     let ours = rate(seen, started.elapsed());
     node.shutdown().await?;
-    if seen != ground.entries {
-        let what = format!("a scan shows {seen} of {} entries", ground.entries);
+    if seen != ground.scale.entries {
+        let what = format!("a scan shows {seen} of {} entries", ground.scale.entries);
         return Err(BenchError::Wrong(what));
     }
-    let what = format!("full scan in merged order, {} authors", ground.authors);
-    let limit = scan_table(&table, ground.entries)?;
+    let what = format!("full scan in merged order, {} authors", ground.scale.authors);
+    let limit = scan_table(&table, ground.scale.entries)?;
     Ok(vec![Figure::new(what, ours, "entries/s").beside("scan of one SQLite table", limit)])
 }
 
@@ -118,8 +118,8 @@ pub async fn topic(ground: &Ground) -> Result<Vec<Figure>, BenchError> {
     let room = ground.room("topic")?;
     let topics = ground.many_topics();
     let mut table = TopicTable::create(&room.path().join("limit.sqlite"))?;
-    for first in (0..ground.entries).step_by(ROWS as usize) {
-        let numbers = first..(first + ROWS).min(ground.entries);
+    for first in (0..ground.scale.entries).step_by(ROWS as usize) {
+        let numbers = first..(first + ROWS).min(ground.scale.entries);
         let rows: Vec<_> = numbers
             .map(|n| (topic_name(topic_of(n, topics)), ground.payloads.payload(n)))
             .collect();
@@ -129,9 +129,9 @@ pub async fn topic(ground: &Ground) -> Result<Vec<Figure>, BenchError> {
     let (mut ours, mut again, mut plain) =
         (Samples::default(), Samples::default(), Samples::default());
     // Spread over the log, and each topic once as long as there are enough.
-    let step = (ground.entries / TOPICS).max(1);
+    let step = (ground.scale.entries / TOPICS).max(1);
     let mut asked = HashSet::new();
-    for number in (0..ground.entries).step_by(step as usize) {
+    for number in (0..ground.scale.entries).step_by(step as usize) {
         let name = topic_name(topic_of(number, topics));
         if !asked.insert(name.clone()) && topics > TOPICS {
             continue;

@@ -20,14 +20,14 @@ const PAUSE: Duration = Duration::from_millis(1);
 pub async fn removal(ground: &Ground) -> Result<Vec<Figure>, BenchError> {
     let room = ground.room("removal")?;
     let node = Node::open(Config::new(room.path()).cluster(cluster())).await?;
-    ground.fill(&node, 0..ground.entries, ground.few_topics(), CALLERS).await?;
+    ground.fill(&node, 0..ground.scale.entries, ground.few_topics(), CALLERS).await?;
     settle(&node).await?;
     let mut before = Samples::default();
     for number in 0..BEFORE {
         before.push_time(append(ground, &node, number).await?);
     }
     let removing = {
-        let (node, half) = (node.clone(), Offset(ground.entries / 2));
+        let (node, half) = (node.clone(), Offset(ground.scale.entries / 2));
         tokio::spawn(async move {
             let started = Instant::now();
             node.let_go(Some(half)).await.map(|removed| (removed, started.elapsed()))

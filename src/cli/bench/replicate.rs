@@ -109,17 +109,17 @@ pub async fn cluster(ground: &Ground) -> Result<Vec<Figure>, BenchError> {
     connected(&nodes).await?;
     let mut bulk_limit = Tables::make(room.path(), &ground.payloads, nodes.len(), GROUP)?;
     let mut crowd_limit = Tables::make(room.path(), &ground.payloads, nodes.len(), APPENDERS)?;
-    let crowd = ground.entries.min(CROWD);
+    let crowd = ground.scale.entries.min(CROWD);
     bulk_limit.sample_half(crowd)?;
     crowd_limit.sample_half(crowd / 4)?;
 
     let started = Instant::now();
-    ground.fill(&nodes[0], 0..ground.entries, ground.few_topics(), CALLERS).await?;
-    nodes[0].wait_replicated(Seq(ground.entries), 2, PATIENCE).await?;
-    let bulk = rate(ground.entries, started.elapsed());
+    ground.fill(&nodes[0], 0..ground.scale.entries, ground.few_topics(), CALLERS).await?;
+    nodes[0].wait_replicated(Seq(ground.scale.entries), 2, PATIENCE).await?;
+    let bulk = rate(ground.scale.entries, started.elapsed());
     let started = Instant::now();
     ground.crowd(&nodes[0], crowd).await?;
-    nodes[0].wait_replicated(Seq(ground.entries + crowd), 2, PATIENCE).await?;
+    nodes[0].wait_replicated(Seq(ground.scale.entries + crowd), 2, PATIENCE).await?;
     let crowded = rate(crowd, started.elapsed());
 
     bulk_limit.sample_half(crowd)?;
@@ -144,16 +144,16 @@ pub async fn catch_up(ground: &Ground) -> Result<Vec<Figure>, BenchError> {
     let room = ground.room("catch-up")?;
     let empty = Member::make(&room.path().join("b"))?;
     let mut tables = Tables::make(room.path(), &ground.payloads, 1, GROUP)?;
-    tables.sample_half(ground.entries.min(CROWD))?;
+    tables.sample_half(ground.scale.entries.min(CROWD))?;
     let members = [full, empty];
     let a = members[0].open(&members).await?;
     let started = Instant::now();
     let b = members[1].open(&members).await?;
-    holds(&b, ground.entries).await?;
-    let held = rate(ground.entries, started.elapsed());
+    holds(&b, ground.scale.entries).await?;
+    let held = rate(ground.scale.entries, started.elapsed());
     settle(&b).await?;
-    let settled = rate(ground.entries, started.elapsed());
-    tables.sample_half(ground.entries.min(CROWD))?;
+    let settled = rate(ground.scale.entries, started.elapsed());
+    tables.sample_half(ground.scale.entries.min(CROWD))?;
     a.shutdown().await?;
     b.shutdown().await?;
     let limit = ("one-table SQLite", tables.rate());

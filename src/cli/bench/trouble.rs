@@ -34,6 +34,9 @@ pub enum BenchError {
     /// A log can't be sealed.
     #[error(transparent)]
     Seal(#[from] SealError),
+    /// A thread can't be read.
+    #[error(transparent)]
+    Session(#[from] crate::session::SessionError),
     /// Entries can't be removed.
     #[error(transparent)]
     Retention(#[from] RetentionError),

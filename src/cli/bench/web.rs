@@ -31,7 +31,7 @@ const READ: usize = 64 << 10;
 pub async fn http(ground: &Ground) -> Result<Vec<Figure>, BenchError> {
     let room = ground.room("http")?;
     let server = Server::start(&room.path().join("node")).await?;
-    let count = ground.entries;
+    let count = ground.scale.entries;
     let crowd = count.min(CROWD);
 
     let mut bulk_limit = Tables::make(room.path(), &ground.payloads, 1, GROUP)?;

@@ -24,7 +24,7 @@ pub async fn disk(ground: &Ground) -> Result<Vec<Figure>, BenchError> {
     node.shutdown().await?;
     let room = ground.room("empty")?;
     open(room.path()).await?.shutdown().await?;
-    let entries = ground.entries as f64;
+    let entries = ground.scale.entries as f64;
     let (raw, packed) = payload_bytes(ground)?;
     let (raw, packed) = (raw as f64 / entries, packed as f64 / entries);
     let all = bytes_in(&data)? as f64 / entries;
@@ -41,7 +41,7 @@ pub async fn disk(ground: &Ground) -> Result<Vec<Figure>, BenchError> {
 fn payload_bytes(ground: &Ground) -> io::Result<(u64, u64)> {
     let mut encoder = zstd::stream::write::Encoder::new(Counter(0), 3)?;
     let mut raw = 0;
-    for number in 0..ground.entries {
+    for number in 0..ground.scale.entries {
         let payload = ground.payloads.payload(number);
         raw += payload.len() as u64;
         encoder.write_all(&payload)?;
@@ -100,8 +100,8 @@ pub async fn memory(ground: &Ground) -> Result<Vec<Figure>, BenchError> {
         let why = String::from_utf8_lossy(&told.stderr);
         BenchError::Wrong(format!("a node of its own did not tell its memory: {why}"))
     })?;
-    if resident.entries != ground.entries {
-        let what = format!("a scan shows {} of {} entries", resident.entries, ground.entries);
+    if resident.entries != ground.scale.entries {
+        let what = format!("a scan shows {} of {} entries", resident.entries, ground.scale.entries);
         return Err(BenchError::Wrong(what));
     }
     Ok(vec![

@@ -3,11 +3,11 @@
 import { ask } from './api.js';
 import { byId, count, element } from './element.js';
 import { dayAndTime, parse, plain } from './entry.js';
-import { foreign, visibleLines } from './foreign.js';
+import { foreign, visible, visibleLines } from './foreign.js';
 import { markWords } from './rows.js';
 import { followAddress, originWords } from './sessions.js';
 
-const SHOWN = 1_000; // entries at first, the newest; browsers lay out only those in sight, and keep all
+const SHOWN = 1_000; // entries at a time, the newest first; browsers lay out only those in sight, and keep all
 const CHARACTERS = 20_000; // of one entry
 const RETRY_MS = 3_000;
 
@@ -17,25 +17,30 @@ export class Transcript {
   #source = null;
   #timer = null;
   #opened = 0;
-  #entries = [];
+  #tenant = null;
+  #path = null;
+  #entries = []; // the newest, as far as they were asked for
+  #preceding = 0; // how many come before those
+  #length = 0;
   #origin = { origin: 'start' };
 
   /** `on` has: began(), called when the session has another transcript. */
   constructor(authors, on) {
     this.#authors = authors;
     this.#on = on;
-    byId('transcript-all').addEventListener('click', () => this.#draw(Infinity));
+    byId('transcript-all').addEventListener('click', () => this.#older());
   }
 
   /** Shows a transcript of a session; the newest one, which is followed, when none is named. */
   async open(tenant, session, transcript, newest) {
     this.close();
     const opened = this.#opened;
+    this.#tenant = tenant;
     if (!transcript || transcript === newest) {
       this.#follow(tenant, session);
       return;
     }
-    const read = await ask(`transcripts/${encodeURIComponent(tenant)}/${encodeURIComponent(transcript)}`);
+    const read = await ask(pathOf(tenant, transcript), { newest: true, limit: SHOWN });
     if (opened === this.#opened) this.#take(read);
   }
 
@@ -72,35 +77,51 @@ export class Transcript {
   }
 
   #take(read) {
+    this.#path = pathOf(this.#tenant, read.transcript);
     this.#entries = read.entries;
+    this.#preceding = read.preceding;
+    this.#length = read.length;
     this.#origin = read;
     byId('transcript-title').replaceChildren(foreign(read.transcript, 120));
-    byId('transcript-branches').hidden = read.forks.length === 0;
+    byId('transcript-branches').hidden = read.branches === 0;
     byId('transcript-branches').textContent =
-      `${count(read.forks.length)} ${read.forks.length === 1 ? 'other branch goes' : 'other branches go'} on from a place in it: two writers extended the same entry.`;
-    this.#draw(SHOWN);
+      `${count(read.branches)} ${read.branches === 1 ? 'other branch goes' : 'other branches go'} on from a place in it: two writers extended the same entry.`;
+    byId('transcript-entries').replaceChildren(...this.#entries.map((entry) => this.#item(entry)));
+    this.#line();
+    toEnd();
   }
 
   #add(entry) {
     this.#entries.push(entry);
+    this.#length += 1;
     const stays = isAtEnd();
     byId('transcript-entries').append(this.#item(entry));
     this.#line();
     if (stays) toEnd();
   }
 
-  #draw(most) {
-    const shown = most < this.#entries.length ? this.#entries.slice(-most) : this.#entries;
-    byId('transcript-entries').replaceChildren(...shown.map((entry) => this.#item(entry)));
-    byId('transcript-all').hidden = shown.length === this.#entries.length;
-    byId('transcript-all').textContent = `Show the ${count(this.#entries.length - shown.length)} before`;
+  async #older() {
+    const [opened, path, [first]] = [this.#opened, this.#path, this.#entries];
+    let read;
+    try {
+      read = await ask(path, { before: first.id, limit: SHOWN });
+    } catch (error) {
+      byId('transcript-all').textContent = `Earlier entries cannot be read: ${visible(error.message)}`;
+      return;
+    }
+    // Meanwhile another one may be shown, or this one again.
+    if (opened !== this.#opened || path !== this.#path || first !== this.#entries[0]) return;
+    this.#entries.unshift(...read.entries);
+    this.#preceding = read.preceding;
+    byId('transcript-entries').prepend(...read.entries.map((entry) => this.#item(entry)));
     this.#line();
-    if (most !== Infinity) toEnd();
   }
 
   #line() {
-    const { length } = this.#entries;
+    const length = this.#length;
     byId('transcript-line').replaceChildren(`${count(length)} ${length === 1 ? 'entry' : 'entries'} · `, originWords(this.#origin));
+    byId('transcript-all').hidden = this.#preceding === 0 || this.#entries.length === 0;
+    byId('transcript-all').textContent = `Show ${this.#preceding > SHOWN ? `${count(SHOWN)} of ` : ''}the ${count(this.#preceding)} before`;
   }
 
   #state(words) {
@@ -119,6 +140,10 @@ export class Transcript {
     this.#authors.paint(item, entry.author);
     return item;
   }
+}
+
+function pathOf(tenant, transcript) {
+  return `transcripts/${encodeURIComponent(tenant)}/${encodeURIComponent(transcript)}`;
 }
 
 // Text reads as text; all else as JSON.

@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, HashMap};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::super::StoreError;
+use super::super::picked::Picked;
 use super::super::pruning::PruningReader;
 use super::super::series::{ARCHIVED_AT_ONCE, STRETCHES, SeriesReader, misplaced};
-use super::blocks::column;
+use super::blocks::{self, column};
 use super::pruning::hole_at;
 use super::reader::SqliteReader;
 use super::seq;
@@ -243,6 +244,32 @@ impl SeriesReader for SqliteReader {
         max_bytes: usize,
     ) -> Result<Vec<(Stretch, Arrival)>, StoreError> {
         self.at_once(|reader| reader.changes_of(series, from, direction, max_bytes))
+    }
+
+    fn pick_of_series(
+        &mut self,
+        series: &Series,
+        stretch: &Stretch,
+    ) -> Result<Option<Picked>, StoreError> {
+        let seqs = stretch.first_seq..stretch.next_seq;
+        let wanted = |tenant: &str, topic: &str| series.is_of(tenant, topic);
+        self.at_once(|reader| {
+            let Some((block, _)) = blocks::at_offset(&reader.connection, stretch.offset)? else {
+                return Ok(None);
+            };
+            let Some(picked) = reader.blocks.pick(&reader.connection, block, &seqs, &wanted)?
+            else {
+                return Ok(None);
+            };
+            let row = "SELECT segment FROM blocks WHERE id = ?1";
+            let row =
+                reader.connection.prepare_cached(row)?.query_row([block], |row| row.get(0))?;
+            let said = (picked.strand.segment, picked.author, picked.segment_seq);
+            reader.openings.check_said(&reader.connection, row, said)?;
+            let named = (stretch.offset, stretch.author, seqs.clone(), stretch.count as usize);
+            let held = (picked.offset, picked.author, picked.seqs.clone(), picked.entries.len());
+            if held == named { Ok(Some(picked)) } else { Err(misplaced(series, stretch.end())) }
+        })
     }
 
     fn entries_before(&mut self, series: &Series, offset: Offset) -> Result<u64, StoreError> {
