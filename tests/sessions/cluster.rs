@@ -162,3 +162,37 @@ async fn sessions_are_listed_alike_everywhere() {
         node.shutdown().await.unwrap();
     }
 }
+
+/// Two nodes that know nothing of each other begin one session, and step through one story.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_two_nodes_begin_apart_is_listed_once_and_their_steps_by_author() {
+    let directory = tempfile::tempdir().unwrap();
+    let m = members(3);
+    for n in 0..2 {
+        let others: Vec<_> = (0..3).filter(|other| *other != n).map(|other| &m[other]).collect();
+        let config = config(&directory.path().join(n.to_string()), &m[n], &others);
+        let node = Node::open(config).await.unwrap();
+        let acme = log(&node, "acme");
+        let place = place("s", &format!("t{n}"), Origin::Start);
+        acme.begin_transcript(&place, Vec::new()).await.unwrap();
+        for to in ["coding", "review"] {
+            let (from, to) = (n.to_string(), to.to_owned());
+            let step = towline::session::Transition { from, to, event: None };
+            acme.transitions().record(topic("story"), &step).await.unwrap();
+        }
+        node.shutdown().await.unwrap();
+    }
+    let nodes = three(directory.path()).await;
+    until_equal(&nodes.iter().collect::<Vec<_>>(), 10).await;
+    for log in logs(&nodes) {
+        let listed = log.sessions(None, 10).await.unwrap().sessions;
+        assert_eq!(listed.len(), 1, "{listed:?}");
+        assert_eq!((listed[0].transcripts, listed[0].newest.as_str()), (2, "t1"));
+        let steps = log.transitions().read(topic("story")).await.unwrap();
+        let places: Vec<_> = steps.iter().map(|(_, it)| (it.entry.author, it.entry.seq)).collect();
+        assert!(places.len() == 4 && places.is_sorted(), "{places:?}");
+    }
+    for node in &nodes {
+        node.shutdown().await.unwrap();
+    }
+}
