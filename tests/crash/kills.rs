@@ -168,7 +168,7 @@ fn a_node_that_is_killed_while_it_is_made_is_made_by_the_next_start() {
             }
             home.assert_goes_on();
         }
-        assert!(killed > 3, "{killed} kills by {calls}");
+        assert!(killed > 2, "{killed} kills by {calls}");
     }
 }
 

@@ -236,6 +236,10 @@ async fn two_changes_at_one_place_harm_nobody_else() {
         send(&mut line, author.run(&[text])).await;
         send(&mut line, author.run(&[text])).await;
     }
+    // Both are kept, with what their author signed, and relayed.
+    until(&[&victim.node, &victim.honest], |both| both.iter().all(|it| it.branched == 1)).await;
+    let [fork] = &victim.node.forks().await.unwrap()[..] else { panic!("there is one fork") };
+    assert_eq!((fork.author, fork.sides.len()), (identity(70).node_id(), 2));
     victim.still_serves().await;
     assert!(line.stands(), "whoever relays a fork is not to blame");
 }

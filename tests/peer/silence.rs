@@ -31,6 +31,7 @@ const SOONER_THAN_IDLE: Duration = Duration::from_secs(20);
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_never_says_hello_is_let_go_without_blame() {
     let (victim, liars) = Victim::and_liars(3).await;
+    let began = Instant::now();
     let silent = liars[0].connect().await;
     let mut begun = liars[1].connect().await;
     begun.throw(&length(100)).await;
@@ -39,6 +40,7 @@ async fn whoever_never_says_hello_is_let_go_without_blame() {
     for line in [silent, begun, hears_only] {
         line.closed().await;
     }
+    assert!(began.elapsed() < SOONER_THAN_IDLE, "{:?}", began.elapsed());
     assert_eq!(victim.violations(), 0);
     victim.still_serves().await;
 }
