@@ -5,10 +5,11 @@ mod support;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use support::gated::{Failing, SECRET, gated, store};
-use support::{all, merged, note, texts};
+use support::gated::{Failing, SECRET, gated, store, store_of};
+use support::{all, members, merged, note, texts, until};
 use towline::node::verify::verify;
 use towline::node::{AppendError, CursorError, Gaps, QueryError, State, Storage};
+use towline::store::Store;
 use towline::words::limits::PAYLOAD_BYTES;
 use towline::words::{EntryId, Kind, Seq, Tenant, Topic};
 use towline::{Config, Draft, Filter, Follow, Followed, From, Node, Order, Query};
@@ -255,6 +256,38 @@ async fn nobody_is_told_of_an_entry_before_it_is_committed() {
     gate.pass();
     append.await.unwrap().unwrap();
     assert_eq!(next_entry(&mut follow).await, "x");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_peer_is_told_of_an_entry_before_it_is_committed() {
+    let members = members(2);
+    let config = |own: usize, store: Box<dyn Store>| {
+        let storage = Storage::Opened { secret: members[own].secret, store };
+        let config = Config::with_storage(storage).listen(members[own].peer.address);
+        let mut config = config.peer(members[1 - own].peer);
+        config.interval = Duration::from_millis(10);
+        config
+    };
+    let (slow, gate) = gated(store_of(&members[0].secret));
+    let opening = tokio::spawn(Node::open(config(0, Box::new(slow))));
+    gate.until_waiting(); // the reservation of emit numbers
+    gate.pass();
+    let node = opening.await.unwrap().unwrap();
+    let peer = Node::open(config(1, Box::new(store_of(&members[1].secret)))).await.unwrap();
+    until(&[&node, &peer], |statuses| statuses.iter().all(|s| s.peers.connected == 1)).await;
+    let append = tokio::spawn({
+        let node = node.clone();
+        async move { node.append(note("t", "x")).await }
+    });
+    gate.until_waiting();
+    // The commit hangs: the peer is sent nothing of it, not even that it is there.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let status = peer.status().await.unwrap();
+    assert_eq!((status.entries, status.authors), (0, 0));
+    assert!(status.catching_up.is_none());
+    gate.pass();
+    append.await.unwrap().unwrap();
+    until(&[&peer], |statuses| statuses[0].entries == 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -96,7 +96,8 @@ mod tests {
             let runtime = runtime().unwrap();
             runtime.block_on(async {
                 tokio::spawn(async { panic!("on purpose") });
-                std::future::pending::<()>().await;
+                // Whoever is alive by then was not ended by it.
+                tokio::time::sleep(std::time::Duration::from_secs(30)).await;
             });
         }
         let mut child = Command::new(std::env::current_exe().unwrap());

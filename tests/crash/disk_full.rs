@@ -1,6 +1,7 @@
 //! A disk without room, at each of the places where SQLite needs some.
 
 use towline::Node;
+use towline::node::{AppendError, State};
 use towline::store::sqlite::SqliteReader;
 
 use crate::disk::{Call, Fault, On, Trouble};
@@ -12,6 +13,19 @@ const LARGE: usize = 200_000;
 
 fn no_room(call: Call, on: On, nth: usize) -> Fault {
     Fault { call, on, nth, times: usize::MAX, trouble: Trouble::Full }
+}
+
+/// Appends entries of this size until one is refused, for want of room and nothing else.
+async fn fill(watched: &mut Watched, node: &Node, bytes: usize) {
+    loop {
+        match watched.append(node, bytes).await {
+            Ok(()) => {}
+            Err(AppendError::DiskFull(_)) => break,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(watched.disk.failed() > 0);
+    assert_eq!(node.status().await.unwrap().state, State::ReadOnly);
 }
 
 /// A disk without room refuses appends, and nothing else: what was acknowledged is shown, and is
@@ -39,8 +53,7 @@ async fn an_append_without_room_in_the_log_is_refused_and_loses_nothing() {
         let node = watched.open().await.unwrap();
         watched.append(&node, 5_000).await.unwrap();
         watched.disk.fail(no_room(Call::Write, On::Wal, nth));
-        while watched.append(&node, 5_000).await.is_ok() {}
-        assert!(watched.disk.failed() > 0);
+        fill(&mut watched, &node, 5_000).await;
         loses_nothing(watched, node).await;
     }
 }
@@ -53,8 +66,7 @@ async fn an_append_without_room_for_the_logs_index_is_refused_and_loses_nothing(
     // A reader that holds on to its snapshot lets the log grow, and its index with it.
     let snapshot = SqliteReader::open(&watched.path()).unwrap().snapshot().unwrap();
     watched.disk.fail(no_room(Call::ExtendShm, On::Any, 0));
-    while watched.append(&node, LARGE).await.is_ok() {}
-    assert!(watched.disk.failed() > 0);
+    fill(&mut watched, &node, LARGE).await;
     drop(snapshot);
     loses_nothing(watched, node).await;
 }

@@ -16,6 +16,8 @@ use crate::told::Told;
 /// The sync that SQLite uses depends on how it was built; the counts are one for each.
 const SYNC: &str = "fsync,fdatasync";
 const WRITE: &str = "pwrite64";
+/// What files are written by that are not the store's: its key, its cluster, its address.
+const PLAIN_WRITE: &str = "write";
 /// Every call is killed at, up to this one.
 const CALLS: usize = 40;
 
@@ -152,7 +154,7 @@ fn a_node_that_is_killed_while_it_is_made_is_made_by_the_next_start() {
     if !can_trace() {
         return;
     }
-    for calls in [SYNC, WRITE] {
+    for calls in [SYNC, WRITE, PLAIN_WRITE] {
         let mut killed = 0;
         for when in spread() {
             let _trying = Trying(format!("a kill at call {when} of {calls} in the making"));
@@ -166,7 +168,7 @@ fn a_node_that_is_killed_while_it_is_made_is_made_by_the_next_start() {
             }
             home.assert_goes_on();
         }
-        assert!(killed > 3, "{killed} kills by {calls}");
+        assert!(killed > 2, "{killed} kills by {calls}");
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
 
 use crate::support::PATIENCE;
 use crate::support::process::Process;
@@ -11,9 +12,9 @@ const MIB: usize = 1 << 20;
 /// Fewer than all connections, so that others find a place.
 const CLIENTS: usize = 250;
 
-/// Appends so many entries of about 1 MiB, which are larger as JSON.
-fn fill(process: &Process, entries: usize) {
-    let text = "\\n".repeat(1_000_000);
+/// Appends so many entries of about 1 MiB of a character, which are larger as JSON.
+fn fill(process: &Process, entries: usize, escaped: &str) {
+    let text = escaped.repeat(1_000_000);
     let draft =
         format!(r#"{{"topic":"t","kind":"k","content_type":"text/plain","data":"{text}"}}"#);
     let url = format!("http://{}/v1/entries", process.http);
@@ -32,7 +33,7 @@ fn connect(process: &Process) -> TcpStream {
 #[test]
 fn pages_that_nobody_takes_fit_into_memory() {
     let mut process = Process::run(&[]);
-    fill(&process, 24);
+    fill(&process, 24, "\\n");
     let mut clients = Vec::new();
     for _ in 0..80 {
         let mut client = connect(&process);
@@ -49,7 +50,8 @@ fn pages_that_nobody_takes_fit_into_memory() {
 #[test]
 fn streams_that_nobody_reads_fit_into_memory() {
     let mut process = Process::run(&[]);
-    fill(&process, 4);
+    // Six MB each as JSON: more than the system takes off the node's hands for a client.
+    fill(&process, 4, "\\u0001");
     let mut clients = Vec::new();
     for _ in 0..CLIENTS {
         let mut client = connect(&process);
@@ -104,13 +106,13 @@ fn what_topics_and_sessions_tell_and_nobody_reads_fits_into_memory() {
 fn bodies_at_their_largest_fit_into_memory() {
     let mut process = Process::run(&[]);
     let draft = format!(r#"{{"topic":"t","kind":"k","data":"{}"}}"#, "x".repeat(MIB - 1_000));
-    let body = format!("[{}]", vec![draft; 15].join(","));
-    let clients: Vec<_> = (0..8)
+    let body = Arc::new(format!("[{}]", vec![draft; 15].join(",")));
+    let clients: Vec<_> = (0..24)
         .map(|_| {
             let (url, body) = (format!("http://{}/v1/entries", process.http), body.clone());
             std::thread::spawn(move || {
                 let request = ureq::post(url).header("content-type", "application/json");
-                request.send(&body).unwrap().status().as_u16()
+                request.send(body.as_str()).unwrap().status().as_u16()
             })
         })
         .collect();

@@ -1,6 +1,8 @@
 //! Text that means something to SQL, to a path or to a header: a literal value here.
 
 use serde_json::json;
+use tempfile::TempDir;
+use towline::Config;
 
 use crate::server::{JSON, Server};
 
@@ -19,6 +21,13 @@ const HOSTILE: [&str; 12] = [
     "*",
 ];
 
+/// A node whose store is a database.
+fn on_disk() -> (TempDir, Server) {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::with(Config::new(directory.path()));
+    (directory, server)
+}
+
 fn encoded(text: &str) -> String {
     form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
@@ -33,7 +42,7 @@ fn texts(server: &Server, filter: &str) -> Vec<String> {
 
 #[test]
 fn a_filter_is_a_literal_value() {
-    let server = Server::start();
+    let (_directory, server) = on_disk();
     server.append("plain", "plain");
     for (n, text) in HOSTILE.iter().enumerate() {
         assert!(texts(&server, &format!("topic={}", encoded(text))).is_empty(), "{text}");
@@ -58,7 +67,7 @@ fn a_filter_is_a_literal_value() {
 
 #[test]
 fn a_key_and_an_attribute_are_literal_values() {
-    let server = Server::start();
+    let (_directory, server) = on_disk();
     for text in HOSTILE {
         let draft = json!({
             "topic": "t", "kind": "k", "data": text, "attributes": {"a": text},

@@ -2,7 +2,8 @@
 
 use towline::core::change::{Place, SignedRun};
 use towline::core::frame::Frame;
-use towline::core::segment::Parent;
+use towline::core::pruned::Pruned;
+use towline::core::segment::{Opening, Parent};
 use towline::words::{ChangeHash, NodeId, Seq, Signature, Time};
 
 use crate::liar::{Liar, Line};
@@ -107,6 +108,46 @@ async fn places_that_contradict_themselves_are_refused() {
     victim.still_serves().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_its_author_did_not_sign_of_a_pruned_segment_is_refused() {
+    let author = identity(70);
+    let opening = Opening {
+        cluster: CLUSTER,
+        author: author.node_id(),
+        first_seq: Seq(0),
+        parents: Vec::new(),
+        nonce: [7; 16],
+    };
+    let hash = ChangeHash([8; 32]);
+    let signed = Pruned {
+        opening,
+        changes: 2,
+        next_seq: Seq(9),
+        bytes: 900,
+        last_time: Time::from_millis(1),
+        hash,
+        signature: author.sign(CLUSTER, hash),
+    };
+    let damaged = |damage: fn(&mut Pruned)| {
+        let mut pruned = signed.clone();
+        damage(&mut pruned);
+        Frame::Pruned(vec![pruned])
+    };
+    Victim::refuses([
+        (damaged(|pruned| pruned.signature.0[5] ^= 1), "its signature is not its author's"),
+        (damaged(|pruned| pruned.hash.0[5] ^= 1), "its signature is not its author's"),
+        (
+            damaged(|pruned| pruned.opening.author = identity(2).node_id()),
+            "its signature is not its author's",
+        ),
+        (damaged(|pruned| pruned.opening.cluster.0[0] ^= 1), "its opening can't stand"),
+        (damaged(|pruned| pruned.opening.first_seq = Seq(1)), "its opening can't stand"),
+        (damaged(|pruned| pruned.next_seq = Seq(8_193)), "its counts are out of bounds"),
+        (damaged(|pruned| pruned.changes = 10), "its counts are out of bounds"),
+    ])
+    .await;
+}
+
 /// Sends a run, and waits until the victim has made something of it.
 async fn send(line: &mut Line, run: SignedRun) {
     line.say(&frame(run)).await;
@@ -195,6 +236,10 @@ async fn two_changes_at_one_place_harm_nobody_else() {
         send(&mut line, author.run(&[text])).await;
         send(&mut line, author.run(&[text])).await;
     }
+    // Both are kept, with what their author signed, and relayed.
+    until(&[&victim.node, &victim.honest], |both| both.iter().all(|it| it.branched == 1)).await;
+    let [fork] = &victim.node.forks().await.unwrap()[..] else { panic!("there is one fork") };
+    assert_eq!((fork.author, fork.sides.len()), (identity(70).node_id(), 2));
     victim.still_serves().await;
     assert!(line.stands(), "whoever relays a fork is not to blame");
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use quinn::{Connection, Endpoint, RecvStream, TransportConfig};
+use quinn::{Connection, Endpoint, RecvStream, TransportConfig, VarInt};
 use towline::core::frame::Frame;
 use towline::core::frontier::Head;
 use towline::node::PeerAddress;
@@ -179,6 +179,30 @@ async fn what_members_send_and_nobody_reads_fits_into_memory() {
     }
     until_held(&honest, &process).await;
     process.assert_sound();
+}
+
+/// They lack far more than there is memory for, taken together, and read nothing of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_members_are_sent_and_do_not_read_fits_into_memory() {
+    let (mut process, liars) = process(16);
+    tokio::task::block_in_place(|| {
+        for n in 0..64 {
+            let text: String = (n..n + 1_000_000).map(letter).collect();
+            process.append_text(&text);
+        }
+    });
+    let mut lines = Vec::new();
+    for liar in &liars {
+        let mut narrow = TransportConfig::default();
+        narrow.stream_receive_window(VarInt::from_u32(1 << 10));
+        let mut line = liar.greet_with(narrow).await;
+        line.say(&Frame::Frontier(Vec::new())).await;
+        lines.push(line);
+    }
+    let honest = joining(HONEST, address(&process)).await;
+    until_held(&honest, &process).await;
+    process.assert_sound();
+    assert!(lines.iter().all(Line::stands), "they have some time to begin to read");
 }
 
 /// Sends on a stream of its own what nobody reads.

@@ -72,10 +72,17 @@ impl Process {
 
     /// Appends an entry.
     pub fn append(&self) {
+        self.append_text("x");
+    }
+
+    /// Appends a text.
+    pub fn append_text(&self, text: &str) {
         let url = format!("http://{}/v1/entries", self.http);
-        let draft = r#"{"topic":"t","kind":"k","data":1}"#;
+        let draft = serde_json::json!({
+            "topic": "t", "kind": "k", "content_type": "text/plain", "data": text,
+        });
         let request = self.agent.post(url).header("content-type", "application/json");
-        assert_eq!(request.send(draft).unwrap().status().as_u16(), 201);
+        assert_eq!(request.send(draft.to_string()).unwrap().status().as_u16(), 201);
     }
 
     /// Emits events, one a line.

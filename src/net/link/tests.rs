@@ -5,6 +5,9 @@ use crate::net::endpoint::{Arrival, Endpoint};
 use crate::net::tls::Admitted;
 use crate::words::Identity;
 
+/// A test that waits for longer than this waits for ever.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Two links that are one connection over loopback, with the endpoints that carry it.
 async fn links() -> (Link, Link, [Endpoint; 2]) {
     let identities = [[1; 32], [2; 32]].map(|secret| Identity::from_secret(&secret));
@@ -46,7 +49,8 @@ async fn a_frame_that_was_begun_must_come() {
         second.patience.piece = Duration::from_millis(10);
         first.send.write_all(begun).await.unwrap();
         let (_, mut receiver, _) = second.split();
-        assert_eq!(receiver.receive().await, Err(LinkError::Slow), "{begun:?}");
+        let received = tokio::time::timeout(PATIENCE, receiver.receive()).await;
+        assert_eq!(received.expect("it is given up"), Err(LinkError::Slow), "{begun:?}");
     }
 }
 
@@ -67,13 +71,16 @@ async fn a_peer_that_reads_nothing_is_given_up() {
     first.patience.unread = Duration::from_millis(10);
     let (mut sender, _, _closer) = first.split();
     let mut sent = 0;
-    let ended = loop {
-        match sender.send(noise(sent as u64, 1 << 20)).await {
-            Ok(bytes) => sent += bytes,
-            Err(error) => break error,
+    let sending = async {
+        loop {
+            match sender.send(noise(sent as u64, 1 << 20)).await {
+                Ok(bytes) => sent += bytes,
+                Err(error) => return error,
+            }
         }
     };
-    assert_eq!(ended, LinkError::Stalled);
+    let ended = tokio::time::timeout(PATIENCE, sending).await;
+    assert_eq!(ended.expect("it is given up"), LinkError::Stalled);
     assert!(sent <= 11 << 20, "{sent} bytes wait for a peer that reads nothing");
 }
 
