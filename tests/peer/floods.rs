@@ -177,6 +177,8 @@ async fn what_members_send_and_nobody_reads_fits_into_memory() {
         assert!(began.elapsed() < PATIENCE, "{} bytes were sent", sent());
         tokio::task::block_in_place(|| process.append());
     }
+    // They would send on if they could.
+    tokio::task::block_in_place(|| (0..200).for_each(|_| process.append()));
     until_held(&honest, &process).await;
     process.assert_sound();
 }
