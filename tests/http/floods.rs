@@ -73,7 +73,7 @@ fn streams_that_nobody_reads_fit_into_memory() {
 #[test]
 fn what_topics_and_sessions_tell_and_nobody_reads_fits_into_memory() {
     let mut process = Process::run(&[]);
-    fill(&process, 6);
+    fill(&process, 6, "\\n");
     let text = "\\n".repeat(1_000_000);
     let event = format!(r#"{{"kind":"k","content_type":"text/plain","data":"{text}"}}"#);
     let begin = format!(r#"{{"session":"s","transcript":"t","events":[{event},{event},{event}]}}"#);
