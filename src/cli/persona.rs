@@ -17,7 +17,7 @@ use crate::node::Persona;
 #[derive(Debug, Args)]
 #[command(before_help = "\
 Examples:
-  towline persona set reviewer --kind transition --topic 'story/*' --attribute to=review
+  towline persona set reviewer --topic 'story/*' --attribute to=review
   towline persona ls
   towline tail -f --persona reviewer")]
 pub struct Personas {

@@ -7,6 +7,7 @@ pub mod process;
 pub mod tmpfs;
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use towline::node::{PeerAddress, Status};
@@ -45,10 +46,18 @@ pub async fn all(node: &Node, mut query: Query) -> Vec<Entry> {
     }
 }
 
-/// A free loopback port. Another process may take it first, which a test then says by failing.
+/// A free loopback port, given out once: below those that systems choose by themselves, so that no other
+/// socket takes it before it is used.
 pub fn free_address() -> SocketAddr {
-    let socket = std::net::UdpSocket::bind(LOOPBACK).unwrap();
-    socket.local_addr().unwrap()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 10_000 + (std::process::id() % 200) as u16 * 100;
+    loop {
+        let port = first + NEXT.fetch_add(1, Ordering::Relaxed) % 10_000;
+        let address = SocketAddr::new(LOOPBACK.ip(), port);
+        if std::net::UdpSocket::bind(address).is_ok() {
+            return address;
+        }
+    }
 }
 
 /// Waits until a condition on the nodes' frontiers holds; it is looked at after every change.
