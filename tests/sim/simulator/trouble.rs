@@ -332,7 +332,7 @@ fn trouble_node(trouble: Trouble, node: &mut Node, stage: &mut Stage) -> Outcome
         }
         Trouble::Suspend => {
             let wait = stage.dice.between(100, 4_000) * MILLI;
-            node.suspended = stage.now.after(wait);
+            node.suspended = node.suspended.max(stage.now.after(wait)); // frames wait for the end that was known when they came
             stage.count(Mark::Suspended);
             tell(stage, "stands still, ms", wait / MILLI);
         }
