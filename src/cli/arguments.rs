@@ -28,11 +28,11 @@ fn failure(error: &Error) -> Failure {
     let line = first.split_whitespace().collect::<Vec<_>>().join(" ");
     let usage = error.get(ContextKind::Usage).map(ToString::to_string);
     let usage = usage.unwrap_or_default();
-    let (what, why) = line
-        .split_once(": ")
-        .or_else(|| line.split_once(" ["))
-        .unwrap_or((&line, usage.trim_start_matches("Usage: ")));
-    let why = why.trim_end_matches(']');
+    let said = line.split_once(": ").or_else(|| line.split_once(" ["));
+    let (what, why) = match said {
+        Some((what, why)) => (what, why.trim_end_matches(']')),
+        None => (line.as_str(), usage.trim_start_matches("Usage: ")),
+    };
     let hint = suggestion(error).unwrap_or_else(|| format!("{} --help", program(&usage)));
     Failure::usage(what, why).hint(hint)
 }

@@ -37,6 +37,8 @@ fn an_unknown_flag_is_refused_in_the_usual_form() {
     let failed = Home::new().fails(&["status", "--colour"]);
     assert!(failed.is("E0001", 2), "{failed:?}");
     assert_eq!(failed.what, "unexpected argument '--colour' found");
+    let failed = Home::new().fails(&["thread", "append", "--lines"]);
+    assert_eq!(failed.why, "towline thread append [OPTIONS] <TOPIC> [TEXT]");
 }
 
 #[test]
