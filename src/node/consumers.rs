@@ -183,6 +183,9 @@ pub struct Consumers {
     /// Where the files are; a node without a directory keeps them as long as it lives.
     directory: Option<PathBuf>,
     kept: Mutex<BTreeMap<ConsumerName, Consumer>>,
+    /// Held by who moves a place, while the store is read and the file is synced: whoever only looks at
+    /// places waits for neither.
+    moving: Mutex<()>,
 }
 
 impl Consumers {
@@ -191,7 +194,7 @@ impl Consumers {
     pub fn open(directory: Option<&Path>) -> Self {
         let directory = directory.map(|directory| directory.join("cursors"));
         let kept = directory.as_deref().map(read_all).unwrap_or_default();
-        Self { directory, kept: Mutex::new(kept) }
+        Self { directory, kept: Mutex::new(kept), moving: Mutex::default() }
     }
 
     /// All of them, by name.
@@ -216,23 +219,26 @@ impl Consumers {
         moved: &Moved,
         now: Time,
     ) -> Result<Consumer, ConsumerError> {
-        let mut kept = self.kept();
-        let before = kept.get(name);
-        if before.is_none() {
-            let of_tenant = || kept.keys().filter(|other| other.tenant == name.tenant).count();
-            let is_full = name.tenant.is_some() && of_tenant() >= TENANT_CONSUMERS;
-            if is_full || kept.len() >= CONSUMERS {
-                return Err(ConsumerError::TooMany);
-            }
+        let _moving = self.moving.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.find(name);
+        if before.is_none() && self.is_full_for(name) {
+            return Err(ConsumerError::TooMany);
         }
-        let consumer = moved.apply(before, reader, now)?;
+        let consumer = moved.apply(before.as_ref(), reader, now)?;
         if let Some(directory) = &self.directory {
             fs::create_dir_all(directory).map_err(directory::failed("make", directory))?;
             let text = serde_json::to_vec(&consumer).expect("texts are always JSON");
             directory::replace(&path(directory, name), &text, 0o600)?;
         }
-        kept.insert(name.clone(), consumer.clone());
+        self.kept().insert(name.clone(), consumer.clone());
         Ok(consumer)
+    }
+
+    /// Whether there is no room for one more of this name.
+    fn is_full_for(&self, name: &ConsumerName) -> bool {
+        let kept = self.kept();
+        let of_tenant = || kept.keys().filter(|other| other.tenant == name.tenant).count();
+        kept.len() >= CONSUMERS || (name.tenant.is_some() && of_tenant() >= TENANT_CONSUMERS)
     }
 
     /// Forgets a consumer; none of that name was there when it returns none.
@@ -240,15 +246,15 @@ impl Consumers {
     /// # Errors
     /// The file can't be removed.
     pub fn remove(&self, name: &ConsumerName) -> Result<Option<Consumer>, ConsumerError> {
-        let mut kept = self.kept();
-        if !kept.contains_key(name) {
+        let _moving = self.moving.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.find(name).is_none() {
             return Ok(None);
         }
         if let Some(directory) = &self.directory {
             let path = path(directory, name);
             fs::remove_file(&path).map_err(directory::failed("remove", &path))?;
         }
-        Ok(kept.remove(name))
+        Ok(self.kept().remove(name))
     }
 
     fn kept(&self) -> MutexGuard<'_, BTreeMap<ConsumerName, Consumer>> {
