@@ -381,8 +381,8 @@ impl FromRequestParts<Served> for Whole {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, served: &Served) -> Result<Self, Problem> {
-        let reads = matches!(parts.method, Method::GET | Method::HEAD);
         let grant = grant(parts)?;
+        let reads = matches!(parts.method, Method::GET | Method::HEAD);
         grant.require(if reads { Right::Read } else { Right::Append })?;
         match grant.tenancy {
             Tenancy::All => Ok(Self(served.0.clone())),

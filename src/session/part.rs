@@ -6,6 +6,7 @@ use super::SessionError;
 use super::name::SessionName;
 use super::transcript::{Announcement, Fork, Transcript, Window};
 use super::tree::{Line, Tree};
+use crate::core::merge::Direction;
 use crate::node::series::{self, Most, Numbered};
 use crate::store::Reader;
 use crate::words::EntryId;
@@ -36,17 +37,15 @@ impl Tree {
         let line = self.line(through.or(named))?;
         let said = self.beginning(reader, line.root)?;
         let all = line.entries.len();
-        let (Range { start, end }, entries) = match window {
-            Window::First => self.forward(reader, &line, 0..all, most)?,
-            Window::After(id) => {
-                let after = self.place_of(&line, id)?.end;
-                self.forward(reader, &line, after..all, most)?
-            }
-            Window::Before(id) => {
-                let before = self.place_of(&line, id)?.start;
-                self.backward(reader, &line, 0..before, most)?
-            }
-            Window::Newest => self.backward(reader, &line, 0..all, most)?,
+        let (part, direction) = match window {
+            Window::First => (0..all, Direction::Forward),
+            Window::After(id) => (self.place_of(&line, id)?.end..all, Direction::Forward),
+            Window::Before(id) => (0..self.place_of(&line, id)?.start, Direction::Backward),
+            Window::Newest => (0..all, Direction::Backward),
+        };
+        let (Range { start, end }, entries) = match direction {
+            Direction::Forward => self.forward(reader, &line, part, most)?,
+            Direction::Backward => self.backward(reader, &line, part, most)?,
         };
         let at_end = end == all;
         let here = |at: u64| at >= start as u64 && (at < end as u64 || at_end);
