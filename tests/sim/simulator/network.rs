@@ -4,7 +4,7 @@
 //! until the link is mended or a side gives the connection up. A hostile link also loses, repeats
 //! and reorders frames inside a connection, which no honest network does; the digest repairs that.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
@@ -300,5 +300,25 @@ impl Network {
         }
         let mischief = if overtaken { Mischief::Overtaken } else { Mischief::None };
         (Arrival::Frame(frame), mischief)
+    }
+}
+
+/// The hosts that are reached from one over links, those that are nearest first: at each place of what is
+/// returned those that lie one link further away. The way leads only over hosts that let it pass.
+pub fn rings(
+    from: HostId,
+    links: &[[HostId; 2]],
+    passes: impl Fn(HostId) -> bool,
+) -> Vec<BTreeSet<HostId>> {
+    let mut rings = vec![BTreeSet::from([from])];
+    loop {
+        let reached: BTreeSet<HostId> = rings.iter().flatten().copied().collect();
+        let near = links.iter().filter(|ends| ends.iter().any(|end| reached.contains(end)));
+        let near = near.flatten().copied().filter(|host| passes(*host) && !reached.contains(host));
+        let ring: BTreeSet<HostId> = near.collect();
+        if ring.is_empty() {
+            return rings;
+        }
+        rings.push(ring);
     }
 }

@@ -1,13 +1,11 @@
 //! The phases of a run: things go wrong, everything heals, the nodes become equal, say a last word
 //! each, and are looked at.
 
-use std::collections::BTreeSet;
-
 use super::agenda::{Event, HostId};
 use super::clock::{MILLI, Moment, SECOND};
 use super::coverage::Mark;
 use super::exchange::INTERVAL;
-use super::network::{ConnectionId, LinkId, Temper};
+use super::network::{ConnectionId, LinkId, Temper, rings};
 use super::node::Node;
 use super::promise::{Outcome, Promise};
 use super::pruning::PATIENCE;
@@ -192,19 +190,7 @@ impl World {
     fn hops(&self) -> u64 {
         let links: Vec<[HostId; 2]> =
             self.honest_links().into_iter().map(|link| self.stage.network.ends(link)).collect();
-        let far = |node: &Node| {
-            let mut reached = BTreeSet::from([node.host]);
-            let mut hops = 0;
-            loop {
-                let near = links.iter().filter(|ends| ends.iter().any(|end| reached.contains(end)));
-                let near: BTreeSet<HostId> = near.flatten().copied().collect();
-                if near.is_subset(&reached) {
-                    return hops;
-                }
-                reached.extend(near);
-                hops += 1;
-            }
-        };
+        let far = |node: &Node| rings(node.host, &links, |_| true).len() as u64 - 1;
         self.nodes().map(far).max().unwrap_or_default()
     }
 

@@ -10,7 +10,7 @@ use towline::words::{ChangeHash, Offset};
 use super::agenda::{Event, HostId};
 use super::clock::{Jump, MILLI, SECOND};
 use super::coverage::Mark;
-use super::network::{LinkId, Side, Temper};
+use super::network::{LinkId, Side, Temper, rings};
 use super::node::{Ending, KillPoint, Node};
 use super::promise::Outcome;
 use super::scenario::Trouble;
@@ -231,17 +231,9 @@ impl World {
         let takes = |other: &&Node| !segment.is_some_and(|it| other.disk.ledger.is_closed(it));
         let takers: BTreeMap<HostId, &Node> =
             self.nodes().filter(takes).map(|other| (other.host, other)).collect();
-        let mut reached = BTreeSet::from([node.host]);
-        loop {
-            let near = links.iter().filter(|ends| ends.iter().any(|end| reached.contains(end)));
-            let near = near.flatten().filter(|host| takers.contains_key(host));
-            let more: BTreeSet<HostId> = near.chain(&reached).copied().collect();
-            if more.len() == reached.len() {
-                let mut takers = reached.iter().filter_map(|host| takers.get(host));
-                return takers.any(|taker| taker.disk.holds_whole(hash));
-            }
-            reached = more;
-        }
+        let rings = rings(node.host, links, |host| takers.contains_key(&host));
+        let mut reached = rings.iter().flatten().filter_map(|host| takers.get(host));
+        reached.any(|taker| taker.disk.holds_whole(hash))
     }
 
     /// Copies a node's key and disk to another machine, which takes over some of its links. The
@@ -284,17 +276,11 @@ impl World {
 
     /// Whether these hosts reach each other over links among themselves.
     fn is_connected(&self, hosts: &[HostId]) -> bool {
-        let mut reached: BTreeSet<HostId> = hosts.iter().take(1).copied().collect();
-        let links = self.stage.network.links();
-        for _ in hosts {
-            for ends in links.iter().map(|link| self.stage.network.ends(*link)) {
-                let among = ends.iter().all(|end| hosts.contains(end));
-                if among && ends.iter().any(|end| reached.contains(end)) {
-                    reached.extend(ends);
-                }
-            }
-        }
-        reached.len() == hosts.len()
+        let links = self.stage.network.links().into_iter();
+        let links: Vec<[HostId; 2]> = links.map(|link| self.stage.network.ends(link)).collect();
+        let Some(first) = hosts.first() else { return true };
+        let reached = rings(*first, &links, |host| hosts.contains(&host));
+        reached.iter().flatten().count() == hosts.len()
     }
 }
 
