@@ -1,20 +1,26 @@
 //! A pipe that outlives a restart of its node.
 
-use std::io::{BufRead, BufReader, Write};
-use std::process::Stdio;
+use std::io::{BufRead, BufReader, Lines, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 
 use crate::program::{Failed, Home, printed};
+
+/// A pipe through which one line has gone.
+fn begun(home: &Home, append: &[&str]) -> (Child, ChildStdin, Lines<BufReader<ChildStdout>>) {
+    let mut pipe = home.command(append).stdin(Stdio::piped()).spawn().unwrap();
+    let mut input = pipe.stdin.take().unwrap();
+    let mut ids = BufReader::new(pipe.stdout.take().unwrap()).lines();
+    input.write_all(b"before\n").unwrap();
+    ids.next().unwrap().unwrap();
+    (pipe, input, ids)
+}
 
 #[test]
 fn a_pipe_outlives_a_restart_of_its_node() {
     let home = Home::new();
     let node = home.start(&[]);
-    let append = ["append", "-t", "journal", "--spool", "spool"];
-    let mut pipe = home.command(&append).stdin(Stdio::piped()).spawn().unwrap();
-    let mut input = pipe.stdin.take().unwrap();
-    let mut ids = BufReader::new(pipe.stdout.take().unwrap()).lines();
-    input.write_all(b"before\n").unwrap();
-    ids.next().unwrap().unwrap();
+    let (mut pipe, mut input, mut ids) =
+        begun(&home, &["append", "-t", "journal", "--spool", "spool"]);
     node.kill();
     input.write_all(b"while it is away\n").unwrap();
     let mut said = BufReader::new(pipe.stderr.take().unwrap()).lines();
@@ -33,11 +39,7 @@ fn a_pipe_outlives_a_restart_of_its_node() {
 fn a_pipe_without_a_spool_is_told_of_it() {
     let home = Home::new();
     let node = home.start(&[]);
-    let mut pipe = home.command(&["append"]).stdin(Stdio::piped()).spawn().unwrap();
-    let mut input = pipe.stdin.take().unwrap();
-    let mut ids = BufReader::new(pipe.stdout.take().unwrap()).lines();
-    input.write_all(b"before\n").unwrap();
-    ids.next().unwrap().unwrap();
+    let (pipe, mut input, _ids) = begun(&home, &["append"]);
     node.kill();
     input.write_all(b"while it is away\n").unwrap();
     let failed = Failed::of(pipe.wait_with_output().unwrap());
