@@ -2,7 +2,9 @@
 //!
 //! ```text
 //! connection.rs   one TCP connection: limits on its head, its patience and its end
+//! threshold.rs    what every request and every answer passes
 //! guard.rs        requests for other hosts are refused; answers carry security headers
+//! unread.rs       requests that are answered before their body was read
 //! access.rs       bearers of tokens are admitted     scope.rs    and what they then reach
 //! request_id.rs   each request has a name            etag.rs     and some answers a tag
 //! openapi.rs      /openapi.json: all routes, for programs
@@ -33,7 +35,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::routing::{MethodRouter, get, post, put};
-use axum::{Extension, Router, middleware};
+use axum::{Router, middleware};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
@@ -45,6 +47,7 @@ use access::Access;
 use connection::Connection;
 use guard::Hosts;
 use scope::Served;
+use threshold::Threshold;
 
 pub use access::Strangers;
 
@@ -78,6 +81,7 @@ mod space;
 mod status;
 mod stream;
 mod threads;
+mod threshold;
 mod unread;
 
 /// How many connections are served at once.
@@ -154,7 +158,9 @@ pub async fn serve(node: Node, listener: TcpListener, serving: Serving) -> io::R
     }
     let refused = node.metrics().http_refused_tokens.clone();
     let access = Access::new(serving.strangers, serving.tokens, refused);
-    let router = router(&node, (access, serving.streams), Hosts::of(address));
+    let router = router(&node, access);
+    let places = stream::Places::new(serving.streams);
+    let threshold = Threshold::new(node.clone(), Hosts::of(address), places);
     let https = serving.https.map(Arc::new);
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let connections = TaskTracker::new();
@@ -165,11 +171,12 @@ pub async fn serve(node: Node, listener: TcpListener, serving: Serving) -> io::R
             accepted = accept(&listener, &places, &mut refusals) => accepted,
             () = &mut closing => break,
         };
-        let (router, node, https) = (router.clone(), node.clone(), https.clone());
+        let (node, https) = (node.clone(), https.clone());
         let connection = Connection::new(place, connections.token());
+        let inside = (threshold.clone(), router.clone());
         connections.spawn(async move {
             node.metrics().http_connections.inc();
-            connection::accept(stream, https.as_deref(), connection, router, &node).await;
+            connection::accept(stream, https.as_deref(), connection, inside, &node).await;
             node.metrics().http_connections.dec();
         });
     }
@@ -271,7 +278,7 @@ fn guarded() -> impl Iterator<Item = (&'static str, Handlers)> {
     GUARDED.into_iter().chain(TOPICS).chain(SESSIONS)
 }
 
-fn router(node: &Node, (access, streams): (Access, usize), hosts: Hosts) -> Router {
+fn router(node: &Node, access: Access) -> Router {
     let add =
         |router: Router<Served>, (path, handlers): (&str, Handlers)| router.route(path, handlers());
     let guarded = guarded().fold(Router::new(), add);
@@ -280,11 +287,5 @@ fn router(node: &Node, (access, streams): (Access, usize), hosts: Hosts) -> Rout
         .fold(guarded, add)
         .fallback(problem::no_route)
         .method_not_allowed_fallback(problem::no_method)
-        .layer(Extension(stream::Places::new(streams)))
-        .layer(middleware::from_fn_with_state(hosts, guard::check_host))
-        .layer(middleware::from_fn(guard::harden))
-        .layer(middleware::from_fn(unread::announce))
-        .layer(middleware::from_fn(request_id::name))
-        .layer(middleware::from_fn_with_state(node.clone(), metrics::count))
         .with_state(Served::new(node.clone()))
 }

@@ -49,6 +49,7 @@ pub mod forked;
 pub mod forks;
 pub mod frontier_cursor;
 pub mod gauges;
+pub mod held;
 pub mod kept;
 pub mod measure;
 pub mod metrics;

@@ -4,7 +4,8 @@
 //! append.rs     bulk, one appender, 64 appenders     web.rs      over HTTP
 //! lossy.rs      emit                                 read.rs     follow, scan, topic, restart
 //! replicate.rs  latency, three nodes, catching up    weight.rs   bytes on disk, memory
-//! removal.rs    half of the log is let go            threads.rs  many threads of many tenants
+//! sealing.rs    small changes are packed             removal.rs  half of the log is let go
+//! threads.rs    many threads of many tenants
 //! ground.rs     directories, shared logs             limit.rs    plain SQLite
 //! figure.rs     figures and samples                  trouble.rs  what goes wrong
 //! ```
@@ -35,6 +36,7 @@ mod lossy;
 mod read;
 mod removal;
 mod replicate;
+mod sealing;
 mod threads;
 mod trouble;
 mod web;
@@ -76,6 +78,8 @@ enum Step {
     Topic,
     /// Resident memory after a full scan.
     Memory,
+    /// Small changes are sealed while one appender goes on.
+    Sealing,
     /// Half of the log is let go.
     Removal,
     /// One thread among many of many tenants.
@@ -99,6 +103,7 @@ impl Step {
             Self::Scan => "scan",
             Self::Topic => "topic",
             Self::Memory => "memory",
+            Self::Sealing => "sealing",
             Self::Removal => "removal",
             Self::Threads => "threads",
         }
@@ -120,6 +125,7 @@ impl Step {
             Self::Scan => read::scan(ground).await,
             Self::Topic => read::topic(ground).await,
             Self::Memory => weight::memory(ground).await,
+            Self::Sealing => sealing::sealing(ground).await,
             Self::Removal => removal::removal(ground).await,
             Self::Threads => threads::threads(ground).await,
         };

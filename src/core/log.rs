@@ -6,8 +6,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use bytes::Bytes;
-
 use super::change::{Change, EncodeError, Link, Place, rebuild};
 use super::clock::{Clock, Skew};
 use super::frontier::{Frontier, Head};
@@ -369,14 +367,17 @@ impl Log {
         now: u64,
     ) -> Result<Vec<Arrival>, AppendError> {
         let mut clock = self.clock;
-        let mut entries = Vec::new();
-        let mut times = Vec::new();
+        let (mut cbor, mut ends, mut times) = (Vec::new(), Vec::new(), Vec::new());
         for (index, draft) in drafts.into_iter().enumerate() {
             draft.check().map_err(|e| EncodeError::Entry { index, error: e.into() })?;
             let time = clock.tick(now).ok_or(AppendError::EndOfTime)?;
-            entries.push(draft.encode(time));
+            draft.encode_to(&mut cbor, time);
+            ends.push(cbor.len());
             times.push(time);
         }
+        let mut start = 0;
+        let cut = |end| &cbor[std::mem::replace(&mut start, end)..end];
+        let entries: Vec<&[u8]> = ends.into_iter().map(cut).collect();
         if entries.is_empty() {
             return Err(AppendError::Nothing);
         }
@@ -421,13 +422,13 @@ impl Log {
 
     /// Where this node's next change goes: on in the open segment, or into a new one that joins
     /// all branches that the node finds of itself.
-    fn next_place(&self, tips: &[Tip], open: Option<SegmentId>, rest: &[Bytes]) -> NextPlace {
+    fn next_place(&self, tips: &[Tip], open: Option<SegmentId>, rest: &[&[u8]]) -> NextPlace {
         let author = self.node();
         if let [tip] = tips
             && Some(tip.head.segment) == open
         {
             let room = SEGMENT_ENTRIES - (tip.head.next_seq.0 - tip.segment_seq.0);
-            let first = rest.first().map_or(0, Bytes::len) as u64;
+            let first = rest.first().map_or(0, |entry| entry.len()) as u64;
             if room > 0 && tip.bytes + first + CHUNK_OVERHEAD <= SEGMENT_BYTES {
                 let place = Place {
                     author,
@@ -694,11 +695,11 @@ fn join(tips: &mut Vec<Tip>, opening: &Opening) -> Vec<(Strand, Tip)> {
 }
 
 /// How many of the entries go into one change: at least one, at most what change and segment hold.
-fn group_size(entries: &[Bytes], room: (u64, u64)) -> usize {
+fn group_size(entries: &[&[u8]], room: (u64, u64)) -> usize {
     let most = CHANGE_ENTRIES.min(usize::try_from(room.0).unwrap_or(CHANGE_ENTRIES));
     let most_bytes = CHANGE_BYTES.min(usize::try_from(room.1).unwrap_or(CHANGE_BYTES));
     let mut bytes = 0;
-    let fits = |entry: &&Bytes| {
+    let fits = |entry: &&&[u8]| {
         bytes += entry.len();
         bytes <= most_bytes
     };

@@ -81,7 +81,8 @@ pub struct Merge<R> {
     direction: Direction,
     /// In the order of their bounds, the first one last.
     closed: Vec<R>,
-    open: BinaryHeap<Front<R>>,
+    /// Boxed, for a heap moves what it holds.
+    open: BinaryHeap<Box<Front<R>>>,
 }
 
 struct Front<R> {
@@ -141,7 +142,7 @@ impl<R: Run> Merge<R> {
                 None => PeekMut::pop(front).entry,
             }));
         }
-        let Front { entry, run, .. } = PeekMut::pop(front);
+        let Front { entry, run, .. } = *PeekMut::pop(front);
         self.close(run); // it is read on only when its turn comes
         Ok(Some(entry))
     }
@@ -156,14 +157,14 @@ impl<R: Run> Merge<R> {
 
     fn advance(&mut self, mut run: R) -> Result<(), R::Error> {
         if let Some(entry) = run.next_entry()? {
-            self.open.push(Front { direction: self.direction, entry, run });
+            self.open.push(Box::new(Front { direction: self.direction, entry, run }));
         }
         Ok(())
     }
 }
 
 /// Whether a closed run may hold something that comes before all open ones.
-fn due<R: Run>(direction: Direction, run: &R, open: &BinaryHeap<Front<R>>) -> bool {
+fn due<R: Run>(direction: Direction, run: &R, open: &BinaryHeap<Box<Front<R>>>) -> bool {
     let Some(front) = open.peek() else {
         return true;
     };

@@ -1,10 +1,12 @@
 //! One TCP connection: limits on its head, its patience and its end.
 
+use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
@@ -17,6 +19,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tokio_util::task::AbortOnDropHandle;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use super::threshold::Threshold;
 use crate::net::https::Https;
 use crate::node::Node;
 
@@ -69,12 +72,15 @@ impl Connection {
     }
 }
 
+/// What the requests of a connection meet.
+pub type Inside = (Threshold, Router);
+
 /// Serves a new connection until either side ends it, or [`GRACE`] after the node shuts down.
 pub async fn accept(
     stream: TcpStream,
     https: Option<&Https>,
     connection: Connection,
-    router: Router,
+    inside: Inside,
     node: &Node,
 ) {
     // Live events are small, and should not wait for each other.
@@ -82,11 +88,11 @@ pub async fn accept(
         tracing::debug!(%error, "a connection keeps Nagle's delay");
     }
     let Some(https) = https else {
-        return serve(stream, connection, router, node).await;
+        return serve(stream, connection, inside, node).await;
     };
     tokio::select! {
         shaken = tokio::time::timeout(HEAD_PATIENCE, https.accept(stream)) => match shaken {
-            Ok(Ok(stream)) => serve(stream, connection, router, node).await,
+            Ok(Ok(stream)) => serve(stream, connection, inside, node).await,
             Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
             Err(_) => tracing::debug!("a TLS handshake took too long"),
         },
@@ -94,15 +100,23 @@ pub async fn accept(
     }
 }
 
-async fn serve<S>(stream: S, connection: Connection, router: Router, node: &Node)
+async fn serve<S>(stream: S, connection: Connection, (threshold, router): Inside, node: &Node)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let cut = connection.cut.clone();
     let router = TowerToHyperService::new(router);
-    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let (threshold, router) = (threshold.clone(), router.clone());
+        let mut request = request.map(Body::new);
         request.extensions_mut().insert(connection.clone());
-        router.call(request)
+        async move {
+            let answer = async |request| match router.call(request).await {
+                Ok(response) => response,
+                Err(never) => match never {},
+            };
+            Ok::<_, Infallible>(threshold.pass(request, answer).await)
+        }
     });
     let mut served = pin!(
         http1::Builder::new()

@@ -2,10 +2,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::uri::Authority;
 use axum::http::{HeaderName, HeaderValue, header};
-use axum::middleware::Next;
 use axum::response::Response;
 
 use super::problem::Problem;
@@ -24,13 +23,11 @@ const ANSWERS: [(HeaderName, &str); 3] = [
 ];
 
 /// Adds the security headers to an answer that doesn't have stricter ones.
-pub async fn harden(request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
+pub fn harden(response: &mut Response) {
     for (name, value) in ANSWERS {
         let value = HeaderValue::from_static(value);
         response.headers_mut().entry(name).or_insert(value);
     }
-    response
 }
 
 /// Which hosts a request may be addressed to.
@@ -59,13 +56,12 @@ impl Hosts {
 }
 
 /// Refuses requests for other hosts, and those that name none or two.
-pub async fn check_host(
-    State(hosts): State<Hosts>,
-    request: Request,
-    next: Next,
-) -> Result<Response, Problem> {
+///
+/// # Errors
+/// The request is such a one.
+pub fn check_host(hosts: Hosts, request: &Request) -> Result<(), Problem> {
     if hosts == Hosts::Loopback {
-        let host = host(&request).ok_or_else(|| {
+        let host = host(request).ok_or_else(|| {
             Problem::new(Code::Host, "the request doesn't say for which host it is")
         })?;
         if !hosts.admits(&host) {
@@ -73,7 +69,7 @@ pub async fn check_host(
             return Err(Problem::new(Code::Host, detail));
         }
     }
-    Ok(next.run(request).await)
+    Ok(())
 }
 
 /// The host that a request is for, without its port. What the first line names goes before the

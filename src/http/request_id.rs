@@ -1,9 +1,7 @@
 //! A name for each request, by which its answer and the lines of the log belong together.
 
 use axum::body::Body;
-use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
-use axum::middleware::Next;
 use axum::response::Response;
 
 use super::problem::Said;
@@ -13,20 +11,27 @@ const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest name that a client may give, in bytes.
 const NAME_BYTES: usize = 64;
 
-/// Names a request, by the client's word or else at random, and says the name in the answer: as a
-/// header, and as `instance` of a problem document.
-pub async fn name(request: Request, next: Next) -> Response {
-    let name = given(request.headers()).unwrap_or_else(random);
-    let mut response = next.run(request).await;
-    if let Some(Said(document)) = response.extensions_mut().remove::<Said>() {
-        let instance = name.to_str().unwrap_or_default();
-        let text = document.named(instance);
-        response.headers_mut().remove(header::CONTENT_LENGTH);
-        *response.body_mut() = Body::from(text);
-        tracing::debug!(request = instance, status = response.status().as_u16(), "a problem");
+/// The name of a request.
+pub struct RequestId(HeaderValue);
+
+impl RequestId {
+    /// The name of a request with these headers: the client's word, or else one at random.
+    pub fn of(headers: &HeaderMap) -> Self {
+        Self(given(headers).unwrap_or_else(random))
     }
-    response.headers_mut().insert(HEADER, name);
-    response
+
+    /// Says the name in the answer: as a header, and as `instance` of a problem document.
+    pub fn tell(self, response: &mut Response) {
+        let Self(name) = self;
+        if let Some(Said(document)) = response.extensions_mut().remove::<Said>() {
+            let instance = name.to_str().unwrap_or_default();
+            let text = document.named(instance);
+            response.headers_mut().remove(header::CONTENT_LENGTH);
+            *response.body_mut() = Body::from(text);
+            tracing::debug!(request = instance, status = response.status().as_u16(), "a problem");
+        }
+        response.headers_mut().insert(HEADER, name);
+    }
 }
 
 fn given(headers: &HeaderMap) -> Option<HeaderValue> {

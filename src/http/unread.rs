@@ -9,7 +9,6 @@ use std::task::{Context, Poll};
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::Request;
 use axum::http::{HeaderValue, header};
-use axum::middleware::Next;
 use axum::response::Response;
 use hyper::body::{Frame, SizeHint};
 
@@ -43,16 +42,29 @@ impl HttpBody for Noted {
     }
 }
 
-/// Says `Connection: close` where a request was answered before its body was read. The connection ends
-/// then, and a client that kept it for its next request would find it gone in the middle of that.
-pub async fn announce(request: Request, next: Next) -> Response {
-    let ended = Arc::new(AtomicBool::new(request.body().is_end_stream()));
-    let noted = ended.clone();
-    let request = request.map(|body| Body::new(Noted { body, ended: noted }));
-    let mut response = next.run(request).await;
-    if !ended.load(Ordering::Relaxed) {
-        let close = HeaderValue::from_static("close");
-        response.headers_mut().insert(header::CONNECTION, close);
+/// Whether a request's body was read to its end.
+pub struct Unread {
+    ended: Arc<AtomicBool>,
+}
+
+impl Unread {
+    /// Notes from now on how far the body is read.
+    pub fn watch(request: Request) -> (Request, Self) {
+        if request.body().is_end_stream() {
+            return (request, Self { ended: Arc::new(AtomicBool::new(true)) });
+        }
+        let ended = Arc::new(AtomicBool::new(false));
+        let noted = ended.clone();
+        let request = request.map(|body| Body::new(Noted { body, ended: noted }));
+        (request, Self { ended })
     }
-    response
+
+    /// Says `Connection: close` where the request was answered before its body was read. The connection
+    /// ends then, and a client that kept it for its next request would find it gone in the middle of that.
+    pub fn announce(self, response: &mut Response) {
+        if !self.ended.load(Ordering::Relaxed) {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
+    }
 }

@@ -9,9 +9,11 @@ use std::ops::Range;
 use super::cover::{kinds_of, offsets_of, series_of};
 use super::explain::Trace;
 use super::filter::Filter;
+use super::held::Held;
 use crate::core::log::Arrival;
 use crate::core::merge::Direction;
 use crate::core::series::{Series, Stretch};
+use crate::store::picked::ByNames;
 use crate::store::zones::Zone;
 use crate::store::{Reader, StoreError};
 use crate::words::{Kind, Offset};
@@ -75,16 +77,16 @@ impl<'f> Arriving<'f> {
         &mut self,
         reader: &mut dyn Reader,
         trace: &mut Trace,
-    ) -> Result<Option<Vec<Arrival>>, StoreError> {
+    ) -> Result<Option<Vec<Held>>, StoreError> {
         loop {
             if self.part.is_empty() {
                 let Some(part) = self.next_part(reader, trace)? else { return Ok(None) };
                 self.part = part;
             }
-            let arrivals = self.read_part(reader)?;
-            if let Some(last) = arrivals.last() {
+            let held = self.read_part(reader)?;
+            if let Some(last) = held.last() {
                 self.pass(last);
-                return Ok(Some(arrivals));
+                return Ok(Some(held));
             }
             // What the index still names may have been removed.
             let passed = std::mem::replace(&mut self.part, Offset(0)..Offset(0));
@@ -98,7 +100,17 @@ impl<'f> Arriving<'f> {
         }
     }
 
-    fn read_part(&self, reader: &mut dyn Reader) -> Result<Vec<Arrival>, StoreError> {
+    fn read_part(&self, reader: &mut dyn Reader) -> Result<Vec<Held>, StoreError> {
+        let few = self.filter.few();
+        let few = few.as_ref().map(|few| few as ByNames<'_>);
+        if let Some(picked) = reader.pick_arrived(&self.part, self.direction, few)? {
+            return Ok(vec![Held::Picked(picked)]);
+        }
+        let arrivals = self.read_changes(reader)?;
+        Ok(arrivals.into_iter().map(Held::Change).collect())
+    }
+
+    fn read_changes(&self, reader: &mut dyn Reader) -> Result<Vec<Arrival>, StoreError> {
         match self.direction {
             Direction::Forward => reader.arrived_within(self.part.clone(), READ_BYTES),
             Direction::Backward if self.part.start == Offset(0) && self.is_plain() => {
@@ -113,15 +125,15 @@ impl<'f> Arriving<'f> {
     }
 
     /// What was read up to there is behind the place.
-    fn pass(&mut self, last: &Arrival) {
+    fn pass(&mut self, last: &Held) {
         match self.direction {
             Direction::Forward => self.part.start = last.end(),
-            Direction::Backward => self.part.end = last.offset.max(self.part.start),
+            Direction::Backward => self.part.end = last.offset().max(self.part.start),
         }
         if self.part.start >= self.part.end {
             self.part = Offset(0)..Offset(0);
         }
-        self.at = if self.direction == Direction::Forward { last.end() } else { last.offset };
+        self.at = if self.direction == Direction::Forward { last.end() } else { last.offset() };
     }
 
     /// Whether all is wanted, as far as is known before it is read.

@@ -12,7 +12,7 @@ use crate::core::log::Arrival;
 use crate::core::merge::Direction;
 use crate::core::segment::Strand;
 use crate::core::series::Series;
-use crate::store::picked::Picked;
+use crate::store::picked::{Entries, Picked};
 use crate::store::zones::Zone;
 use crate::store::{Reader, StoreError};
 use crate::words::Seq;
@@ -118,13 +118,19 @@ impl Trace {
         }
     }
 
-    /// Entries were picked out of a change.
-    pub fn picked(&mut self, picked: &Picked) {
+    /// A large change was read without building it again, for the entries with these seqs.
+    pub fn picked(&mut self, picked: &Picked, seqs: &Range<Seq>) {
         if let Some(places) = &mut self.places {
             places.read.insert((picked.strand, picked.seqs.start));
         }
-        self.bytes += picked.entries.iter().map(|entry| entry.bytes.len() as u64).sum::<u64>();
-        self.looked_at += picked.entries.len() as u64;
+        self.bytes += picked.size() as u64;
+        self.looked_at += match &picked.entries {
+            Entries::Few(few) => few.len() as u64,
+            Entries::All(_) => {
+                let (from, to) = (picked.seqs.start.max(seqs.start), picked.seqs.end.min(seqs.end));
+                to.0.saturating_sub(from.0)
+            }
+        };
     }
 
     /// A zone was passed over, since it holds none of the wanted kinds.

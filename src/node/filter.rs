@@ -1,9 +1,10 @@
 //! Filters: which entries a reader wants.
 
+use std::ops::Range;
+
 use super::persona::Persona;
 use crate::core::log::Arrival;
 use crate::store::StoreError;
-use crate::store::block::PickedEntry;
 use crate::store::picked::Picked;
 use crate::words::entry::View;
 use crate::words::gap::{GAP_KIND, GAP_TOPIC};
@@ -151,28 +152,43 @@ impl Filter {
         Ok(entries)
     }
 
-    /// Whether a few entries of many can be told by their tenant and topic.
-    pub(super) fn names_few(&self) -> bool {
-        self.topic.is_some() || self.gaps == Gaps::Only
-    }
-
-    /// The entries that pass, of those that were picked out of a change.
+    /// The entries of a large change that pass, of those that were picked out of it, with these seqs.
     ///
     /// # Errors
     /// The change is damaged.
-    pub(super) fn picked(&self, picked: &Picked) -> Result<Vec<Entry>, StoreError> {
+    pub(super) fn picked(
+        &self,
+        picked: &Picked,
+        seqs: &Range<Seq>,
+    ) -> Result<Vec<Entry>, StoreError> {
         if !self.admits_author(picked.author) {
             return Ok(Vec::new());
         }
-        let mut entries: Vec<Entry> = Vec::with_capacity(picked.entries.len());
-        for one in &picked.entries {
-            let view = picked_view(picked, one)?;
-            if self.admits(&view) {
-                let entry = picked_entry(picked, one.seq, &view, entries.last())?;
-                entries.push(entry);
+        let mut entries: Vec<Entry> = Vec::with_capacity(match self.is_all() {
+            true => {
+                let (from, to) = (picked.seqs.start.max(seqs.start), picked.seqs.end.min(seqs.end));
+                to.0.saturating_sub(from.0) as usize
             }
-        }
+            false => 0,
+        });
+        picked.each(|seq, view| {
+            if seqs.contains(&seq) && self.admits(view) {
+                entries.push(picked_entry(picked, seq, view, entries.last())?);
+            }
+            Ok(())
+        })?;
         Ok(entries)
+    }
+
+    /// Whether every entry passes.
+    fn is_all(&self) -> bool {
+        *self == Self { gaps: self.gaps, ..Self::default() } && self.gaps != Gaps::Only
+    }
+
+    /// Which tenants and topics are wanted, where a few entries of many can be told by them.
+    pub(super) fn few(&self) -> Option<impl Fn(&str, &str) -> bool> {
+        let names_few = self.topic.is_some() || self.gaps == Gaps::Only;
+        names_few.then_some(|tenant: &str, topic: &str| self.admits_names((tenant, topic)))
     }
 
     /// All entries of a change that pass.
@@ -209,23 +225,12 @@ pub(super) fn entry(
     })
 }
 
-/// Looks at an entry that was picked out of a change.
-///
-/// # Errors
-/// The change is damaged.
-pub(super) fn picked_view<'p>(
-    picked: &Picked,
-    one: &'p PickedEntry,
-) -> Result<View<'p>, StoreError> {
-    View::read(&one.bytes).map_err(|error| damaged_at(picked, one.seq, &error))
-}
-
 /// An entry that was picked out of a change, with as much as can be shared with the one before.
 ///
 /// # Errors
 /// The change is damaged.
-pub(super) fn picked_entry(
-    picked: &Picked,
+pub(super) fn picked_entry<E>(
+    picked: &Picked<E>,
     seq: Seq,
     view: &View<'_>,
     before: Option<&Entry>,
@@ -240,12 +245,8 @@ pub(super) fn picked_entry(
         segment: picked.strand.segment,
         skew: picked.skew,
         forked: false,
-        body: body.map_err(|error| damaged_at(picked, seq, &error))?,
+        body: body.map_err(|error| picked.damaged(seq, &error))?,
     })
-}
-
-fn damaged_at(picked: &Picked, seq: Seq, what: &dyn std::fmt::Display) -> StoreError {
-    StoreError::Damaged(format!("{}:{seq}: {what}", picked.author))
 }
 
 /// Says that a change can't be read.

@@ -312,14 +312,14 @@ pub(super) fn read_on(
     let mut arriving = Arriving::new(reader, filter, at, Direction::Forward)?;
     let (mut entries, mut next, mut bytes) = (Vec::new(), at, 0);
     while bytes < READ_BYTES {
-        let Some(arrivals) = arriving.next(reader, &mut Trace::default())? else {
+        let Some(held) = arriving.next(reader, &mut Trace::default())? else {
             return Ok((entries, next.max(end)));
         };
-        for arrival in &arrivals {
-            let passing = filter.all_entries(arrival)?;
+        for held in &held {
+            let passing = held.entries(filter)?;
             entries.extend(passing.into_iter().filter(|entry| entry.offset >= at));
-            next = arrival.end();
-            bytes += arrival.change.bytes.len();
+            next = held.end();
+            bytes += held.size();
         }
     }
     Ok((entries, next))

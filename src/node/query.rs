@@ -7,7 +7,7 @@
 
 use super::arriving::Arriving;
 use super::cursor::{Cursor, CursorError, Order};
-use super::explain::{ANYWHERE, Explanation, Trace};
+use super::explain::{Explanation, Trace};
 use super::filter::{Filter, Gaps};
 use super::{forked, runs};
 use crate::core::merge::Direction;
@@ -225,10 +225,10 @@ fn by_arrival(
     let mut page = Page { entries: Vec::new(), next: None };
     let mut bytes = 0;
     let mut arriving = Arriving::new(reader, &query.filter, at, direction)?;
-    while let Some(arrivals) = arriving.next(reader, trace)? {
-        for arrival in &arrivals {
-            trace.read(arrival, &query.filter, &ANYWHERE);
-            let mut entries = query.filter.all_entries(arrival)?;
+    while let Some(held) = arriving.next(reader, trace)? {
+        for held in &held {
+            held.trace(trace, &query.filter);
+            let mut entries = held.entries(&query.filter)?;
             if direction == Direction::Backward {
                 entries.reverse();
             }
@@ -252,8 +252,8 @@ fn by_arrival(
                 page.entries.push(entry);
             }
             at = match direction {
-                Direction::Forward => arrival.end(),
-                Direction::Backward => arrival.offset,
+                Direction::Forward => held.end(),
+                Direction::Backward => held.offset(),
             };
         }
     }
@@ -290,9 +290,9 @@ pub fn offset_of_last(
     }
     let (mut left, mut trace) = (count, Trace::default());
     let mut arriving = Arriving::new(reader, filter, end, Direction::Backward)?;
-    while let Some(arrivals) = arriving.next(reader, &mut trace)? {
-        for arrival in &arrivals {
-            let entries = filter.all_entries(arrival)?;
+    while let Some(held) = arriving.next(reader, &mut trace)? {
+        for held in &held {
+            let entries = held.entries(filter)?;
             if let Some(first) = entries.len().checked_sub(left) {
                 return Ok(entries[first].offset);
             }

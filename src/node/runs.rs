@@ -17,6 +17,7 @@ use super::explain::Trace;
 use super::query::{Page, Query, QueryError};
 use crate::core::merge::{Direction, Merge, Run};
 use crate::core::segment::Strand;
+use crate::store::picked::ByNames;
 use crate::store::zones::Zone;
 use crate::store::{Reader, Span, StoreError};
 use crate::words::{Entry, Kind, NodeId, Offset, Seq, Time};
@@ -342,27 +343,25 @@ impl SpanRun<'_, '_> {
         Ok(wanted)
     }
 
-    /// Takes what is wanted out of the large change that comes next, where that is cheaper than reading
-    /// it. Returns whether it was.
+    /// Reads the large change that comes next, if one does, without building it again. Returns whether one
+    /// was.
     fn pick(&mut self) -> Result<bool, StoreError> {
         let Source { shared, query, bound, after, .. } = self.source;
         let (direction, filter) = (query.direction, &query.filter);
-        if !filter.names_few() || matches!(self.parts, Parts::Whole) {
-            return Ok(false);
-        }
         let mut shared = shared.borrow_mut();
-        let wanted = |tenant: &str, topic: &str| filter.admits_names((tenant, topic));
-        let strand = self.span.strand;
-        let Some(picked) = shared.reader.pick(strand, &self.part, direction, &wanted)? else {
+        let few = filter.few();
+        let few = few.as_ref().map(|few| few as ByNames<'_>);
+        let Some(picked) = shared.reader.pick(self.span.strand, &self.part, direction, few)? else {
             return Ok(false);
         };
-        shared.trace.picked(&picked);
-        let mut entries = filter.picked(&picked)?;
+        shared.trace.picked(&picked, &self.part);
+        let mut entries = filter.picked(&picked, &self.part)?;
         if direction == Direction::Backward {
             entries.reverse();
         }
         let order = (query.order, direction);
-        self.buffer.extend(entries.into_iter().filter(|e| listed(e, (*bound, *after), order)));
+        entries.retain(|entry| listed(entry, (*bound, *after), order));
+        self.buffer = entries.into(); // it was empty
         match direction {
             Direction::Forward => self.part.start = picked.seqs.end.min(self.part.end),
             Direction::Backward => self.part.end = picked.seqs.start.max(self.part.start),

@@ -1,11 +1,12 @@
 //! Reading the entries of a topic or a tenant by their ordinals, what is archived left out.
 
-use super::filter::{damaged, entry, picked_entry, picked_view};
+use super::filter::{damaged, entry, picked_entry};
 use super::forked;
 use super::query::PAGE_BYTES;
 use crate::core::log::Arrival;
 use crate::core::merge::Direction;
 use crate::core::series::{Series, Standing, Stretch};
+use crate::store::block::PickedEntry;
 use crate::store::picked::Picked;
 use crate::store::{Reader, StoreError};
 use crate::words::entry::View;
@@ -252,7 +253,7 @@ fn skip_archived(
 /// What is held of a stretch: its change, or what was picked out of it.
 enum Held {
     Change(Arrival),
-    Picked(Picked),
+    Picked(Picked<Vec<PickedEntry>>),
 }
 
 /// What is held of a series from an ordinal on: the entries of one large change, if they are few in it, or
@@ -300,7 +301,8 @@ fn of_stretch(
         })?,
         Held::Picked(picked) => {
             for (ordinal, one) in (stretch.before + 1..).zip(&picked.entries) {
-                let view = picked_view(picked, one)?;
+                let view = View::read(&one.bytes);
+                let view = view.map_err(|error| picked.damaged(one.seq, &error))?;
                 if is_wanted(one.seq, &view) {
                     let before = entries.last().map(|before| &before.entry);
                     let entry = picked_entry(picked, one.seq, &view, before)?;

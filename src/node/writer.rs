@@ -278,7 +278,8 @@ impl Writer {
         drafts.iter().try_for_each(Draft::check)?;
         self.check()?;
         let bytes = drafts.iter().map(Draft::size).sum();
-        self.send(bytes, |reply| Command::Append { drafts, key, reply }).await
+        let appended = self.send(bytes, |reply| Command::Append { drafts, key, reply }).await?;
+        Ok(appended.receipts)
     }
 
     /// Appends what the recorder heard, and moves its mark in the same commit.

@@ -1,12 +1,13 @@
 //! Events: what is appended to a thread, whose tenant and topic are the thread's.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use serde::Serialize;
 
 use super::SessionError;
-use crate::words::entry::{JSON, TEXT};
+use crate::words::entry::{JSON, TEXT, owned_type};
 use crate::words::{Draft, DraftError, Kind, Tenant, Topic};
 
 /// An event on its way into a thread.
@@ -17,7 +18,7 @@ pub struct Event {
     /// Small named texts beside the payload.
     pub attributes: BTreeMap<String, String>,
     /// The media type of the payload.
-    pub content_type: String,
+    pub content_type: Cow<'static, str>,
     /// The payload, kept exactly.
     pub data: Bytes,
 }
@@ -43,7 +44,7 @@ impl Event {
     fn new(kind: &str, content_type: &str, data: Bytes) -> Result<Self, DraftError> {
         let kind = Kind::parse(kind)?.open_to_callers()?;
         let attributes = BTreeMap::new();
-        Ok(Self { kind, attributes, content_type: content_type.to_owned(), data })
+        Ok(Self { kind, attributes, content_type: owned_type(content_type), data })
     }
 
     /// The same event with one attribute more.

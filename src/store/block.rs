@@ -12,6 +12,8 @@
 //! few entries would inflate thousands. Any set of blocks opens into changes that make the document.
 
 use std::collections::HashMap;
+use std::num::NonZero;
+use std::ops::Range;
 
 use sha2::{Digest, Sha256};
 use zstd::bulk::{Compressor, Decompressor};
@@ -26,9 +28,11 @@ use crate::words::{ChangeHash, ClusterId, NodeId, SegmentId, Seq, Time};
 
 mod names;
 mod pick;
+mod unpacked;
 pub mod worth;
 
 pub use pick::PickedEntry;
+pub use unpacked::Unpacked;
 
 /// The most entries of a block of several changes.
 pub const BLOCK_ENTRIES: usize = 1_024;
@@ -44,7 +48,7 @@ const LEVEL: i32 = 3;
 const COLUMNS_MOST: usize = 4 << 20;
 /// How many bytes of data are packed together: whoever wants a few entries unpacks no more than these, and
 /// a twentieth is all that larger ones would save.
-const FRAME: usize = 32 << 10;
+const FRAME: usize = 16 << 10;
 /// What the data may take, unpacked.
 const DATA_MOST: usize = CHANGE_BYTES + BLOCK_BYTES;
 
@@ -84,9 +88,15 @@ pub fn is_whole(record: &[u8], stand: &Stand<'_>) -> bool {
     checksum(&record[..end], stand) == record[end..]
 }
 
-/// Seals changes into records, one after the other; it keeps the compressor's memory.
+/// From so many bytes of data on, a second thread packs half of them.
+const BY_TWO: usize = 8 * FRAME;
+
+/// Seals changes into records, one after the other; it keeps the memory of its compressors.
 pub struct Sealer {
     compressor: Compressor<'static>,
+    /// For a second thread, once there was enough for two.
+    second: Option<Compressor<'static>>,
+    cores: usize,
 }
 
 impl Sealer {
@@ -95,7 +105,8 @@ impl Sealer {
     /// # Errors
     /// There is no memory for it.
     pub fn new() -> std::io::Result<Self> {
-        Ok(Self { compressor: Compressor::new(LEVEL)? })
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        Ok(Self { compressor: Compressor::new(LEVEL)?, second: None, cores })
     }
 
     /// Seals consecutive changes of one strand.
@@ -115,16 +126,9 @@ impl Sealer {
         }
         let data = std::mem::take(&mut columns.data);
         let beside = columns.join();
-        let packed = |compressor: &mut Compressor<'_>, bytes: &[u8]| {
-            compressor.compress(bytes).map_err(|_| Damaged)
-        };
-        let beside_packed = packed(&mut self.compressor, &beside)?;
-        let mut data_packed = Vec::new();
-        // One frame at least, also where there is nothing to pack.
-        for piece in data.chunks(FRAME).chain(data.is_empty().then_some(&data[..])) {
-            data_packed.extend(packed(&mut self.compressor, piece)?);
-        }
-        let mut out = Vec::with_capacity(beside_packed.len() + data_packed.len() + 16);
+        let [beside_packed, data_packed, rest_packed] = self.pack(&beside, &data)?;
+        let packed = beside_packed.len() + data_packed.len() + rest_packed.len();
+        let mut out = Vec::with_capacity(packed + 64);
         match first.link().map_err(|_| Damaged)? {
             Link::Opening(_) => out.push(FORM_OPENING),
             Link::Previous(hash) => {
@@ -137,6 +141,7 @@ impl Sealer {
         number(&mut out, beside_packed.len() as u64);
         out.extend_from_slice(&beside_packed);
         out.extend_from_slice(&data_packed);
+        out.extend_from_slice(&rest_packed);
         let last = changes.last().ok_or(Damaged)?;
         let stand = Stand {
             author: first.author,
@@ -152,6 +157,46 @@ impl Sealer {
         out.extend_from_slice(&checksum);
         Ok(out)
     }
+
+    /// Packs the columns, and the data in two parts.
+    fn pack(&mut self, beside: &[u8], data: &[u8]) -> Result<[Vec<u8>; 3], Damaged> {
+        let half = match data.len() >= BY_TWO && self.cores > 1 {
+            true => data.len().div_ceil(FRAME) / 2 * FRAME,
+            false => data.len(),
+        };
+        let (data, rest) = data.split_at(half);
+        if !rest.is_empty() && self.second.is_none() {
+            self.second = Some(Compressor::new(LEVEL).map_err(|_| Damaged)?);
+        }
+        let (first, second) = (&mut self.compressor, &mut self.second);
+        std::thread::scope(|scope| {
+            let packer = std::thread::Builder::new().name("towline-packer".into());
+            let packing = second
+                .as_mut()
+                .filter(|_| !rest.is_empty())
+                .map(|second| packer.spawn_scoped(scope, move || frames(second, rest)));
+            let mut packed = [one_frame(first, beside)?, frames(first, data)?, Vec::new()];
+            packed[2] = match packing {
+                None => Vec::new(),
+                Some(Ok(packing)) => packing.join().map_err(|_| Damaged)??,
+                Some(Err(_)) => frames(first, rest)?, // there is no thread to be had
+            };
+            Ok(packed)
+        })
+    }
+}
+
+/// Packs data, [`FRAME`] by [`FRAME`]; one frame at least, also where there is nothing to pack.
+fn frames(compressor: &mut Compressor<'_>, data: &[u8]) -> Result<Vec<u8>, Damaged> {
+    let mut packed = Vec::with_capacity(data.len() / 4);
+    for piece in data.chunks(FRAME).chain(data.is_empty().then_some(data)) {
+        packed.extend(one_frame(compressor, piece)?);
+    }
+    Ok(packed)
+}
+
+fn one_frame(compressor: &mut Compressor<'_>, bytes: &[u8]) -> Result<Vec<u8>, Damaged> {
+    compressor.compress(bytes).map_err(|_| Damaged)
 }
 
 /// Says why changes were not packed. They stay as they are.
@@ -412,15 +457,12 @@ fn read(
     start: (&Stand<'_>, Link),
     trust: Trust,
 ) -> Option<Vec<Change>> {
-    let Table { counts, names, columns } = Table::read(beside, start.0)?;
-    let [which, attributes, lengths, times, texts] = columns;
+    let mut table = Table::read(beside, &(start.0.first_seq..start.0.next_seq))?;
     if trust == Trust::Nobody {
-        names.iter().all(|names| are_sound(*names)).then_some(())?;
+        table.names.iter().all(|names| are_sound(*names)).then_some(())?;
     }
-    let data = Input { bytes: data };
-    let names = &names;
-    let entries = Entries { names, which, attributes, lengths, times, texts, time: 0, data };
-    build(entries, &counts, start, trust)
+    let counts = std::mem::take(&mut table.counts);
+    build(table.entries(data), &counts, start, trust)
 }
 
 /// What stands beside the data, unpacked.
@@ -433,10 +475,10 @@ struct Table<'a> {
 }
 
 impl<'a> Table<'a> {
-    fn read(beside: &'a [u8], stand: &Stand<'_>) -> Option<Self> {
+    fn read(beside: &'a [u8], seqs: &Range<Seq>) -> Option<Self> {
         let mut input = Input { bytes: beside };
         // Nothing is made room for that the block has no entries for: a few bytes unpack to millions.
-        let all = stand.next_seq.0.checked_sub(stand.first_seq.0)?;
+        let all = seqs.end.0.checked_sub(seqs.start.0)?;
         let all = usize::try_from(all).ok()?;
         let changes = input.length(all)?;
         let counts: Vec<usize> =
@@ -452,6 +494,12 @@ impl<'a> Table<'a> {
         };
         let columns = [column()?, column()?, column()?, column()?, column()?];
         input.bytes.is_empty().then_some(Self { counts, names, columns })
+    }
+
+    fn entries(self, data: &'a [u8]) -> Entries<'a> {
+        let Self { names, columns: [which, attributes, lengths, times, texts], .. } = self;
+        let data = Input { bytes: data };
+        Entries { names, which, attributes, lengths, times, texts, time: 0, data }
     }
 }
 
@@ -510,7 +558,7 @@ fn are_sound([tenant, topic, kind, content_type]: Names<'_>) -> bool {
 
 /// The entries of an unpacked block, one after the other.
 struct Entries<'a> {
-    names: &'a [Names<'a>],
+    names: Vec<Names<'a>>,
     which: Input<'a>,
     attributes: Input<'a>,
     lengths: Input<'a>,
@@ -520,9 +568,8 @@ struct Entries<'a> {
     data: Input<'a>,
 }
 
-impl Entries<'_> {
-    /// Writes the next entry's CBOR, and returns its time.
-    fn write_next(&mut self, out: &mut Vec<u8>, trust: Trust) -> Option<Time> {
+impl<'a> Entries<'a> {
+    fn next_view(&mut self) -> Option<View<'a>> {
         let [tenant, topic, kind, content_type] =
             *self.names.get(usize::try_from(self.which.number()?).ok()?)?;
         self.time = self.time.checked_add(self.times.number()?)?;
@@ -533,12 +580,17 @@ impl Entries<'_> {
             .collect::<Option<_>>()?;
         let length = self.lengths.length(self.data.bytes.len())?;
         let data = self.data.take(length)?;
-        let view = View { time, tenant, topic, kind, attributes, content_type, data };
+        Some(View { time, tenant, topic, kind, attributes, content_type, data })
+    }
+
+    /// Writes the next entry's CBOR, and returns its time.
+    fn write_next(&mut self, out: &mut Vec<u8>, trust: Trust) -> Option<Time> {
+        let view = self.next_view()?;
         if trust == Trust::Nobody {
             view.check_content().ok()?;
         }
         view.write(out);
-        Some(time)
+        Some(view.time)
     }
 
     fn is_empty(&self) -> bool {

@@ -212,7 +212,7 @@ impl Store for SqliteStore {
         }
         let Written { mended, removed } = written?;
         for (block, (lost, _)) in mended.iter().zip(&batch.mended) {
-            block.inspect(|block| drop(self.cache.remove(block)));
+            block.inspect(|block| self.cache.remove(*block));
             self.damages.mended(lost.offset);
         }
         batch.sealed.iter().for_each(|sealed| self.damages.sealed(sealed));

@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::StoreError;
-use super::picked::Picked;
+use super::picked::{ByNames, Picked};
 use crate::core::log::Arrival;
 use crate::core::merge::Direction;
 use crate::core::segment::Strand;
@@ -64,14 +64,25 @@ pub trait ZoneReader {
         Ok(true)
     }
 
-    /// Of the large change that holds the first of these seqs, or backward the last one: the entries with
-    /// these seqs whose tenant and topic are wanted. None where that is no cheaper than reading it.
+    /// Entries of the large change that holds the first of these seqs, or backward the last one: those with
+    /// these seqs whose tenant and topic are wanted, where few are, or else all of the change. None where
+    /// there is no such change, or reading it is no dearer.
     fn pick(
         &mut self,
         _strand: Strand,
         _seqs: &Range<Seq>,
         _direction: Direction,
-        _wanted: &dyn Fn(&str, &str) -> bool,
+        _few: Option<ByNames<'_>>,
+    ) -> Result<Option<Picked>, StoreError> {
+        Ok(None)
+    }
+
+    /// As [`Self::pick`], of the large change that holds the first of these offsets, or backward the last one.
+    fn pick_arrived(
+        &mut self,
+        _offsets: &Range<Offset>,
+        _direction: Direction,
+        _few: Option<ByNames<'_>>,
     ) -> Result<Option<Picked>, StoreError> {
         Ok(None)
     }

@@ -14,6 +14,7 @@
 //!
 //! Author, seq and segment are not in it: they follow from the entry's place in its change.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
@@ -90,7 +91,7 @@ pub struct Draft {
     /// Small named texts beside the payload.
     pub attributes: BTreeMap<String, String>,
     /// The media type of the payload.
-    pub content_type: String,
+    pub content_type: Cow<'static, str>,
     /// The payload, kept exactly.
     pub data: Bytes,
 }
@@ -129,7 +130,7 @@ impl Draft {
             topic: Topic::parse(topic)?,
             kind: Kind::parse(kind)?.open_to_callers()?,
             attributes: BTreeMap::new(),
-            content_type: content_type.to_owned(),
+            content_type: owned_type(content_type),
             data: data.into(),
         };
         check_content_type(&draft.content_type)?;
@@ -186,10 +187,22 @@ impl Draft {
 
     /// The CBOR that the log holds for this draft at a time.
     pub fn encode(&self, time: Time) -> Bytes {
-        let names = self.topic.as_str().len() + self.kind.as_str().len();
-        let mut out = Vec::with_capacity(self.data.len() + names + 48);
-        write_entry(&mut out, time, self);
+        let mut out = Vec::with_capacity(self.size());
+        self.encode_to(&mut out, time);
         out.into()
+    }
+
+    /// As [`Self::encode`], behind what is in a buffer already.
+    pub fn encode_to(&self, out: &mut Vec<u8>, time: Time) {
+        write_entry(out, time, self);
+    }
+}
+
+/// A content type to keep. Those that nearly all entries have take no memory.
+pub(crate) fn owned_type(text: &str) -> Cow<'static, str> {
+    match [JSON, TEXT, OCTETS].into_iter().find(|known| *known == text) {
+        Some(known) => Cow::Borrowed(known),
+        None => Cow::Owned(text.to_owned()),
     }
 }
 
@@ -410,7 +423,7 @@ impl<'a> View<'a> {
             topic: topic.cloned().map_or_else(|| Topic::parse(self.topic), Ok)?,
             kind: kind.cloned().map_or_else(|| Kind::parse(self.kind), Ok)?,
             attributes: self.attributes.iter().map(own).collect(),
-            content_type: self.content_type.to_owned(),
+            content_type: owned_type(self.content_type),
             data: Bytes::copy_from_slice(self.data),
         })
     }

@@ -99,7 +99,7 @@ impl EntryJson {
             topic: body.topic.to_string(),
             kind: body.kind.to_string(),
             attributes: body.attributes.clone(),
-            content_type: Some(body.content_type.clone()).filter(|found| found != JSON),
+            content_type: Some(body.content_type.to_string()).filter(|found| found != JSON),
             data,
             data_base64,
             change: entry.change,
@@ -300,7 +300,7 @@ mod tests {
             let back: EntryJson = serde_json::from_str(&line).unwrap();
             assert!(back.late);
             let expected = String::from_utf8_lossy(&draft.data).replace(['\n', '\r'], " ");
-            match draft.content_type.as_str() {
+            match &*draft.content_type {
                 JSON => assert_eq!(String::from_utf8_lossy(&back.payload().unwrap()), expected),
                 _ => assert_eq!(back.payload().unwrap(), &draft.data[..]),
             }

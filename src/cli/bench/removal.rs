@@ -1,17 +1,16 @@
 //! Removing half of the log, and what those notice who append meanwhile.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::figure::{Figure, Samples, rate};
 use super::ground::{CALLERS, Ground, cluster, settle};
+use super::sealing::timed_append;
 use super::trouble::BenchError;
 use crate::node::{Config, Node};
 use crate::words::Offset;
 
 /// How many entries are appended alone beforehand, for comparison.
 const BEFORE: u64 = 2_000;
-/// One appender that is not in a hurry: what it notices is the removal, and not itself.
-const PAUSE: Duration = Duration::from_millis(1);
 
 /// Lets go half of a log while one appender goes on.
 ///
@@ -24,7 +23,7 @@ pub async fn removal(ground: &Ground) -> Result<Vec<Figure>, BenchError> {
     settle(&node).await?;
     let mut before = Samples::default();
     for number in 0..BEFORE {
-        before.push_time(append(ground, &node, number).await?);
+        before.push_time(timed_append(ground, &node, number).await?);
     }
     let removing = {
         let (node, half) = (node.clone(), Offset(ground.scale.entries / 2));
@@ -35,7 +34,7 @@ pub async fn removal(ground: &Ground) -> Result<Vec<Figure>, BenchError> {
     };
     let (mut during, mut number) = (Samples::default(), BEFORE);
     while !removing.is_finished() {
-        during.push_time(append(ground, &node, number).await?);
+        during.push_time(timed_append(ground, &node, number).await?);
         number += 1;
     }
     let (removed, took) = removing.await??;
@@ -50,13 +49,4 @@ pub async fn removal(ground: &Ground) -> Result<Vec<Figure>, BenchError> {
         Figure::new("  the same, the longest", during.at(1.0), "ms")
             .beside(limit(1.0).0, limit(1.0).1),
     ])
-}
-
-async fn append(ground: &Ground, node: &Node, number: u64) -> Result<Duration, BenchError> {
-    let draft = ground.payloads.draft(number, ground.few_topics())?;
-    let started = Instant::now();
-    node.append(draft).await?;
-    let took = started.elapsed();
-    tokio::time::sleep(PAUSE).await;
-    Ok(took)
 }

@@ -1,6 +1,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::convert::Infallible;
 
+use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;

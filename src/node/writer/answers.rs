@@ -1,6 +1,6 @@
 //! What callers are told once their commit has returned.
 
-use super::group::{Asker, Group, Reply};
+use super::group::{Appended, Asker, Group, Reply};
 use super::{AppendError, Receipt, Recorded};
 use crate::core::log::{Applied, Arrival};
 use crate::words::{EntryId, Seq};
@@ -52,7 +52,8 @@ impl Answers {
                     let kept =
                         if key.is_some() { result.clone().unwrap_or_default() } else { Vec::new() };
                     given.push(kept);
-                    answer(reply, result);
+                    let _drafts = request.drafts;
+                    answer(reply, result.map(|receipts| Appended { receipts, _drafts }));
                 }
                 Asker::Recorder(_, reply) => {
                     given.push(Vec::new());

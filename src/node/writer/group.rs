@@ -24,7 +24,7 @@ pub(super) enum Command {
     Append {
         drafts: Vec<Draft>,
         key: Option<IdempotencyKey>,
-        reply: Reply<Vec<Receipt>>,
+        reply: Reply<Appended>,
     },
     Record {
         recording: Recording,
@@ -63,6 +63,14 @@ pub(super) enum Command {
     },
 }
 
+/// What a caller gets whose drafts were appended.
+pub(super) struct Appended {
+    pub receipts: Vec<Receipt>,
+    /// The drafts, for the caller to let go: memory is freed fastest where it was taken, and the writer has
+    /// the next group to think of.
+    pub _drafts: Vec<Draft>,
+}
+
 /// Where the answer to a command goes.
 pub(super) type Reply<T> = oneshot::Sender<Result<T, AppendError>>;
 
@@ -81,7 +89,7 @@ pub(super) struct Request {
 /// Who asks, and where the answer goes.
 pub(super) enum Asker {
     /// A caller, with the idempotency key that it gave.
-    Caller(Option<IdempotencyKey>, Reply<Vec<Receipt>>),
+    Caller(Option<IdempotencyKey>, Reply<Appended>),
     /// The recorder; the drafts of its recording are those of the request.
     Recorder(Recording, Reply<Recorded>),
 }

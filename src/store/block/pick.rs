@@ -65,7 +65,7 @@ impl BlockOpener {
         let (_, packed) = split_link(record, stand.opening)?;
         let [beside, data] = split_packed(packed)?;
         let beside = self.unpack_part(beside)?;
-        let table = Table::read(&beside, stand)?;
+        let table = Table::read(&beside, &(stand.first_seq..stand.next_seq))?;
         let all: usize = table.counts.iter().sum();
         let found = find(table, stand.first_seq, data.length, seqs, wanted)?;
         if found.len() * SPARSE > all {

@@ -259,6 +259,39 @@ fn entries_that_are_picked_are_those_of_the_block_across_frames() {
 }
 
 #[test]
+fn entries_that_are_unpacked_are_those_of_the_block() {
+    let draft = |n: usize| {
+        let draft = Draft::text("t", "k", "x".repeat(n * 400)).unwrap();
+        if n.is_multiple_of(3) { draft.with_attribute("n", &n.to_string()).unwrap() } else { draft }
+    };
+    // Enough for two threads to pack it.
+    let changes = changes(&[(0..40).map(draft).collect()]);
+    let opening = opening(&changes);
+    let stand = stand(&changes, &opening);
+    let mut record = Sealer::new().unwrap().seal(&changes).unwrap();
+    let mut opener = BlockOpener::new().unwrap();
+    assert_eq!(opener.open(&record, &stand).unwrap()[0].bytes, changes[0].bytes);
+    let unpacked = opener.unpack_entries(&record, &stand).unwrap();
+    let mut read = Vec::new();
+    unpacked
+        .each(
+            || "damaged",
+            |seq, view| {
+                let mut bytes = Vec::new();
+                view.write(&mut bytes);
+                read.push(PickedEntry { seq, bytes: bytes.into() });
+                Ok(())
+            },
+        )
+        .unwrap();
+    assert_eq!(read, of_topic(&changes, "t", 0));
+    assert_eq!(unpacked.times(), Some((changes[0].first_time, changes[0].last_time)));
+    let middle = record.len() / 2;
+    record[middle] ^= 1;
+    assert!(opener.unpack_entries(&record, &stand).is_err());
+}
+
+#[test]
 fn a_block_whose_data_is_one_frame_is_read_as_ever() {
     let drafts = |n: usize| (0..n).map(|n| Draft::text("t", "k", n.to_string()).unwrap()).collect();
     let changes = changes(&[drafts(40)]);

@@ -8,17 +8,18 @@ use quick_cache::{OptionsBuilder, Weighter};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::super::StoreError;
-use super::super::block::{BlockOpener, Damaged, Stand, is_whole, link};
+use super::super::block::{BlockOpener, Damaged, PickedEntry, Stand, Unpacked, is_whole, link};
 use super::super::damage::{Damages, Lost, Part};
-use super::super::picked::Picked;
+use super::super::picked::{ByNames, Entries, Picked};
 use super::{seq, time};
 use crate::core::change::{Change, Link, Place, SignedBlock};
 use crate::core::log::Arrival;
 use crate::core::segment::Strand;
 use crate::words::{ChangeHash, ClusterId, NodeId, Offset, SegmentId, Seq, Signature, Time};
 
-/// What the opened blocks of all readers may take together, in bytes of changes.
-const CACHE_BYTES: u64 = 16 << 20; // full: what was not read lately is opened again
+/// What the blocks that all readers have opened may take together, and those that they have unpacked, in
+/// bytes of each.
+const CACHE_BYTES: u64 = 8 << 20; // full: what was not read lately is opened again
 /// About how many blocks that is.
 const CACHE_BLOCKS: usize = 256;
 /// Which part of it is for blocks that were asked for again. What was opened last is mostly what is read
@@ -53,8 +54,20 @@ impl Opened {
     }
 }
 
-/// What was opened lately.
-pub(super) type BlockCache = Arc<Cache<i64, Arc<Opened>, Bytes>>;
+/// What was read lately, by the row of its block.
+#[derive(Clone)]
+pub(super) struct BlockCache {
+    opened: Arc<Cache<i64, Arc<Opened>, Bytes>>,
+    unpacked: Arc<Cache<i64, Arc<Unpacked>, Bytes>>,
+}
+
+impl BlockCache {
+    /// Forgets a block, which holds something else now.
+    pub fn remove(&self, block: i64) {
+        self.opened.remove(&block);
+        self.unpacked.remove(&block);
+    }
+}
 
 #[derive(Clone)]
 pub(super) struct Bytes;
@@ -65,7 +78,20 @@ impl Weighter<i64, Arc<Opened>> for Bytes {
     }
 }
 
+impl Weighter<i64, Arc<Unpacked>> for Bytes {
+    fn weight(&self, _: &i64, unpacked: &Arc<Unpacked>) -> u64 {
+        unpacked.size() as u64 + 256
+    }
+}
+
 pub(super) fn cache() -> BlockCache {
+    BlockCache { opened: part_of_cache(), unpacked: part_of_cache() }
+}
+
+fn part_of_cache<T: Clone>() -> Arc<Cache<i64, T, Bytes>>
+where
+    Bytes: Weighter<i64, T>,
+{
     let options = OptionsBuilder::new()
         .estimated_items_capacity(CACHE_BLOCKS)
         .weight_capacity(CACHE_BYTES)
@@ -104,7 +130,7 @@ impl Blocks {
     /// # Errors
     /// [`StoreError::Lost`], which is noted, when it is not what was sealed.
     pub fn open(&mut self, connection: &Connection, id: i64) -> Result<Arc<Opened>, StoreError> {
-        if let Some(opened) = self.cache.get(&id) {
+        if let Some(opened) = self.cache.opened.get(&id) {
             return Ok(opened);
         }
         let mut query = connection.prepare_cached(BLOCK)?;
@@ -114,14 +140,15 @@ impl Blocks {
             self.damages.note(lost);
             StoreError::Lost(lost)
         })?);
-        self.cache.insert(id, opened.clone());
+        self.cache.opened.insert(id, opened.clone());
         Ok(opened)
     }
 }
 
 impl Blocks {
-    /// What is wanted of the entries of a block that is one change, without opening it. None where it is
-    /// open already, is several changes, whose hashes come of building them, or much of it is wanted.
+    /// Entries of a block that is one change, without building it again: those with these seqs whose tenant
+    /// and topic are wanted, where they are few, or else all. None where it is open already, or is several
+    /// changes, whose hashes come of building them.
     ///
     /// # Errors
     /// [`StoreError::Lost`], which is noted, when it is not what was sealed.
@@ -129,37 +156,87 @@ impl Blocks {
         &mut self,
         connection: &Connection,
         id: i64,
-        seqs: &Range<Seq>,
-        wanted: &dyn Fn(&str, &str) -> bool,
+        few: Option<Few<'_>>,
     ) -> Result<Option<Picked>, StoreError> {
-        if self.cache.peek(&id).is_some() {
+        let unpacked = self.cache.unpacked.get(&id);
+        self.look(connection, id, |row, stand, opener, cache| {
+            if let Some(unpacked) = unpacked {
+                return Ok(Some(Entries::All(unpacked)));
+            }
+            let record = row.get_ref(12)?.as_blob()?;
+            if let Some((seqs, wanted)) = few
+                && let Some(few) = opener.pick(record, stand, seqs, wanted)?
+            {
+                return Ok(Some(Entries::Few(few)));
+            }
+            let unpacked = Arc::new(opener.unpack_entries(record, stand)?);
+            if unpacked.times() != Some((time(row.get(13)?), time(row.get(14)?))) {
+                return Err(Damaged.into());
+            }
+            cache.unpacked.insert(id, unpacked.clone());
+            Ok(Some(Entries::All(unpacked)))
+        })
+    }
+
+    /// As [`Self::pick`], for those who want nothing else than these few. None where they are many.
+    ///
+    /// # Errors
+    /// As [`Self::pick`].
+    pub fn pick_few(
+        &mut self,
+        connection: &Connection,
+        id: i64,
+        (seqs, wanted): Few<'_>,
+    ) -> Result<Option<Picked<Vec<PickedEntry>>>, StoreError> {
+        self.look(connection, id, |row, stand, opener, _| {
+            Ok(opener.pick(row.get_ref(12)?.as_blob()?, stand, seqs, wanted)?)
+        })
+    }
+
+    /// Looks at a block that is one change and isn't open.
+    fn look<E>(
+        &mut self,
+        connection: &Connection,
+        id: i64,
+        look: impl FnOnce(
+            &Row<'_>,
+            &Stand<'_>,
+            &mut BlockOpener,
+            &BlockCache,
+        ) -> Result<Option<E>, Unread>,
+    ) -> Result<Option<Picked<E>>, StoreError> {
+        if self.cache.opened.peek(&id).is_some() {
             return Ok(None);
         }
         let mut query = connection.prepare_cached(BLOCK)?;
-        let opener = &mut self.opener;
-        let picked = query.query_row([id], |row| {
+        let (opener, cache) = (&mut self.opener, &self.cache);
+        let looked = query.query_row([id], |row| {
             if row.get::<_, i64>(16)? != 1 {
                 return Ok(Ok(None));
             }
             let (stand, side) = stand(row)?;
-            let piece = Pieces::read(row.get_ref(11)?.as_blob()?).next();
-            let place = piece.unwrap_or(Piece { offset: Offset(0), count: 0, skew: false });
-            let lost = lost_of(&stand, side, place.offset);
-            let entries = opener.pick(row.get_ref(12)?.as_blob()?, &stand, seqs, wanted);
-            Ok(entries.map_err(|Damaged| lost).map(|entries| {
-                entries.map(|entries| Picked {
-                    author: stand.author,
-                    strand: Strand { segment: stand.segment, side },
-                    segment_seq: stand.segment_seq,
-                    seqs: stand.first_seq..stand.next_seq,
-                    offset: place.offset,
-                    skew: place.skew,
-                    change: stand.last,
-                    entries,
-                })
-            }))
+            let all = stand.next_seq.0.saturating_sub(stand.first_seq.0);
+            let mut pieces = Pieces::read(row.get_ref(11)?.as_blob()?);
+            let piece = pieces.next().filter(|piece| piece.count == all);
+            let lost = lost_of(&stand, side, piece.map_or(Offset(0), |piece| piece.offset));
+            let (Some(piece), None) = (piece, pieces.next()) else { return Ok(Err(lost)) };
+            let entries = match look(row, &stand, opener, cache) {
+                Ok(entries) => entries,
+                Err(Unread::Damaged) => return Ok(Err(lost)),
+                Err(Unread::Row(error)) => return Err(error),
+            };
+            Ok(Ok(entries.map(|entries| Picked {
+                author: stand.author,
+                strand: Strand { segment: stand.segment, side },
+                segment_seq: stand.segment_seq,
+                seqs: stand.first_seq..stand.next_seq,
+                offset: piece.offset,
+                skew: piece.skew,
+                change: stand.last,
+                entries,
+            })))
         })?;
-        picked.map_err(|lost| {
+        looked.map_err(|lost| {
             self.damages.note(lost);
             StoreError::Lost(lost)
         })
@@ -180,6 +257,34 @@ impl Blocks {
             let (stand, _) = stand(row)?;
             Ok(opener.kinds(row.get_ref(12)?.as_blob()?, &stand))
         })?)
+    }
+}
+
+/// The seqs of the few entries that are wanted, and whether tenant and topic of one are.
+pub(super) type Few<'a> = (&'a Range<Seq>, ByNames<'a>);
+
+/// Why entries of a block can't be read.
+enum Unread {
+    /// It is not what was sealed.
+    Damaged,
+    Row(rusqlite::Error),
+}
+
+impl From<Damaged> for Unread {
+    fn from(_: Damaged) -> Self {
+        Self::Damaged
+    }
+}
+
+impl From<rusqlite::Error> for Unread {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Row(error)
+    }
+}
+
+impl From<rusqlite::types::FromSqlError> for Unread {
+    fn from(error: rusqlite::types::FromSqlError) -> Self {
+        Self::Row(error.into())
     }
 }
 

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, HashMap};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::super::StoreError;
-use super::super::picked::Picked;
+use super::super::block::PickedEntry;
+use super::super::picked::{ByNames, Picked};
 use super::super::pruning::PruningReader;
 use super::super::series::{ARCHIVED_AT_ONCE, STRETCHES, SeriesReader, misplaced};
 use super::blocks::{self, column};
@@ -250,15 +251,15 @@ impl SeriesReader for SqliteReader {
         &mut self,
         series: &Series,
         stretch: &Stretch,
-    ) -> Result<Option<Picked>, StoreError> {
+    ) -> Result<Option<Picked<Vec<PickedEntry>>>, StoreError> {
         let seqs = stretch.first_seq..stretch.next_seq;
         let wanted = |tenant: &str, topic: &str| series.is_of(tenant, topic);
         self.at_once(|reader| {
             let Some((block, _)) = blocks::at_offset(&reader.connection, stretch.offset)? else {
                 return Ok(None);
             };
-            let Some(picked) = reader.blocks.pick(&reader.connection, block, &seqs, &wanted)?
-            else {
+            let few = (&seqs, &wanted as ByNames<'_>);
+            let Some(picked) = reader.blocks.pick_few(&reader.connection, block, few)? else {
                 return Ok(None);
             };
             let row = "SELECT segment FROM blocks WHERE id = ?1";

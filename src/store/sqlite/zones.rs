@@ -6,9 +6,9 @@ use std::ops::Range;
 use rusqlite::{OptionalExtension, Row, params};
 
 use super::super::StoreError;
-use super::super::picked::Picked;
+use super::super::picked::{ByNames, Picked};
 use super::super::zones::{Zone, ZoneReader};
-use super::blocks::{self, Pieces, column};
+use super::blocks::{self, Few, Pieces, column};
 use super::reader::{SqliteReader, offset};
 use super::{seq, time};
 use crate::core::log::Arrival;
@@ -116,7 +116,7 @@ impl ZoneReader for SqliteReader {
         strand: Strand,
         seqs: &Range<Seq>,
         direction: Direction,
-        wanted: &dyn Fn(&str, &str) -> bool,
+        few: Option<ByNames<'_>>,
     ) -> Result<Option<Picked>, StoreError> {
         let at = match direction {
             Direction::Forward => seqs.start,
@@ -125,12 +125,24 @@ impl ZoneReader for SqliteReader {
         self.at_once(|reader| {
             let Some((row, _)) = reader.strand_row(strand)? else { return Ok(None) };
             let Some(block) = blocks::at_seq(&reader.connection, row, at)? else { return Ok(None) };
-            let picked = reader.blocks.pick(&reader.connection, block, seqs, wanted)?;
-            if let Some(Picked { author, segment_seq, .. }) = &picked {
-                let said = (strand.segment, *author, *segment_seq);
-                reader.openings.check_said(&reader.connection, row, said)?;
-            }
-            Ok(picked)
+            reader.pick_of_block(block, few.map(|few| (seqs, few)))
+        })
+    }
+
+    fn pick_arrived(
+        &mut self,
+        offsets: &Range<Offset>,
+        direction: Direction,
+        few: Option<ByNames<'_>>,
+    ) -> Result<Option<Picked>, StoreError> {
+        let at = match direction {
+            Direction::Forward => offsets.start,
+            Direction::Backward => Offset(offsets.end.0.saturating_sub(1)),
+        };
+        self.at_once(|reader| {
+            let found = blocks::at_offset(&reader.connection, at)?;
+            let Some((block, _)) = found else { return Ok(None) };
+            reader.pick_of_block(block, few.map(|few| (&(Seq(0)..Seq(u64::MAX)), few)))
         })
     }
 
@@ -161,6 +173,21 @@ impl ZoneReader for SqliteReader {
 }
 
 impl SqliteReader {
+    fn pick_of_block(
+        &mut self,
+        block: i64,
+        few: Option<Few<'_>>,
+    ) -> Result<Option<Picked>, StoreError> {
+        let picked = self.blocks.pick(&self.connection, block, few)?;
+        if let Some(Picked { strand, author, segment_seq, .. }) = &picked
+            && let Some((row, _)) = self.strand_row(*strand)?
+        {
+            let said = (strand.segment, *author, *segment_seq);
+            self.openings.check_said(&self.connection, row, said)?;
+        }
+        Ok(picked)
+    }
+
     fn strand_held(&self, strand: Strand) -> Result<Option<Held>, StoreError> {
         let query = "SELECT s.id, a.node FROM segments s JOIN authors a ON a.id = s.author
              WHERE s.name = ?1 AND s.side = ?2";

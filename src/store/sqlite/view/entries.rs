@@ -277,7 +277,7 @@ unsafe impl VTabCursor for EntriesCursor<'_> {
                 Ok(_) => context.set_result(ToSqlOutput::Borrowed(ValueRef::Text(&body.data))),
                 Err(_) => context.set_result(&body.data[..]),
             },
-            11 => context.set_result(body.content_type.as_str()),
+            11 => context.set_result(&*body.content_type),
             12 => context.set_result(entry.change.to_string()),
             13 => context.set_result(entry.segment.to_string()),
             14 => context.set_result(entry.skew),
