@@ -237,6 +237,16 @@ impl Failure {
         Self::new(code, what, error)
     }
 
+    /// Its code.
+    pub fn code(&self) -> Code {
+        self.code
+    }
+
+    /// What failed.
+    pub fn what(&self) -> &str {
+        &self.what
+    }
+
     /// What is known of the cause.
     pub fn why(&self) -> &str {
         &self.why
@@ -247,12 +257,13 @@ impl Failure {
         self.hint.as_deref().unwrap_or_else(|| usual_hint(self.code))
     }
 
-    /// Whether the same may succeed later without anybody's doing.
+    /// Whether the same may succeed later: once the node runs again, has room, or has time.
     pub fn is_passing(&self) -> bool {
-        matches!(
-            self.code,
-            Code::Unreachable | Code::Closing | Code::Timeout | Code::DiskFull | Code::Busy
-        )
+        match self.code {
+            Code::Unreachable | Code::Closing | Code::Poisoned => true,
+            Code::DiskFull | Code::Timeout | Code::Busy => true,
+            _ => false,
+        }
     }
 
     /// The exit code of the program.
