@@ -105,9 +105,11 @@ impl Sending<'_> {
             match self.post(record) {
                 Ok(printed) => {
                     self.receipts.print(&printed)?;
-                    self.say_back();
                     self.sent += record.count;
-                    return Ok(self.spool.sent(record)?);
+                    let waiting = self.spool.left();
+                    self.spool.sent(record)?;
+                    self.say_back(waiting);
+                    return Ok(());
                 }
                 Err(failure) if failure.is_passing() && was_reached => {
                     self.wait(record, failure)?;
@@ -162,10 +164,11 @@ impl Sending<'_> {
         Ok(())
     }
 
-    fn say_back(&mut self) {
+    /// Says that the node is back, once nothing is dropped any more.
+    fn say_back(&mut self, waiting: u64) {
         if std::mem::take(&mut self.is_away) {
-            let waiting = counted(self.spool.left(), "entry", "entries");
-            self.global.note(&format!("the node is back: {waiting} that waited are sent now"));
+            let waiting = counted(waiting, "entry that waited goes", "entries that waited go");
+            self.global.note(&format!("the node is back: {waiting} to it now"));
         }
     }
 
