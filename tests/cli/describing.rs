@@ -4,7 +4,7 @@
 use std::fs;
 use std::process::Command;
 
-use crate::program::Home;
+use crate::program::{Failed, Home, printed};
 
 #[test]
 fn a_template_shapes_each_entry() {
@@ -62,6 +62,18 @@ fn a_shell_completes_what_is_in_the_log() {
     assert_eq!(complete(&["towline", "query", "--topic", "sto"]), "story/42");
     assert!(complete(&["towline", "cursor", "rm", "ma"]).lines().any(|word| word == "mailer"));
     assert_eq!(complete(&["towline", "docto"]), "doctor");
+}
+
+#[test]
+fn a_template_that_an_entry_does_not_fill_is_an_error_after_what_came_before() {
+    let home = Home::new();
+    let _node = home.start(&[]);
+    let drafts = b"{\"data\":{\"a\":2}}\n{\"data_base64\":\"/w==\"}\n{\"data\":{\"a\":3}}\n";
+    printed(home.piped(&["append", "--format", "ndjson"], drafts));
+    assert_eq!(home.ok(&["query", "-o", "template={{ data.a }}"]), "2\n\n3\n");
+    let output = home.run(&["query", "-o", "template={{ 6 // data.a }}"]);
+    assert_eq!(output.stdout, b"3\n");
+    assert!(Failed::of(output).is("E0001", 2));
 }
 
 #[test]
