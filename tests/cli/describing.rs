@@ -89,6 +89,11 @@ fn a_proof_is_checked_by_whoever_has_nothing_else() {
     let proven = stranger.ok(&["verify", "entry.proof"]);
     assert!(proven.starts_with("ok: ") && proven.contains(id.trim()), "{proven}");
     assert!(proven.contains("story/42") && proven.contains("it is so"), "{proven}");
+    // However its JSON is laid out, and how many there are.
+    let laid_out: serde_json::Value = serde_json::from_str(&proof).unwrap();
+    fs::write(stranger.path().join("laid.out"), format!("{laid_out:#}\n{proof}")).unwrap();
+    assert_eq!(stranger.ok(&["verify", "laid.out"]), proven.repeat(2));
+    assert!(Failed::of(stranger.piped(&["verify", "-"], b"")).is("E0301", 3));
     // Another entry under the same signature is none of the author's.
     let (_, signature) = proof.split_once("\"signature\":\"").unwrap();
     let forged = proof.replace(&signature[..8], "00000000");
