@@ -155,7 +155,7 @@ impl Cli {
             output.flush()?;
             return Err(Stop::Told(0));
         }
-        Self::try_parse().map_err(|error| arguments::stop(&error))
+        Self::try_parse().map_err(|error| arguments::stop(&error, &arguments))
     }
 
     /// Runs the command.
