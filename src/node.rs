@@ -641,6 +641,14 @@ impl Node {
         self.read(move |reader| query::find(reader, id)).await.map_err(QueryError::from)
     }
 
+    /// Whether an entry that is not here was removed.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    pub async fn is_removed(&self, id: EntryId) -> Result<bool, StoreError> {
+        self.read(move |reader| query::is_removed(reader, id)).await
+    }
+
     /// Where authors have signed two histories.
     ///
     /// # Errors
