@@ -311,7 +311,7 @@ impl Node {
         let before = opened.emitted_before(&resume);
 
         let metrics = Arc::new(Metrics::new());
-        metrics.resume(&resume.emits, resume.next_offset.0);
+        metrics.resume(&resume.emits);
         let log = Log::new(
             opened.identity.clone(),
             opened.cluster,
