@@ -120,6 +120,20 @@ impl Spool {
         Some(named.or_else(usual)?.join("towline"))
     }
 
+    /// The directories there in which drafts wait that no process sends, and how many. What can't be
+    /// read isn't among them.
+    pub fn forgotten(home: &Path) -> Vec<(PathBuf, u64)> {
+        let places = std::fs::read_dir(home).into_iter().flatten().flatten();
+        let mut found: Vec<(PathBuf, u64)> = places
+            .filter_map(|place| {
+                let waiting = SpoolFile::forgotten(&place.path().join("spool")).ok()?;
+                (waiting > 0).then(|| (place.path(), waiting))
+            })
+            .collect();
+        found.sort();
+        found
+    }
+
     fn new(directory: &Path, name: String, most: u64, full: Full, stay: Stay) -> Self {
         let (path, state) = (directory.join("spool"), Mutex::default());
         Self { path, most, full, stay, name, state, changed: Condvar::new() }

@@ -226,6 +226,12 @@ fn lines_whose_node_stays_away_are_said_to_be_there_and_can_be_sent_later() {
     assert_eq!(later, format!("towline append --spool {place} < /dev/null"));
 
     let _node = home.start(&[]);
+    let said = String::from_utf8(home.run(&["doctor"]).stdout).unwrap();
+    assert!(
+        said.contains(&format!("2 entries of a pipe that has ended wait in {place}\n")),
+        "{said}"
+    );
+    assert!(said.contains(&later), "{said}");
     let directory = place.to_string();
     assert_eq!(printed(home.piped(&["append", "--spool", &directory], b"")).lines().count(), 2);
     assert_eq!(appended(&home), ["before", "unsent", "unsent, too"]);

@@ -62,14 +62,33 @@ impl SpoolFile {
             TryLockError::Error(error) => error,
         })?;
         let mut file = Self { file, sent: 0, written: 0 };
-        let mut waiting = 0;
-        while let Some((record, end)) = file.read(file.written)? {
-            file.written = end;
-            waiting += record.count;
-        }
+        let waiting = file.find_end()?;
         // What a crash left of a record was never acknowledged to anybody.
         file.file.set_len(file.written)?;
         Ok((file, waiting))
+    }
+
+    /// How many drafts wait in a file that no process has; it stays as it is.
+    ///
+    /// # Errors
+    /// It can't be read.
+    pub fn forgotten(path: &Path) -> io::Result<u64> {
+        let file = File::open(path)?;
+        // One that is empty is about to be locked by its process.
+        if file.metadata()?.len() == 0 || file.try_lock_shared().is_err() {
+            return Ok(0);
+        }
+        Self { file, sent: 0, written: 0 }.find_end()
+    }
+
+    /// Finds where the last whole record ends, and says how many drafts wait.
+    fn find_end(&mut self) -> io::Result<u64> {
+        let mut waiting = 0;
+        while let Some((record, end)) = self.read(self.written)? {
+            self.written = end;
+            waiting += record.count;
+        }
+        Ok(waiting)
     }
 
     /// Puts a record at the end.

@@ -129,6 +129,18 @@ fn a_spool_that_passes_is_on_the_disk_only_while_the_node_is_away() {
 }
 
 #[test]
+fn what_a_process_left_is_found_once_it_has_ended() {
+    let home = tempfile::tempdir().unwrap();
+    let spool = passing(&home, SPOOL_BYTES, Full::Drop);
+    spool.push(&batch("unsent"), gap).unwrap();
+    spool.keep(&next(&spool)).unwrap();
+    assert_eq!(Spool::forgotten(home.path()), []);
+    let directory = spool.directory().to_owned();
+    drop(spool);
+    assert_eq!(Spool::forgotten(home.path()), [(directory, 1)]);
+}
+
+#[test]
 fn a_spool_has_one_process() {
     let directory = tempfile::tempdir().unwrap();
     let _spool = lasting(&directory, SPOOL_BYTES).unwrap();
