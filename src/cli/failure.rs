@@ -79,7 +79,13 @@ impl Failure {
             OpenError::Store(StoreError::Full(_)) => Code::DiskFull,
             _ => Code::Store,
         };
-        Self::new(code, what, error)
+        let failure = Self::new(code, what, error);
+        match error {
+            OpenError::Missing(_) => {
+                failure.hint("look at the path; where there is no store yet, towline run makes one")
+            }
+            _ => failure,
+        }
     }
 
     /// A store that can't be read.
@@ -259,11 +265,8 @@ impl Failure {
 
     /// Whether the same may succeed later: once the node runs again, has room, or has time.
     pub fn is_passing(&self) -> bool {
-        match self.code {
-            Code::Unreachable | Code::Closing | Code::Poisoned => true,
-            Code::DiskFull | Code::Timeout | Code::Busy => true,
-            _ => false,
-        }
+        let is_down = matches!(self.code, Code::Unreachable | Code::Closing | Code::Poisoned);
+        is_down || matches!(self.code, Code::DiskFull | Code::Timeout | Code::Busy)
     }
 
     /// The exit code of the program.
@@ -303,7 +306,7 @@ fn usual_hint(code: Code) -> &'static str {
         Code::Token => "--token-file FILE, with a token that `towline token add` has printed",
         Code::Rights => "a token with more rights: towline token add",
         Code::Unprotected => "towline token add, and --tls-cert FILE --tls-key FILE; or --insecure",
-        Code::Held => "towline cursor ls, which says who has it; or towline cursor set NAME",
+        Code::Held => "towline cursor ls, which says who has it, and until when",
         Code::UnknownThread => {
             "look at --tenant and the topic, and whether it has arrived: towline nodes"
         }

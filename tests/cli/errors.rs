@@ -126,7 +126,8 @@ fn an_address_that_is_none_is_refused() {
 
 #[test]
 fn a_data_directory_without_a_store_is_not_found() {
-    assert!(Home::new().fails(&["query"]).is("E0007", 1));
+    let failed = Home::new().fails(&["query"]);
+    assert!(failed.is("E0007", 1) && failed.hint.contains("towline run"), "{failed:?}");
     assert!(Home::new().fails(&["verify"]).is("E0007", 1));
 }
 
