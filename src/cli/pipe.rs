@@ -127,10 +127,15 @@ impl Sending<'_> {
         };
         let client = self.client()?;
         let posted = client.post("/v1/entries", &Parameters::new(), &content, Duration::ZERO);
-        if posted.is_err() {
-            self.client = None;
+        match posted {
+            // It was appended once, and its answer was lost for longer than its entries are kept.
+            Err(failure) if failure.code() == Code::Removed => Ok(Vec::new()),
+            Err(failure) => {
+                self.client = None;
+                Err(failure)
+            }
+            posted => posted,
         }
-        posted
     }
 
     fn client(&mut self) -> Result<&Client, Failure> {

@@ -241,6 +241,25 @@ fn lines_whose_node_stays_away_are_said_to_be_there_and_can_be_sent_later() {
 }
 
 #[test]
+fn what_was_sent_and_removed_since_is_not_sent_again() {
+    let home = Home::new();
+    let node = home.start(&[]);
+    home.ok(&["append", "--key", "k", "-t", "t", "once"]);
+    node.terminate();
+    let _node = home.start(&[]);
+    // Of the newest segment nothing goes.
+    home.ok(&["append", "new"]);
+    home.ok(&["retain", "--below", "1"]);
+    let draft = r#"{"topic":"t","kind":"line","content_type":"text/plain","data":"once"}"#;
+    let head = format!(r#"{{"key":"k","count":1,"bytes":{}}}"#, draft.len() + 1);
+    let spool = home.path().join("spool");
+    std::fs::create_dir(&spool).unwrap();
+    std::fs::write(spool.join("spool"), format!("{head}\n{draft}\n")).unwrap();
+    assert_eq!(printed(home.piped(&["append", "--spool", "spool"], b"")), "");
+    assert_eq!(appended(&home), ["new"]);
+}
+
+#[test]
 fn a_spool_with_a_name_keeps_lines_for_a_node_that_is_still_to_be_started() {
     let home = Home::new();
     home.ok(&["init"]);
