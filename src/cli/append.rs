@@ -16,7 +16,7 @@ use super::input::stdin_is_file;
 use super::pipe::{self, AWAY};
 use super::place::Global;
 use super::receipts::Receipts;
-use super::spool::{Full, SPOOL_BYTES, Spool};
+use super::spool::{self, Full, SPOOL_BYTES, Spool};
 use crate::words::limits::PAYLOAD_BYTES;
 use crate::words::time::parse_duration;
 
@@ -134,7 +134,7 @@ impl Append {
             return Spool::lasting(directory, self.spool_bytes, full).map(Some);
         }
         let is_direct = self.no_spool || self.key.is_some() || self.ack != Ack::Local;
-        match Spool::home() {
+        match spool::home() {
             Some(home) if !is_direct && self.drafts.are_lines() => {
                 Spool::passing(&home, self.spool_bytes, full).map(Some)
             }

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
-use super::Outcome;
 use super::check::ask;
 use super::failure::Stop;
 use super::findings::{self, Bounds, Finding, Level};
@@ -15,8 +14,8 @@ use super::line::one_line;
 use super::output::{Format, Output};
 use super::place::Global;
 use super::settings::{FILE, Settings};
-use super::spool::Spool;
 use super::status::{bytes, counted};
+use super::{Outcome, spool};
 use crate::node::{OfflineLog, directory};
 
 /// Less room than this on the disk is a warning.
@@ -132,8 +131,7 @@ fn room(data: &Path) -> Option<Finding> {
 
 /// Pipes that were ended while their node was away.
 fn spools() -> Vec<Finding> {
-    let home = Spool::home().unwrap_or_default();
-    let forgotten = Spool::forgotten(&home).into_iter();
+    let forgotten = spool::forgotten(&spool::home().unwrap_or_default()).into_iter();
     let finding = |(directory, waiting): (PathBuf, u64)| {
         let waiting = counted(waiting, "entry of a pipe", "entries of a pipe");
         let directory = directory.display();

@@ -20,11 +20,13 @@ use crate::node::directory::is_full;
 use crate::words::Code;
 
 mod file;
+mod home;
 #[cfg(test)]
 mod tests;
 
 pub use file::Record;
 use file::SpoolFile;
+pub use home::{forgotten, home};
 
 /// How many bytes a spool holds when nothing is said.
 pub const SPOOL_BYTES: u64 = 64 << 20; // full: lines wait; while the node is away they are dropped
@@ -109,29 +111,6 @@ impl Spool {
     pub fn passing(home: &Path, most: u64, full: Full) -> Result<Self, Failure> {
         let name = name()?;
         Ok(Self::new(&home.join(format!("spool-{name}")), name, most, full, Stay::Passing))
-    }
-
-    /// Where spools are that nobody has named a directory for: the user's directory for what programs
-    /// keep between runs.
-    pub fn home() -> Option<PathBuf> {
-        let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-        let named = variable("XDG_STATE_HOME").map(PathBuf::from);
-        let usual = || variable("HOME").map(|home| PathBuf::from(home).join(".local/state"));
-        Some(named.or_else(usual)?.join("towline"))
-    }
-
-    /// The directories there in which drafts wait that no process sends, and how many. What can't be
-    /// read isn't among them.
-    pub fn forgotten(home: &Path) -> Vec<(PathBuf, u64)> {
-        let places = std::fs::read_dir(home).into_iter().flatten().flatten();
-        let mut found: Vec<(PathBuf, u64)> = places
-            .filter_map(|place| {
-                let waiting = SpoolFile::forgotten(&place.path().join("spool")).ok()?;
-                (waiting > 0).then(|| (place.path(), waiting))
-            })
-            .collect();
-        found.sort();
-        found
     }
 
     fn new(directory: &Path, name: String, most: u64, full: Full, stay: Stay) -> Self {
@@ -258,7 +237,7 @@ impl Spool {
     /// It can't be removed.
     pub fn close(&self) -> Result<(), Failure> {
         let mut state = self.state();
-        let is_ours = self.directory().parent() == Self::home().as_deref();
+        let is_ours = self.directory().parent() == home().as_deref();
         if state.file.is_some() && is_ours {
             self.remove(&mut state).map_err(|error| self.failed(&error))?;
         }

@@ -134,10 +134,10 @@ fn what_a_process_left_is_found_once_it_has_ended() {
     let spool = passing(&home, SPOOL_BYTES, Full::Drop);
     spool.push(&batch("unsent"), gap).unwrap();
     spool.keep(&next(&spool)).unwrap();
-    assert_eq!(Spool::forgotten(home.path()), []);
+    assert_eq!(forgotten(home.path()), []);
     let directory = spool.directory().to_owned();
     drop(spool);
-    assert_eq!(Spool::forgotten(home.path()), [(directory, 1)]);
+    assert_eq!(forgotten(home.path()), [(directory, 1)]);
 }
 
 #[test]
