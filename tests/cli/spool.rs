@@ -3,17 +3,22 @@
 use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Stdio};
+use std::process::{Child, ChildStderr, ChildStdin, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::mpsc::{self, Receiver};
+use std::time::Duration;
 
 use crate::program::{Failed, Home, printed};
+
+/// Longer than anything takes that goes well.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A pipe, with all its ends.
 struct Pipe {
     child: Child,
     input: ChildStdin,
-    ids: Lines<BufReader<ChildStdout>>,
+    ids: Receiver<String>,
     said: Lines<BufReader<ChildStderr>>,
 }
 
@@ -22,8 +27,10 @@ impl Pipe {
     fn begun(home: &Home, append: &[&str]) -> Self {
         let mut child = home.command(append).stdin(Stdio::piped()).spawn().unwrap();
         let input = child.stdin.take().unwrap();
-        let ids = BufReader::new(child.stdout.take().unwrap()).lines();
+        let printed = BufReader::new(child.stdout.take().unwrap()).lines();
         let said = BufReader::new(child.stderr.take().unwrap()).lines();
+        let (id, ids) = mpsc::channel();
+        std::thread::spawn(move || printed.for_each(|line| drop(id.send(line.unwrap()))));
         let mut pipe = Self { child, input, ids, said };
         pipe.write("before");
         pipe.appended(1);
@@ -34,9 +41,9 @@ impl Pipe {
         writeln!(self.input, "{line}").unwrap();
     }
 
-    /// Waits until so many more entries are appended.
+    /// Waits until so many more entries are appended. A line that is lost would be waited for for ever.
     fn appended(&mut self, count: usize) {
-        (0..count).for_each(|_| drop(self.ids.next().unwrap().unwrap()));
+        (0..count).for_each(|_| drop(self.ids.recv_timeout(PATIENCE).expect("a line is lost")));
     }
 
     /// Waits until it says something about this.
