@@ -40,9 +40,11 @@ mod mcp;
 mod nodes;
 mod output;
 mod persona;
+mod pipe;
 mod place;
 mod process;
 mod query;
+mod receipts;
 mod retain;
 mod run;
 mod salvage;
@@ -153,7 +155,7 @@ impl Cli {
             output.flush()?;
             return Err(Stop::Told(0));
         }
-        Self::try_parse().map_err(|error| arguments::stop(&error))
+        Self::try_parse().map_err(|error| arguments::stop(&error, &arguments))
     }
 
     /// Runs the command.

@@ -312,7 +312,7 @@ impl Node {
         let before = opened.emitted_before(&resume);
 
         let metrics = Arc::new(Metrics::new());
-        metrics.resume(&resume.emits, resume.next_offset.0);
+        metrics.resume(&resume.emits);
         let log = Log::new(
             opened.identity.clone(),
             opened.cluster,
@@ -640,6 +640,14 @@ impl Node {
     /// The store can't be read.
     pub async fn get(&self, id: EntryId) -> Result<Vec<Entry>, QueryError> {
         self.read(move |reader| query::find(reader, id)).await.map_err(QueryError::from)
+    }
+
+    /// Whether an entry that is not here was removed.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    pub async fn is_removed(&self, id: EntryId) -> Result<bool, StoreError> {
+        self.read(move |reader| query::is_removed(reader, id)).await
     }
 
     /// Where authors have signed two histories.

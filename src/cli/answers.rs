@@ -6,6 +6,9 @@ use super::client::{Client, Parameters};
 use super::failure::Failure;
 use super::line::one_line;
 
+/// How long ago is lately.
+const LATELY: &str = "24h";
+
 /// What is read of `/v1/status`; a log without its node says less.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Status {
@@ -82,6 +85,21 @@ pub struct Known {
 }
 
 #[derive(Deserialize)]
+struct Gaps {
+    gaps: Vec<Gap>,
+}
+
+#[derive(Deserialize)]
+struct Gap {
+    data: Dropped,
+}
+
+#[derive(Deserialize)]
+struct Dropped {
+    count: u64,
+}
+
+#[derive(Deserialize)]
 struct Nodes {
     nodes: Vec<Known>,
 }
@@ -100,6 +118,21 @@ impl Known {
         let all = [ahead, banned, Some(trouble).filter(|trouble| !trouble.is_empty())];
         all.into_iter().flatten().collect::<Vec<_>>().join(" ")
     }
+}
+
+/// How many events of a node were dropped lately, by the newest of its gaps.
+///
+/// # Errors
+/// It doesn't answer.
+pub fn dropped_lately(client: &Client, node: &str) -> Result<u64, Failure> {
+    let parameters = vec![
+        ("author", node.to_owned()),
+        ("since", LATELY.to_owned()),
+        ("reverse", "true".to_owned()),
+        ("limit", "1000".to_owned()),
+    ];
+    let Gaps { gaps } = client.get("/v1/gaps", &parameters)?;
+    Ok(gaps.iter().fold(0, |dropped: u64, gap| dropped.saturating_add(gap.data.count)))
 }
 
 /// The beginning of a node's id.

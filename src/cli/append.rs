@@ -3,29 +3,23 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Args;
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::Outcome;
-use super::client::{Client, Content, Parameters};
+use super::client::{Client, Parameters};
 use super::drafts::{Batch, Cut, Drafts};
-use super::failure::{Failure, Stop};
-use super::output::{Format, Output, not_an_entry};
+use super::failure::Failure;
+use super::input::stdin_is_file;
+use super::pipe::{self, AWAY};
 use super::place::Global;
-use super::spool::{Next, SPOOL_BYTES, Spool};
-use super::status::counted;
-use crate::words::Code;
+use super::receipts::Receipts;
+use super::spool::{self, Full, SPOOL_BYTES, Spool};
 use crate::words::limits::PAYLOAD_BYTES;
 use crate::words::time::parse_duration;
 
-/// How long a node may be away once the input has ended, when nothing is said.
-const AWAY: Duration = Duration::from_secs(60);
-/// How long lies between two tries to reach it.
-const RETRY: Duration = Duration::from_millis(300);
 /// How long the peers of --ack may take when nothing is said.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -36,13 +30,16 @@ const PATIENCE: Duration = Duration::from_secs(5);
 Examples:
   towline append 'a first entry'
   towline append -t story/42 -k moved --format ndjson '{\"data\":{\"to\":\"coding\"}}'
-  journalctl -f | towline append -t journal --spool ~/.cache/towline-journal
+  journalctl -f | towline append -t journal
   towline append --format cloudevents < events.ndjson
   towline append --key job-7 --ack peers=2 < result.txt",
     after_help = "\
 Every entry is on the node's disk before its id is printed, one id a line; -o
 json prints receipts {\"id\",\"offset\",\"hash\"}. Lines are sent as soon as the input
-pauses, up to 1,000 at once."
+pauses, up to 1,000 at once.
+
+A pipe that has reached its node outlives an outage of it, but not with --key or
+--ack: lines wait on the disk and are sent once it is back, in order, each once."
 )]
 pub struct Append {
     #[command(flatten)]
@@ -51,16 +48,23 @@ pub struct Append {
     /// Lines are then sent in full batches, as K, K/1, K/2 and so on
     #[arg(long, value_name = "K")]
     key: Option<String>,
-    /// Keep lines in this directory while the node is away, and send them when it is back
+    /// Keep lines in this directory, also for a node that is still to be started. What waits there
+    /// already is sent first [default: a directory of its own, once the node is away]
     #[arg(long, value_name = "DIR", conflicts_with_all = ["key", "ack"])]
     spool: Option<PathBuf>,
-    /// How many bytes --spool keeps; what is beyond is dropped, and an entry spool.gap says how much
-    #[arg(long, value_name = "BYTES", default_value_t = SPOOL_BYTES, requires = "spool")]
+    /// How many bytes of lines are kept; what is beyond is dropped, and an entry spool.gap says how
+    /// much. Lines of a file wait instead
+    #[arg(long, value_name = "BYTES", default_value_t = SPOOL_BYTES)]
+    #[arg(conflicts_with_all = ["key", "ack"])]
     spool_bytes: u64,
+    /// Keep no lines: the pipe ends when the node is away
+    #[arg(long, conflicts_with_all = ["spool", "spool_bytes"])]
+    no_spool: bool,
     /// When an entry counts as appended: on the disk of this node, or of N peers as well
     #[arg(long, value_name = "local|peers=N", default_value = "local")]
     ack: Ack,
-    /// How long the peers of --ack may take [default: 5s]
+    /// How long the peers of --ack may take [default: 5s], or the node may be away once the input
+    /// has ended [default: 60s]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     timeout: Option<Duration>,
 }
@@ -94,16 +98,10 @@ impl fmt::Display for Ack {
     }
 }
 
-#[derive(Deserialize)]
-struct Receipt {
-    id: String,
-}
-
 impl Append {
     pub(super) fn run(self, global: &Global) -> Outcome {
-        if let Some(directory) = &self.spool {
-            let spool = Spool::open(directory, self.spool_bytes)?;
-            return through(Arc::new(spool), self.drafts, self.timeout, global);
+        if let Some(spool) = self.spool()? {
+            return pipe::through(spool, self.drafts, self.timeout.unwrap_or(AWAY), global);
         }
         let client = global.node()?;
         let patience = self.timeout.unwrap_or(PATIENCE);
@@ -123,100 +121,24 @@ impl Append {
                 _ => format!("{key}/{batches}"),
             });
             batches += 1;
-            let posted = post(&client, &parameters, batch, key, patience);
-            receipts.print(&posted.map_err(|failure| {
-                match failure.is_passing() && batches > 1 {
-                    true => failure.hint("--spool DIR, in which lines wait while the node is away"),
-                    false => failure,
-                }
-            })?)
+            receipts.print(&post(&client, &parameters, batch, key, patience)?)
         });
         sent.and(receipts.end())
     }
-}
 
-/// Sends all lines through a spool: one thread reads them, this one sends.
-fn through(
-    spool: Arc<Spool>,
-    drafts: Drafts,
-    timeout: Option<Duration>,
-    global: &Global,
-) -> Outcome {
-    let filling = spool.clone();
-    let reading = std::thread::spawn(move || {
-        let gaps = drafts.clone();
-        let push = |batch: &Batch| Ok(filling.push(batch, |count| gaps.gap(count))?);
-        let read = drafts.send(PAYLOAD_BYTES, Cut::Prompt, push);
-        let finished = filling.finish(|count| gaps.gap(count));
-        read.and(finished.map_err(Stop::from))
-    });
-    let mut output = global.output();
-    let mut receipts = Receipts::new(&mut output);
-    let sent = drain(&spool, timeout.unwrap_or(AWAY), global, &mut receipts);
-    let ended = receipts.end();
-    // It may still wait for a line: what can't be sent any more needs none.
-    sent?;
-    ended?;
-    let failed = |_| Failure::new(Code::Io, "stdin can't be read", "its thread ended");
-    reading.join().map_err(failed)?
-}
-
-/// Sends what is in the spool until nothing more will come, however long the node is away; once
-/// nothing comes, it waits so long for the node.
-fn drain(
-    spool: &Spool,
-    patience: Duration,
-    global: &Global,
-    receipts: &mut Receipts<'_>,
-) -> Outcome {
-    let mut client: Option<Client> = None;
-    let mut alone: Option<Instant> = None;
-    loop {
-        let record = match spool.next()? {
-            Next::Record(record) => record,
-            Next::Nothing => {
-                spool.wait(RETRY);
-                continue;
+    /// What the entries go through: lines through a spool, unless it would take from them what was
+    /// asked for.
+    fn spool(&self) -> Result<Option<Spool>, Failure> {
+        let full = if stdin_is_file() { Full::Wait } else { Full::Drop };
+        if let Some(directory) = &self.spool {
+            return Spool::lasting(directory, self.spool_bytes, full).map(Some);
+        }
+        let is_direct = self.no_spool || self.key.is_some() || self.ack != Ack::Local;
+        match spool::home() {
+            Some(home) if !is_direct && self.drafts.are_lines() => {
+                Spool::passing(&home, self.spool_bytes, full).map(Some)
             }
-            Next::Over => return Ok(()),
-        };
-        let content = Content {
-            content_type: "application/x-ndjson",
-            body: &record.body,
-            key: Some(record.key.clone()),
-        };
-        let at = match client.take() {
-            Some(client) => Ok(client),
-            // It may be back at another address.
-            None => global.node(),
-        };
-        let none = Parameters::new();
-        let sent =
-            at.and_then(|at| Ok((at.post("/v1/entries", &none, &content, Duration::ZERO)?, at)));
-        match sent {
-            Ok((printed, at)) => {
-                let printed: Vec<Box<RawValue>> = printed;
-                receipts.print(&printed)?;
-                spool.sent(&record)?;
-                (client, alone) = (Some(at), None);
-            }
-            Err(failure) if failure.is_passing() => {
-                if alone.is_none() {
-                    let path = spool.path().display();
-                    global.note(&format!("the node is away: lines wait in {path}"));
-                }
-                let since = *alone.get_or_insert_with(Instant::now);
-                if spool.is_over() && since.elapsed() >= patience {
-                    let waiting = counted(spool.waiting(), "entry waits", "entries wait");
-                    let path = spool.path().display();
-                    return Err(failure
-                        .yet(format_args!("{waiting} in {path}"))
-                        .hint("the same --spool again, when the node runs: it sends them first")
-                        .into());
-                }
-                std::thread::sleep(RETRY);
-            }
-            Err(failure) => return Err(failure.into()),
+            _ => Ok(None),
         }
     }
 }
@@ -229,66 +151,4 @@ fn post(
     patience: Duration,
 ) -> Result<Vec<Box<RawValue>>, Failure> {
     client.post("/v1/entries", parameters, &batch.content(key), patience)
-}
-
-/// Prints receipts for as long as somebody reads them: whoever pipes entries in wants them
-/// appended, even when nobody looks at the ids any more.
-struct Receipts<'o> {
-    output: &'o mut Output,
-    printed: u64,
-    reader_left: bool,
-}
-
-impl<'o> Receipts<'o> {
-    fn new(output: &'o mut Output) -> Self {
-        Self { output, printed: 0, reader_left: false }
-    }
-
-    fn print(&mut self, receipts: &[Box<RawValue>]) -> Outcome {
-        self.unless_reader_left(|this| {
-            for receipt in receipts {
-                this.write(receipt)?;
-                this.printed += 1;
-            }
-            this.output.flush()
-        })
-    }
-
-    fn write(&mut self, receipt: &RawValue) -> Outcome {
-        match self.output.format {
-            Format::Text => {
-                let receipt: Receipt = serde_json::from_str(receipt.get()).map_err(not_an_entry)?;
-                self.output.line(receipt.id)
-            }
-            Format::Ndjson | Format::Cloudevents => self.output.line(receipt),
-            Format::Json => {
-                let before: &[u8] = if self.printed == 0 { b"[" } else { b",\n" };
-                self.output.bytes(before)?;
-                self.output.bytes(receipt.get().as_bytes())
-            }
-        }
-    }
-
-    /// Closes the array of -o json.
-    fn end(&mut self) -> Outcome {
-        self.unless_reader_left(|this| {
-            if this.output.format == Format::Json && this.printed > 0 {
-                this.output.line("]")?;
-            }
-            this.output.flush()
-        })
-    }
-
-    fn unless_reader_left(&mut self, write: impl FnOnce(&mut Self) -> Outcome) -> Outcome {
-        if self.reader_left {
-            return Ok(());
-        }
-        match write(self) {
-            Err(Stop::ReaderLeft) => {
-                self.reader_left = true;
-                Ok(())
-            }
-            written => written,
-        }
-    }
 }

@@ -9,6 +9,7 @@ use super::Outcome;
 use super::failure::Failure;
 use super::output::Format;
 use super::place::Global;
+use super::status::{bytes, counted};
 use crate::node::backup::{self, Existing, Keys, Progress};
 
 /// Copy the log into one verified file, while its node goes on
@@ -111,12 +112,10 @@ impl Restore {
 fn print(global: &Global, backup: &backup::Backup, place: std::fmt::Arguments<'_>) -> Outcome {
     let mut output = global.output();
     if output.format == Format::Text {
-        let (entries, authors) = (backup.verified.entries, backup.verified.authors);
-        let node = backup.node.short();
-        let bytes = backup.bytes;
-        output.line(format_args!(
-            "ok: {entries} entries of {authors} authors, node {node}, {bytes} bytes, {place}"
-        ))?;
+        let entries = counted(backup.verified.entries, "entry", "entries");
+        let authors = counted(backup.verified.authors, "author", "authors");
+        let (node, size) = (backup.node.short(), bytes(backup.bytes));
+        output.line(format_args!("ok: {entries} of {authors}, node {node}, {size}, {place}"))?;
     } else {
         output.json(backup)?;
     }

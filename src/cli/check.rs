@@ -24,7 +24,7 @@ Examples:
   towline check --format nagios --lag 1000     for Nagios, Icinga, checkmk",
     after_help = "\
 Looks at what the node says of itself: whether it can write, damage, peers, lag,
-clocks, dropped events, forks. Exit code 1 where something is wrong, 5 where no
+clocks, events dropped within a day, forks. Exit code 1 where something is wrong, 5 where no
 node answers; for nagios 1 is a warning, 2 critical, 3 that no node answers.
 `towline doctor` says more, and what to do."
 )]
@@ -86,8 +86,13 @@ impl Check {
 /// # Errors
 /// It doesn't answer.
 pub fn ask(global: &Global, bounds: Bounds) -> Result<Vec<Finding>, Failure> {
-    let (status, nodes) = answers::ask(&global.node()?)?;
-    Ok(findings::of_node(&status, &nodes, bounds))
+    let client = global.node()?;
+    let (status, nodes) = answers::ask(&client)?;
+    let dropped = match status.dropped {
+        0 => 0,
+        _ => answers::dropped_lately(&client, &status.node)?,
+    };
+    Ok(findings::of_node(&status, &nodes, dropped, bounds))
 }
 
 fn sentence(level: &str, wrong: &[&Finding]) -> String {

@@ -11,11 +11,12 @@ use super::Outcome;
 use super::client::Parameters;
 use super::completions;
 use super::consuming::path;
-use super::failure::Stop;
+use super::failure::{Failure, Stop};
 use super::line::one_line;
 use super::output::{Format, Output, not_an_entry};
 use super::place::Global;
 use super::status::{counted, duration};
+use crate::words::Code;
 
 /// List, show, move and remove named consumers, whose places the node keeps
 #[derive(Debug, Args)]
@@ -123,7 +124,8 @@ impl Cursors {
                 list(&mut output, answer)?;
             }
             Action::Get { named } => {
-                let cursor: Box<RawValue> = client.get(&named.path(), &Parameters::new())?;
+                let cursor: Box<RawValue> =
+                    client.get(&named.path(), &Parameters::new()).map_err(unknown)?;
                 if output.format == Format::Text {
                     output.line(one_line(&shown(&cursor)?.position))?;
                 } else {
@@ -136,11 +138,19 @@ impl Cursors {
                 tell(&mut output, set, "stands at")?;
             }
             Action::Rm { named } => {
-                let removed: Box<RawValue> = client.delete(&named.path())?;
+                let removed: Box<RawValue> = client.delete(&named.path()).map_err(unknown)?;
                 tell(&mut output, removed, "is removed; it stood at")?;
             }
         }
         output.flush()
+    }
+}
+
+/// A cursor that is not there is looked for among those that are.
+fn unknown(failure: Failure) -> Failure {
+    match failure.code() {
+        Code::NotFound => failure.hint("towline cursor ls"),
+        _ => failure,
     }
 }
 

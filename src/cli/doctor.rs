@@ -2,12 +2,11 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
 
-use super::Outcome;
 use super::check::ask;
 use super::failure::Stop;
 use super::findings::{self, Bounds, Finding, Level};
@@ -15,7 +14,8 @@ use super::line::one_line;
 use super::output::{Format, Output};
 use super::place::Global;
 use super::settings::{FILE, Settings};
-use super::status::bytes;
+use super::status::{bytes, counted};
+use super::{Outcome, spool};
 use crate::node::{OfflineLog, directory};
 
 /// Less room than this on the disk is a warning.
@@ -33,8 +33,8 @@ Examples:
   towline doctor -o json | jq '.findings[] | select(.level != \"ok\")'",
     after_help = "\
 Works with or without a running node. Looks at the data directory, its key and
-settings, the room on its disk, the store, and at all that `towline check` looks
-at. Changes nothing. Exit code 1 where something is wrong."
+settings, the room on its disk, the store, what pipes left unsent, and at all that
+`towline check` looks at. Changes nothing. Exit code 1 where something is wrong."
 )]
 pub struct Doctor {}
 
@@ -44,6 +44,7 @@ impl Doctor {
         if global.named_node().is_none() {
             found.extend(of_directory(&global.data()?));
         }
+        found.extend(spools());
         match ask(global, Bounds { lag: LAG }) {
             Ok(said) => {
                 found.push(Finding::ok("node", "it answers"));
@@ -126,6 +127,18 @@ fn room(data: &Path) -> Option<Finding> {
         ..ROOM => Finding::warning("disk", what, "make room before the node has to be read-only"),
         _ => Finding::ok("disk", what),
     })
+}
+
+/// Pipes that were ended while their node was away.
+fn spools() -> Vec<Finding> {
+    let forgotten = spool::forgotten(&spool::home().unwrap_or_default()).into_iter();
+    let finding = |(directory, waiting): (PathBuf, u64)| {
+        let waiting = counted(waiting, "entry of a pipe", "entries of a pipe");
+        let directory = directory.display();
+        let what = format!("{waiting} that has ended wait in {directory}");
+        Finding::warning("spool", what, format!("towline append --spool {directory} < /dev/null"))
+    };
+    forgotten.map(finding).collect()
 }
 
 fn store(data: &Path) -> Finding {

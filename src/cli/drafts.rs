@@ -148,6 +148,11 @@ impl Drafts {
         Ok(batch)
     }
 
+    /// Whether they are lines of stdin.
+    pub fn are_lines(&self) -> bool {
+        self.text.as_ref().is_none_or(|text| text == "-")
+    }
+
     /// Sends the text, or all lines of stdin, in batches. A payload is at most `most` bytes.
     ///
     /// # Errors

@@ -79,7 +79,13 @@ impl Failure {
             OpenError::Store(StoreError::Full(_)) => Code::DiskFull,
             _ => Code::Store,
         };
-        Self::new(code, what, error)
+        let failure = Self::new(code, what, error);
+        match error {
+            OpenError::Missing(_) => {
+                failure.hint("look at the path; where there is no store yet, towline run makes one")
+            }
+            _ => failure,
+        }
     }
 
     /// A store that can't be read.
@@ -237,6 +243,16 @@ impl Failure {
         Self::new(code, what, error)
     }
 
+    /// Its code.
+    pub fn code(&self) -> Code {
+        self.code
+    }
+
+    /// What failed.
+    pub fn what(&self) -> &str {
+        &self.what
+    }
+
     /// What is known of the cause.
     pub fn why(&self) -> &str {
         &self.why
@@ -247,12 +263,10 @@ impl Failure {
         self.hint.as_deref().unwrap_or_else(|| usual_hint(self.code))
     }
 
-    /// Whether the same may succeed later without anybody's doing.
+    /// Whether the same may succeed later: once the node runs again, has room, or has time.
     pub fn is_passing(&self) -> bool {
-        matches!(
-            self.code,
-            Code::Unreachable | Code::Closing | Code::Timeout | Code::DiskFull | Code::Busy
-        )
+        let is_down = matches!(self.code, Code::Unreachable | Code::Closing | Code::Poisoned);
+        is_down || matches!(self.code, Code::DiskFull | Code::Timeout | Code::Busy)
     }
 
     /// The exit code of the program.
@@ -292,7 +306,7 @@ fn usual_hint(code: Code) -> &'static str {
         Code::Token => "--token-file FILE, with a token that `towline token add` has printed",
         Code::Rights => "a token with more rights: towline token add",
         Code::Unprotected => "towline token add, and --tls-cert FILE --tls-key FILE; or --insecure",
-        Code::Held => "towline cursor ls, which says who has it; or towline cursor set NAME",
+        Code::Held => "towline cursor ls, which says who has it, and until when",
         Code::UnknownThread => {
             "look at --tenant and the topic, and whether it has arrived: towline nodes"
         }

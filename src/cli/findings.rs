@@ -72,11 +72,16 @@ pub struct Bounds {
     pub lag: u64,
 }
 
-/// What a node's own word says of it.
-pub fn of_node(status: &Status, nodes: &[Known], bounds: Bounds) -> Vec<Finding> {
+/// What a node's own word says of it; so many events were dropped within a day.
+pub fn of_node(
+    status: &Status,
+    nodes: &[Known],
+    dropped_lately: u64,
+    bounds: Bounds,
+) -> Vec<Finding> {
     let mut found = vec![writing(status), log(status), peers(status)];
     found.extend(nodes.iter().flat_map(|node| of_peer(node, bounds)));
-    found.push(gaps(status));
+    found.push(events(status, dropped_lately));
     if status.branched > 0 {
         let authors = counted(status.branched, "author has", "authors have");
         let what = format!("{authors} branched: a disk was restored, or a key is used twice");
@@ -173,14 +178,18 @@ fn of_peer(peer: &Known, bounds: Bounds) -> Vec<Finding> {
     found
 }
 
-fn gaps(status: &Status) -> Finding {
-    if status.dropped == 0 {
-        return Finding::ok("events", "none dropped");
+/// What was dropped long ago can't be mended any more, and is no reason to look at a node for ever.
+fn events(status: &Status, dropped_lately: u64) -> Finding {
+    let all = counted(status.dropped, "event", "events");
+    match (status.dropped, dropped_lately) {
+        (0, _) => Finding::ok("events", "none dropped"),
+        (_, 0) => Finding::ok("events", format!("none dropped in 24 hours; {all} before")),
+        (_, lately) => {
+            let what = format!("{lately} dropped in 24 hours, of {all} dropped at all");
+            let hint = "towline gaps, for why; a longer emit_ring where the reason is lag";
+            Finding::warning("events", what, hint)
+        }
     }
-    let gaps = counted(status.gaps, "gap", "gaps");
-    let what = format!("{} dropped, {gaps}", counted(status.dropped, "event", "events"));
-    let hint = "towline gaps, for why; a longer emit_ring where the reason is lag";
-    Finding::warning("events", what, hint)
 }
 
 #[cfg(test)]
@@ -192,7 +201,7 @@ mod tests {
     fn found(status: Value, nodes: Value) -> Vec<Finding> {
         let status = serde_json::from_value(status).unwrap();
         let nodes: Vec<Known> = serde_json::from_value(nodes).unwrap();
-        of_node(&status, &nodes, Bounds { lag: 10 })
+        of_node(&status, &nodes, 0, Bounds { lag: 10 })
     }
 
     fn status(state: &str) -> Value {
@@ -210,6 +219,16 @@ mod tests {
     fn a_node_that_can_not_write_is_critical() {
         for state in ["poisoned", "read-only"] {
             assert_eq!(worst(&found(status(state), json!([]))), Level::Critical, "{state}");
+        }
+    }
+
+    #[test]
+    fn what_was_dropped_is_a_warning_for_a_day() {
+        let mut dropped = status("ok");
+        dropped["dropped"] = 7.into();
+        let status: Status = serde_json::from_value(dropped).unwrap();
+        for (lately, level) in [(3, Level::Warning), (0, Level::Ok)] {
+            assert_eq!(worst(&of_node(&status, &[], lately, Bounds { lag: 10 })), level);
         }
     }
 

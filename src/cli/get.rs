@@ -10,7 +10,7 @@ use super::failure::{Failure, Stop};
 use super::line::{one_line, payload};
 use super::output::{Format, Output, not_an_entry};
 use super::place::{Global, Place, as_node};
-use crate::node::OfflineLog;
+use crate::node::{OfflineLog, StoreError};
 use crate::words::json::{EntryJson, Lateness};
 use crate::words::{Code, EntryId};
 
@@ -67,16 +67,13 @@ impl Get {
                 vec![client.get(&path, &Parameters::new())?]
             }
             Place::Directory(mut log) => {
-                let proofs = log.proofs(self.id);
-                let proofs =
-                    proofs.map_err(|error| Failure::store("the log can't be read", &error))?;
+                let proofs = log.proofs(self.id).map_err(|error| unreadable(&error))?;
+                if proofs.is_empty() {
+                    return Err(self.absent(&mut log).into());
+                }
                 proofs.iter().map(as_node).collect::<Result<_, _>>()?
             }
         };
-        if proofs.is_empty() {
-            let why = format_args!("the log holds no proof of {}", self.id);
-            return Err(Failure::new(Code::NotFound, Code::NotFound.title(), why).into());
-        }
         let mut output = global.output();
         proofs.into_iter().try_for_each(|proof| output.line(proof))?;
         output.flush()
@@ -96,15 +93,28 @@ impl Get {
         }
     }
 
+    /// Why a log has no entry of that name.
+    fn absent(&self, log: &mut OfflineLog) -> Failure {
+        let (code, why) = match log.is_removed(self.id) {
+            Ok(true) => (Code::Removed, format!("the entry {} was removed", self.id)),
+            Ok(false) => (Code::NotFound, format!("the log holds no entry {}", self.id)),
+            Err(error) => return unreadable(&error),
+        };
+        Failure::new(code, code.title(), why)
+    }
+
     fn read(&self, log: &mut OfflineLog) -> Result<Vec<Box<RawValue>>, Stop> {
         let entries = log.get(self.id).map_err(|error| Failure::query(&error))?;
         if entries.is_empty() {
-            let why = format_args!("the log holds no entry {}", self.id);
-            return Err(Failure::new(Code::NotFound, Code::NotFound.title(), why).into());
+            return Err(self.absent(log).into());
         }
         let json = entries.iter();
         json.map(|entry| as_node(&EntryJson::new(entry, Lateness::InOrder))).collect()
     }
+}
+
+fn unreadable(error: &StoreError) -> Failure {
+    Failure::store("the log can't be read", error)
 }
 
 fn show(output: &mut Output, entry: &EntryJson) -> Outcome {

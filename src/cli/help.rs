@@ -11,6 +11,11 @@ pub fn asked(arguments: &[String]) -> Option<Value> {
     if !(has(&["--help", "-h"]) && has(&["--json"])) {
         return None;
     }
+    Some(description(&meant(arguments)))
+}
+
+/// The command that a command line means, as far as it can be told.
+pub fn meant(arguments: &[String]) -> Command {
     let mut root = Cli::command();
     root.build();
     let mut command = &root;
@@ -19,7 +24,7 @@ pub fn asked(arguments: &[String]) -> Option<Value> {
             command = inner;
         }
     }
-    Some(description(command))
+    command.clone()
 }
 
 fn description(command: &Command) -> Value {

@@ -1,7 +1,9 @@
 //! Reading lines, of which any may be too long, and knowing when the next one would have to be
 //! waited for.
 
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
+use std::os::fd::AsFd;
 
 /// How much is read ahead.
 const READ_AHEAD: usize = 1 << 20;
@@ -65,6 +67,12 @@ impl<R: Read> Lines<R> {
     pub fn has_line(&self) -> bool {
         self.input.buffer().contains(&b'\n')
     }
+}
+
+/// Whether stdin is a file, which stays as it is until it is read.
+pub fn stdin_is_file() -> bool {
+    let stdin = io::stdin().as_fd().try_clone_to_owned().map(File::from);
+    stdin.and_then(|stdin| stdin.metadata()).is_ok_and(|found| found.is_file())
 }
 
 #[cfg(test)]

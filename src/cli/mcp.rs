@@ -2,7 +2,6 @@
 //!
 //! It speaks to the node like every other command. Invariant: nothing but the protocol goes to stdout.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -47,7 +46,8 @@ pub struct Mcp {}
 
 impl Mcp {
     pub(super) fn run(self, global: &Global) -> Outcome {
-        let server = Server { client: Arc::new(global.node()?) };
+        global.node()?;
+        let server = Server { global: global.clone() };
         let runtime = process::runtime()?;
         let served = runtime.block_on(async {
             let running = server.serve(rmcp::transport::stdio()).await;
@@ -64,7 +64,7 @@ impl Mcp {
 }
 
 struct Server {
-    client: Arc<Client>,
+    global: Global,
 }
 
 impl ServerHandler for Server {
@@ -92,9 +92,11 @@ impl ServerHandler for Server {
         request: CallToolRequestParams,
         _: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        let client = self.client.clone();
+        let global = self.global.clone();
         let (name, given) = (request.name.into_owned(), request.arguments.unwrap_or_default());
-        let called = tokio::task::spawn_blocking(move || call(&client, &name, &given)).await;
+        // The node is looked for anew: since the last call it may have come back at another address.
+        let call = move || call(&global.node()?, &name, &given);
+        let called = tokio::task::spawn_blocking(call).await;
         let called = called.map_err(|error| ErrorData::internal_error(error.to_string(), None))?;
         Ok(match called {
             Ok(answer) => CallToolResult::structured(answer),

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::failure::{Failure, Stop};
 use super::line;
-use super::template::{Form, Templated};
+use super::template::{self, Form, Templated};
 use crate::words::Code;
 use crate::words::cloudevents::CloudEvent;
 use crate::words::json::EntryJson;
@@ -201,7 +201,12 @@ pub fn broken(error: io::Error) -> Stop {
     if error.kind() == ErrorKind::BrokenPipe {
         return Stop::ReaderLeft;
     }
-    Failure::new(Code::Io, "the output can't be written", error).into()
+    match template::unfilled(&error) {
+        Some(why) => Failure::usage("the template can't be filled", why)
+            .hint("look at a whole object: -o ndjson")
+            .into(),
+        None => Failure::new(Code::Io, "the output can't be written", error).into(),
+    }
 }
 
 /// Says something on stderr. Nobody is told when stderr itself is gone.

@@ -1,55 +1,35 @@
-//! A bounded spool on disk, between lines that can't wait and a node that may be away.
+//! A bounded spool between lines and a node that may be away.
 //!
-//! ```text
-//! DIR/spool   {"key":"…","count":2,"bytes":57}\n   a head, and so many bytes of drafts, one a line
-//!             {"topic":…}\n{"topic":…}\n
-//! ```
+//! While the node answers, a record goes from hand to hand, and the lines wait for the node. While it
+//! is away, records go to a file that no other process has. A lasting spool has its file all the time:
+//! what a process that ended left there, the next one sends first. Any other file is gone once all of
+//! it is sent.
 //!
 //! Records are sent in order, each under its own idempotency key, so one that was sent and whose
-//! answer was lost is not appended twice. What was left by a process that ended is sent first by the
-//! next. Where the spool is full lines are dropped and counted, and the next record that fits says
-//! how many: an entry of kind `spool.gap`.
+//! answer was lost is not appended twice. Where the file is full lines are dropped and counted while
+//! the node is away, and the next record that fits says how many: an entry of kind `spool.gap`.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, LockResult, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-
-use serde::{Deserialize, Serialize};
 
 use super::drafts::Batch;
 use super::failure::Failure;
+use crate::node::directory::is_full;
 use crate::words::Code;
 
+mod file;
+mod home;
+#[cfg(test)]
+mod tests;
+
+pub use file::Record;
+use file::SpoolFile;
+pub use home::{forgotten, home};
+
 /// How many bytes a spool holds when nothing is said.
-pub const SPOOL_BYTES: u64 = 64 << 20; // full: lines are dropped, and counted
-/// The longest head of a record.
-const HEAD_BYTES: u64 = 1 << 10;
-/// The longest body: more is no record of ours.
-const BODY_BYTES: u64 = 32 << 20;
-
-/// What stands before the drafts of a record.
-#[derive(Debug, Serialize, Deserialize)]
-struct Head {
-    key: String,
-    count: u64,
-    bytes: u64,
-}
-
-/// Drafts that wait to be sent.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Record {
-    /// The idempotency key.
-    pub key: String,
-    /// How many drafts it holds.
-    pub count: u64,
-    /// The drafts, as NDJSON.
-    pub body: Vec<u8>,
-    /// Where the next record begins.
-    end: u64,
-}
+pub const SPOOL_BYTES: u64 = 64 << 20; // full: lines wait; while the node is away they are dropped
 
 /// What is to be done next.
 #[derive(Debug, PartialEq, Eq)]
@@ -62,88 +42,113 @@ pub enum Next {
     Over,
 }
 
+/// What becomes of lines that find no room while the node is away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    /// They are dropped, and counted, since whoever writes them may not be able to wait.
+    Drop,
+    /// They wait, where they are safe.
+    Wait,
+}
+
+/// Whether a spool has its file while nothing waits in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stay {
+    Lasting,
+    Passing,
+}
+
 /// The spool of one process.
 #[derive(Debug)]
 pub struct Spool {
     path: PathBuf,
     most: u64,
+    full: Full,
+    stay: Stay,
     /// Makes the keys of this process differ from all others.
     name: String,
     state: Mutex<State>,
     changed: Condvar,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct State {
-    /// Locked as long as the process lives.
-    file: File,
-    /// Where the first record that was not sent begins, and where the last one ends.
-    sent: u64,
-    written: u64,
+    /// None while records go from hand to hand.
+    file: Option<SpoolFile>,
+    hand: Hand,
+    is_away: bool,
     records: u64,
     waiting: u64,
     dropped: u64,
     is_over: bool,
 }
 
+/// Where the one record is that goes from hand to hand.
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Hand {
+    #[default]
+    Empty,
+    Offered(Record),
+    Taken,
+}
+
 impl Spool {
-    /// Opens the spool in a directory, which is made when it is missing.
+    /// The spool in a directory, which is made when it is missing.
     ///
     /// # Errors
     /// It can't be read or written, or another process has it.
-    pub fn open(directory: &Path, most: u64) -> Result<Self, Failure> {
-        let path = directory.join("spool");
-        let failed = |error: io::Error| Failure::file("the spool can't be used", &path, &error);
-        std::fs::create_dir_all(directory).map_err(failed)?;
-        let mut options = OpenOptions::new();
-        let options = options.create(true).truncate(false).read(true).write(true).mode(0o600);
-        let mut file = options.open(&path).map_err(failed)?;
-        file.try_lock().map_err(|error| {
-            let why = format_args!("{}: {error}", path.display());
-            Failure::new(Code::Locked, "another process has the spool", why)
-                .hint("a --spool directory for each process")
-        })?;
-        let (mut written, mut waiting) = (0, 0);
-        while let Some(record) = read_record(&mut file, written).map_err(failed)? {
-            written = record.end;
-            waiting += record.count;
-        }
-        // What a crash left of a record was never acknowledged to anybody.
-        file.set_len(written).map_err(failed)?;
-        let mut random = [0; 8];
-        getrandom::fill(&mut random)
-            .map_err(|error| Failure::new(Code::Io, "no random bytes", error))?;
-        let state =
-            State { file, sent: 0, written, records: 0, waiting, dropped: 0, is_over: false };
-        let name = hex::encode(random);
-        Ok(Self { path, most, name, state: Mutex::new(state), changed: Condvar::new() })
+    pub fn lasting(directory: &Path, most: u64, full: Full) -> Result<Self, Failure> {
+        let spool = Self::new(directory, name()?, most, full, Stay::Lasting);
+        let (file, waiting) = SpoolFile::open(&spool.path).map_err(|error| spool.failed(&error))?;
+        *spool.state() = State { file: Some(file), waiting, ..State::default() };
+        Ok(spool)
     }
 
-    /// Puts drafts at the end, or counts them where there is no room. `gap` makes the draft that says
-    /// how many were dropped.
+    /// A spool that takes to the disk only while the node is away, in a directory of its own.
+    ///
+    /// # Errors
+    /// There are no random bytes.
+    pub fn passing(home: &Path, most: u64, full: Full) -> Result<Self, Failure> {
+        let name = name()?;
+        Ok(Self::new(&home.join(format!("spool-{name}")), name, most, full, Stay::Passing))
+    }
+
+    fn new(directory: &Path, name: String, most: u64, full: Full, stay: Stay) -> Self {
+        let (path, state) = (directory.join("spool"), Mutex::default());
+        Self { path, most, full, stay, name, state, changed: Condvar::new() }
+    }
+
+    /// Puts drafts at the end, once there is room; or counts them where there is none while the node is
+    /// away. `gap` makes the draft that says how many were dropped.
     ///
     /// # Errors
     /// The file can't be written.
     pub fn push(
         &self,
         batch: &Batch,
-        gap: impl FnOnce(u64) -> Result<Batch, Failure>,
+        gap: impl Fn(u64) -> Result<Batch, Failure>,
     ) -> Result<(), Failure> {
+        let size = batch.body().len() as u64;
         let mut state = self.state();
-        let held = state.written - state.sent + batch.body().len() as u64;
-        if held > self.most {
-            state.dropped += batch.count;
+        loop {
+            let must_wait = |state: &mut State| self.must_wait(state, size);
+            state = entered(self.changed.wait_while(state, must_wait));
+            let dropped = state.dropped;
+            let is_put = match dropped {
+                _ if self.must_drop(&state, size) => false,
+                0 => self.put(&mut state, batch)?,
+                _ => self.put(&mut state, &gap(dropped)?)?,
+            };
+            match is_put {
+                false => state.dropped += batch.count,
+                true if dropped > 0 => {
+                    state.dropped = 0;
+                    continue;
+                }
+                true => {}
+            }
             return Ok(());
         }
-        if state.dropped > 0 {
-            let gap = gap(state.dropped)?;
-            self.write(&mut state, &gap)?;
-            state.dropped = 0;
-        }
-        self.write(&mut state, batch)?;
-        drop(state);
-        self.changed.notify_all();
-        Ok(())
     }
 
     /// Says that nothing more will be put in; what was dropped last is said as [`Spool::push`] does.
@@ -151,16 +156,18 @@ impl Spool {
     /// # Errors
     /// The file can't be written.
     pub fn finish(&self, gap: impl FnOnce(u64) -> Result<Batch, Failure>) -> Result<(), Failure> {
-        let mut state = self.state();
-        state.is_over = true;
-        let dropped = std::mem::take(&mut state.dropped);
-        let written = match dropped {
-            0 => Ok(()),
-            dropped => gap(dropped).and_then(|gap| self.write(&mut state, &gap)),
+        let mut state = entered(self.changed.wait_while(self.state(), |state| state.is_handing()));
+        let said = match state.dropped {
+            0 => Ok(true),
+            dropped => gap(dropped).and_then(|gap| self.put(&mut state, &gap)),
         };
-        drop(state);
+        state.is_over = true;
         self.changed.notify_all();
-        written
+        match said {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(self.failed(&io::ErrorKind::StorageFull.into())),
+            Err(failure) => Err(failure),
+        }
     }
 
     /// What to do next.
@@ -169,40 +176,78 @@ impl Spool {
     /// The file can't be read.
     pub fn next(&self) -> Result<Next, Failure> {
         let mut state = self.state();
-        let at = state.sent;
-        if at < state.written {
-            let record = read_record(&mut state.file, at).map_err(|error| self.failed(&error))?;
-            let lost = || self.failed(&io::ErrorKind::InvalidData.into());
-            return Ok(Next::Record(record.ok_or_else(lost)?));
-        }
-        Ok(if state.is_over { Next::Over } else { Next::Nothing })
+        let record = match &mut state.file {
+            Some(file) => file.first().map_err(|error| self.failed(&error))?,
+            None => state.hand.take(),
+        };
+        Ok(match record {
+            Some(record) => Next::Record(record),
+            None if state.is_over => Next::Over,
+            None => Next::Nothing,
+        })
     }
 
-    /// Waits until something is put in, or this long.
-    pub fn wait(&self, longest: Duration) {
-        let state = self.state();
-        let is_idle = |state: &mut State| state.sent == state.written && !state.is_over;
-        drop(self.changed.wait_timeout_while(state, longest, is_idle));
+    /// Waits until there is something to do, or this long; says whether there is.
+    pub fn wait(&self, longest: Duration) -> bool {
+        let is_idle = |state: &mut State| {
+            let is_empty = state.file.as_ref().is_none_or(SpoolFile::is_empty);
+            is_empty && !state.is_handing() && !state.is_over
+        };
+        !entered(self.changed.wait_timeout_while(self.state(), longest, is_idle)).1.timed_out()
     }
 
-    /// Notes that a record was sent.
+    /// Notes that the record was sent that was next.
     ///
     /// # Errors
-    /// The file can't be emptied.
+    /// The file can't be emptied or removed.
     pub fn sent(&self, record: &Record) -> Result<(), Failure> {
         let mut state = self.state();
-        state.sent = record.end;
+        state.is_away = false;
         state.waiting = state.waiting.saturating_sub(record.count);
-        if state.sent == state.written {
-            state.file.set_len(0).map_err(|error| self.failed(&error))?;
-            (state.sent, state.written) = (0, 0);
+        state.hand = Hand::Empty;
+        let popped = state.file.as_mut().map_or(Ok(()), SpoolFile::pop);
+        let is_done =
+            self.stay == Stay::Passing && state.file.as_ref().is_some_and(SpoolFile::is_empty);
+        let removed = popped.and_then(|()| if is_done { self.remove(&mut state) } else { Ok(()) });
+        self.changed.notify_all();
+        removed.map_err(|error| self.failed(&error))
+    }
+
+    /// Notes that the record can't be sent now that was next, since the node is away: until it is back,
+    /// all goes to the disk.
+    ///
+    /// # Errors
+    /// The file can't be written.
+    pub fn keep(&self, record: &Record) -> Result<(), Failure> {
+        let mut state = self.state();
+        if state.file.is_none() {
+            let (mut file, _) = SpoolFile::open(&self.path).map_err(|error| self.failed(&error))?;
+            file.push(record).map_err(|error| self.failed(&error))?;
+            state.file = Some(file);
+            state.hand = Hand::Empty;
+        }
+        state.is_away = true;
+        self.changed.notify_all();
+        Ok(())
+    }
+
+    /// Ends with nothing that waits. Where nobody has named the directory, it is removed.
+    ///
+    /// # Errors
+    /// It can't be removed.
+    pub fn close(&self) -> Result<(), Failure> {
+        let mut state = self.state();
+        let is_ours = self.directory().parent() == home().as_deref();
+        if state.file.is_some() && is_ours {
+            self.remove(&mut state).map_err(|error| self.failed(&error))?;
         }
         Ok(())
     }
 
-    /// How many drafts wait.
-    pub fn waiting(&self) -> u64 {
-        self.state().waiting
+    /// How many drafts wait on the disk.
+    pub fn left(&self) -> u64 {
+        let state = self.state();
+        if state.file.is_some() { state.waiting } else { 0 }
     }
 
     /// Whether nothing more will be put in.
@@ -210,119 +255,104 @@ impl Spool {
         self.state().is_over
     }
 
-    /// The file.
+    /// Whether it keeps lines for a node that was never reached, too.
+    pub fn is_lasting(&self) -> bool {
+        self.stay == Stay::Lasting
+    }
+
+    /// The directory of the file.
+    pub fn directory(&self) -> &Path {
+        self.path.parent().unwrap_or(&self.path)
+    }
+
+    /// The file, which may not be there now.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    fn write(&self, state: &mut State, batch: &Batch) -> Result<(), Failure> {
+    fn must_wait(&self, state: &State, size: u64) -> bool {
+        match &state.file {
+            Some(file) if file.bytes() > 0 && self.is_over_most(state, size) => {
+                !state.is_away || self.full == Full::Wait
+            }
+            Some(_) => false,
+            None => state.is_handing(),
+        }
+    }
+
+    fn must_drop(&self, state: &State, size: u64) -> bool {
+        state.is_away && self.full == Full::Drop && self.is_over_most(state, size)
+    }
+
+    /// Records that were sent take room, too, until all are: the file is never longer than this.
+    fn is_over_most(&self, state: &State, size: u64) -> bool {
+        state.file.as_ref().map_or(0, SpoolFile::bytes) + size > self.most
+    }
+
+    /// Puts drafts at the end, and says whether there was room on the disk.
+    fn put(&self, state: &mut State, batch: &Batch) -> Result<bool, Failure> {
         let key = format!("spool-{}-{}", self.name, state.records);
-        let head = Head { key, count: batch.count, bytes: batch.body().len() as u64 };
-        let mut record = serde_json::to_vec(&head).expect("texts and numbers are always JSON");
-        record.push(b'\n');
-        record.extend_from_slice(batch.body());
-        let at = state.written;
-        let written = state.file.seek(SeekFrom::Start(at));
-        let written = written.and_then(|_| state.file.write_all(&record));
-        written.map_err(|error| self.failed(&error))?;
-        state.written += record.len() as u64;
+        let record = Record { key, count: batch.count, body: batch.body().to_vec() };
+        match &mut state.file {
+            None => state.hand = Hand::Offered(record),
+            Some(file) => match file.push(&record) {
+                Err(error) if is_full(&error) => return Ok(false),
+                pushed => pushed.map_err(|error| self.failed(&error))?,
+            },
+        }
         state.records += 1;
         state.waiting += batch.count;
-        Ok(())
+        self.changed.notify_all();
+        Ok(true)
+    }
+
+    fn remove(&self, state: &mut State) -> io::Result<()> {
+        state.file = None;
+        std::fs::remove_file(&self.path)?;
+        std::fs::remove_dir(self.directory())
     }
 
     fn failed(&self, error: &io::Error) -> Failure {
+        if error.kind() == io::ErrorKind::WouldBlock {
+            let why = format_args!("{} is locked", self.path.display());
+            return Failure::new(Code::Locked, "another process has the spool", why)
+                .hint("a --spool directory for each process");
+        }
         Failure::file("the spool can't be used", &self.path, error)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        entered(self.state.lock())
     }
 }
 
-/// The record at a place; none where no whole one is.
-fn read_record(file: &mut File, at: u64) -> io::Result<Option<Record>> {
-    file.seek(SeekFrom::Start(at))?;
-    let mut input = BufReader::new(file);
-    let mut line = Vec::new();
-    let length = (&mut input).take(HEAD_BYTES).read_until(b'\n', &mut line)? as u64;
-    let head: Option<Head> = serde_json::from_slice(&line).ok();
-    let Some(Head { key, count, bytes }) = head.filter(|head| head.bytes <= BODY_BYTES) else {
-        return Ok(None);
-    };
-    let mut body = Vec::new();
-    input.take(bytes).read_to_end(&mut body)?;
-    let is_whole = body.len() as u64 == bytes && line.ends_with(b"\n");
-    Ok(is_whole.then_some(Record { key, count, body, end: at + length + bytes }))
+impl State {
+    fn is_handing(&self) -> bool {
+        self.file.is_none() && self.hand != Hand::Empty
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::words::json::DraftJson;
-
-    fn batch(text: &str) -> Batch {
-        let json = serde_json::json!({"topic": "t", "kind": "k", "data": text});
-        let draft: DraftJson = serde_json::from_value(json).unwrap();
-        let mut batch = Batch::default();
-        batch.push(&draft).unwrap();
-        batch
-    }
-
-    fn gap(count: u64) -> Result<Batch, Failure> {
-        Ok(batch(&format!("{count} dropped")))
-    }
-
-    fn texts(spool: &Spool) -> Vec<String> {
-        let mut texts = Vec::new();
-        while let Next::Record(record) = spool.next().unwrap() {
-            let draft: serde_json::Value = serde_json::from_slice(&record.body).unwrap();
-            texts.push(draft["data"].as_str().unwrap().to_owned());
-            spool.sent(&record).unwrap();
+impl Hand {
+    /// The record that is offered.
+    fn take(&mut self) -> Option<Record> {
+        match std::mem::replace(self, Self::Taken) {
+            Self::Offered(record) => Some(record),
+            other => {
+                *self = other;
+                None
+            }
         }
-        texts
     }
+}
 
-    #[test]
-    fn what_one_process_left_the_next_one_sends_under_the_same_keys() {
-        let directory = tempfile::tempdir().unwrap();
-        let spool = Spool::open(directory.path(), SPOOL_BYTES).unwrap();
-        spool.push(&batch("one"), gap).unwrap();
-        spool.push(&batch("two"), gap).unwrap();
-        let first = spool.next().unwrap();
-        drop(spool);
-        // The process died in the middle of a record.
-        let mut file =
-            OpenOptions::new().append(true).open(directory.path().join("spool")).unwrap();
-        file.write_all(b"{\"key\":\"x\",\"count\":1,\"bytes\":99}\n{").unwrap();
-        let again = Spool::open(directory.path(), SPOOL_BYTES).unwrap();
-        assert_eq!((again.waiting(), again.next().unwrap()), (2, first));
-        again.push(&batch("three"), gap).unwrap();
-        assert_eq!(texts(&again), ["one", "two", "three"]);
-        assert_eq!(std::fs::metadata(again.path()).unwrap().len(), 0);
-    }
+/// A panic of the other thread leaves nothing half done.
+fn entered<T>(locked: LockResult<T>) -> T {
+    locked.unwrap_or_else(PoisonError::into_inner)
+}
 
-    #[test]
-    fn what_finds_no_room_is_counted_and_said_in_its_place() {
-        let directory = tempfile::tempdir().unwrap();
-        let room = 2 * batch("1").body().len() as u64 + 100;
-        let spool = Spool::open(directory.path(), room).unwrap();
-        for text in ["1", "2", "3", "4"] {
-            spool.push(&batch(text), gap).unwrap();
-        }
-        let kept = texts(&spool);
-        let dropped = 4 - kept.len();
-        assert!(dropped > 0, "{kept:?}");
-        spool.push(&batch("5"), gap).unwrap();
-        assert_eq!(texts(&spool), [format!("{dropped} dropped"), "5".to_owned()]);
-        spool.finish(gap).unwrap();
-        assert_eq!(spool.next().unwrap(), Next::Over);
-    }
-
-    #[test]
-    fn a_spool_has_one_process() {
-        let directory = tempfile::tempdir().unwrap();
-        let _spool = Spool::open(directory.path(), SPOOL_BYTES).unwrap();
-        assert_eq!(Spool::open(directory.path(), SPOOL_BYTES).unwrap_err().exit(), 1);
-    }
+fn name() -> Result<String, Failure> {
+    let mut random = [0; 8];
+    getrandom::fill(&mut random)
+        .map_err(|error| Failure::new(Code::Io, "no random bytes", error))?;
+    Ok(hex::encode(random))
 }

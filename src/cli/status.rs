@@ -131,9 +131,12 @@ pub(super) fn duration(seconds: u64) -> String {
 
 /// A size as people say it.
 pub(super) fn bytes(bytes: u64) -> String {
-    match bytes {
-        0..1_024 => format!("{bytes} B"),
-        1_024..1_048_576 => format!("{:.1} KiB", bytes as f64 / 1_024.0),
-        _ => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
+    let (mut size, mut unit) = (bytes as f64, "B");
+    for larger in ["KiB", "MiB", "GiB", "TiB"] {
+        if size < 1_024.0 {
+            break;
+        }
+        (size, unit) = (size / 1_024.0, larger);
     }
+    if unit == "B" { format!("{bytes} B") } else { format!("{size:.1} {unit}") }
 }

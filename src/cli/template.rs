@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use minijinja::value::ValueKind;
-use minijinja::{AutoEscape, Environment, Error, escape_formatter};
+use minijinja::{AutoEscape, Environment, Error, UndefinedBehavior, escape_formatter};
 use serde_json::Value;
 
 use super::output::Format;
@@ -47,6 +47,8 @@ pub struct Template(Arc<Environment<'static>>);
 impl Template {
     fn parse(text: &str) -> Result<Self, String> {
         let mut environment = Environment::new();
+        // What is missing is empty, and so is what would be in it.
+        environment.set_undefined_behavior(UndefinedBehavior::Chainable);
         // What goes to a terminal or a pipe is no HTML.
         environment.set_auto_escape_callback(|_| AutoEscape::None);
         // What is no text is written as JSON, as it came, and not as Python would write it.
@@ -65,6 +67,11 @@ impl Template {
         let template = self.0.get_template("line").map_err(io::Error::other)?;
         template.render(filling(&object)).map_err(io::Error::other)
     }
+}
+
+/// What is wrong with a template that an object can't fill, if that is why nothing was written.
+pub fn unfilled(error: &io::Error) -> Option<String> {
+    error.get_ref()?.downcast_ref::<Error>().map(ToString::to_string)
 }
 
 /// A value as templates know it.
@@ -134,14 +141,14 @@ impl<W: Write> Templated<W> {
 
 impl<W: Write> Write for Templated<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
-            self.line.extend_from_slice(piece);
-            if piece.ends_with(b"\n") {
-                let text = self.template.render(&std::mem::take(&mut self.line))?;
-                writeln!(self.out, "{text}")?;
-            }
+        // Up to the end of a line: what is written before an error must not be given again.
+        let piece = bytes.split_inclusive(|byte| *byte == b'\n').next().unwrap_or_default();
+        self.line.extend_from_slice(piece);
+        if piece.ends_with(b"\n") {
+            let text = self.template.render(&std::mem::take(&mut self.line))?;
+            writeln!(self.out, "{text}")?;
         }
-        Ok(bytes.len())
+        Ok(piece.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -176,6 +183,23 @@ mod tests {
             written("{{ d }} {{ d.c[3] }} {{ d.b }} {{ d.a }}{{ e }}", &[&line]),
             format!("{json} 18446744073709551615 true null\n")
         );
+    }
+
+    #[test]
+    fn what_is_missing_is_empty_with_all_that_would_be_in_it() {
+        let lines = "{\"a\":1}\n{\"a\":null}\n{}\n{\"a\":{\"b\":2}}\n";
+        assert_eq!(written("[{{ a.b }}{{ a.b.c }}]", &[lines]), "[]\n[]\n[]\n[2]\n");
+    }
+
+    #[test]
+    fn an_object_that_fills_no_template_ends_the_output_after_what_came_before() {
+        let template = Template::parse("{{ 6 // a }}").unwrap();
+        let mut written = Vec::new();
+        let mut writer = io::BufWriter::new(Templated::new(&mut written, template));
+        writer.write_all(b"{\"a\":2}\n{\"a\":3}\n{\"a\":\"x\"}\n{\"a\":1}\n").unwrap();
+        assert!(unfilled(&writer.flush().unwrap_err()).is_some());
+        drop(writer);
+        assert_eq!(written, b"3\n2\n");
     }
 
     #[test]

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::Deserializer;
+use serde_json::value::RawValue;
 
 use super::Outcome;
 use super::failure::Failure;
@@ -114,9 +116,16 @@ fn verify_proofs(text: &[u8], place: &Path, global: &Global) -> Outcome {
         Failure::new(Code::Verification, what, error)
             .hint("ask for it again, of another node: towline get ID --proof")
     };
-    let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
-    for line in lines {
-        let proven = ProofJson::read(line).and_then(|proof| proof.verify()).map_err(refused)?;
+    // One after the other, however their JSON is laid out.
+    let mut proofs = Deserializer::from_slice(text).into_iter::<&RawValue>().peekable();
+    if proofs.peek().is_none() {
+        let what = format_args!("the proof {} proves nothing", place.display());
+        return Err(Failure::new(Code::Verification, what, "it is empty").into());
+    }
+    for proof in proofs {
+        let proof = proof.map_err(|_| ProofError::Malformed("JSON"));
+        let read = proof.and_then(|proof| ProofJson::read(proof.get().as_bytes()));
+        let proven = read.and_then(|proof| proof.verify()).map_err(refused)?;
         if output.format != Format::Text {
             output.json(&proven)?;
             continue;

@@ -53,7 +53,7 @@ pub async fn one(
     let (room, _) = Room::find().await;
     let entries = log.get(id).await?;
     let (status, form, content_type) = match entries.len() {
-        0 => return Err(absent(id)),
+        0 => return Err(log.absent(id).await),
         1 if chosen == media::CLOUD_EVENT => (StatusCode::OK, Form::CloudEvent, chosen),
         1 => (StatusCode::OK, Form::Lines, chosen),
         _ => (StatusCode::MULTIPLE_CHOICES, Form::Document("entries"), media::JSON),
@@ -74,7 +74,7 @@ pub async fn event(
 ) -> Result<Response, Problem> {
     let id = named(path)?;
     match &log.get(id).await?[..] {
-        [] => Err(absent(id)),
+        [] => Err(log.absent(id).await),
         [entry] => cloudevents::binary_answer(&EntryJson::new(entry, Lateness::InOrder)),
         _ => Err(Problem::new(Code::Usage, format!("{id} is on more than one branch"))),
     }
@@ -88,10 +88,6 @@ pub fn named(path: Result<Path<(String, String)>, PathRejection>) -> Result<Entr
     let usage = |error: &dyn std::fmt::Display| Problem::new(Code::Usage, error.to_string());
     let Path((author, seq)) = path.map_err(|error| usage(&error))?;
     format!("{author}:{seq}").parse().map_err(|error| usage(&error))
-}
-
-fn absent(id: EntryId) -> Problem {
-    Problem::new(Code::NotFound, format!("no entry {id} has arrived on this node"))
 }
 
 /// What tells these entries from all others. An entry never changes; its marks do, and its place in

@@ -9,7 +9,7 @@ use super::entries::named;
 use super::media;
 use super::problem::Problem;
 use super::room::Room;
-use super::scope::Whole;
+use super::scope::{Whole, absent};
 use crate::node::ProofJson;
 use crate::words::Code;
 
@@ -23,7 +23,7 @@ pub async fn proof(
     let (room, _) = Room::find().await;
     let proofs = node.proofs(id).await?;
     let proof = match &proofs[..] {
-        [] => return Err(Problem::new(Code::NotFound, format!("no proof of {id} is here"))),
+        [] => return Err(absent(&node, id).await),
         [proof] => ProofJson::from(proof),
         _ => return Err(Problem::new(Code::Usage, format!("{id} is on more than one branch"))),
     };

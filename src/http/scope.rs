@@ -122,6 +122,19 @@ impl Grant {
     }
 }
 
+/// Why a node has no entry of that name.
+pub async fn absent(node: &Node, id: EntryId) -> Problem {
+    match node.is_removed(id).await {
+        Ok(true) => Problem::new(Code::Removed, format!("the entry {id} was removed")),
+        Ok(false) => not_here(id),
+        Err(error) => error.into(),
+    }
+}
+
+fn not_here(id: EntryId) -> Problem {
+    Problem::new(Code::NotFound, format!("no entry {id} has arrived on this node"))
+}
+
 /// The grant of a request. A route that nobody guards grants nothing.
 fn grant(parts: &Parts) -> Result<Grant, Problem> {
     let granted = parts.extensions.get::<Grant>().cloned();
@@ -176,6 +189,15 @@ impl Reads {
         let mut entries = self.node.get(id).await?;
         entries.retain(|entry| self.tenancy.shows(entry));
         Ok(entries)
+    }
+
+    /// Why there is no entry of that name. A bearer that is bound to a tenant doesn't learn whether it
+    /// was removed: it may have been another tenant's.
+    pub async fn absent(&self, id: EntryId) -> Problem {
+        match self.tenancy {
+            Tenancy::All => absent(&self.node, id).await,
+            Tenancy::Of(_) => not_here(id),
+        }
     }
 
     /// Follows what the bearer may see; or says why the cursor is none of this node.

@@ -25,7 +25,9 @@ pub struct Gauges {
     authors: Gauge,
     branched: Gauge,
     disk_bytes: Gauge,
+    entries: Gauge,
     emitted: Counter,
+    removed: Counter,
     configured: Gauge,
     skew: Gauge,
     arriving: Gauge,
@@ -42,6 +44,9 @@ impl Gauges {
         registry.register("start_time_seconds", "When this lifetime began, since 1970", started);
         let emitted = Counter::default();
         registry.register("emitted_events", "Events that were emitted", emitted.clone());
+        let removed = Counter::default();
+        let help = "Entries that were held here and were removed";
+        registry.register("removed_entries", help, removed.clone());
         let lag = Family::default();
         let help = "Entries held here that the peer has not acknowledged";
         registry.register("peer_lag_entries", help, lag.clone());
@@ -62,7 +67,9 @@ impl Gauges {
             skew: gauge("skew_seconds", "How far the newest entry is ahead, if over a minute"),
             arriving: gauge("arriving_entries", "Entries that came in a second, while some lack"),
             resident: gauge("resident_memory_bytes", "Memory of the process that is resident"),
+            entries: gauge("entries", "Entries in the log"),
             emitted,
+            removed,
             lag,
             connected,
         }
@@ -74,6 +81,8 @@ impl Gauges {
         self.branched.set(number(status.branched as u64));
         self.disk_bytes.set(number(status.bytes));
         self.configured.set(number(status.peers.configured as u64));
+        self.entries.set(number(status.entries));
+        self.removed.inc_by(status.removed.saturating_sub(self.removed.get()));
         self.emitted.inc_by(status.emitted.saturating_sub(self.emitted.get()));
         let rate = status.catching_up.as_ref().map_or(0, |progress| progress.per_second);
         self.arriving.set(number(rate));

@@ -75,8 +75,6 @@ pub struct Metrics {
     pub poisoned: Gauge,
     /// 1 while the disk is full: the node only reads and sends.
     pub disk_full: Gauge,
-    /// Entries in the log.
-    pub entries: Gauge,
     /// Changes on disk that are damaged and not mended yet.
     pub damaged: Gauge,
     /// Entries that the store lost and that are not back yet, as they were counted at the start.
@@ -141,7 +139,6 @@ impl Metrics {
         let http_streams = gauge("http_streams", "Streams that are served");
         let poisoned = gauge("poisoned", "1 once a commit has failed");
         let disk_full = gauge("disk_full", "1 while the disk is full");
-        let entries = gauge("entries", "Entries in the log");
         let damaged = gauge("damaged_changes", "Changes on disk that are damaged");
         let missing = gauge("missing_entries", "Entries that the store lost and asks for");
         let lacking =
@@ -180,7 +177,6 @@ impl Metrics {
             http_streams,
             poisoned,
             disk_full,
-            entries,
             damaged,
             missing,
             lacking,
@@ -192,11 +188,10 @@ impl Metrics {
     }
 
     /// Counts on from what earlier lifetimes recorded.
-    pub fn resume(&self, emits: &EmitMark, entries: u64) {
+    pub fn resume(&self, emits: &EmitMark) {
         self.recorded.inc_by(emits.recorded);
         self.dropped.inc_by(emits.dropped);
         self.gaps.inc_by(emits.gaps);
-        self.entries.set(entries as i64);
     }
 
     /// Counts a commit.
@@ -207,7 +202,6 @@ impl Metrics {
             let count = u64::from(arrival.change.count);
             let whose = if arrival.change.author == me { &self.appended } else { &self.replicated };
             whose.inc_by(count);
-            self.entries.inc_by(count as i64);
         }
         if let Some(mark) = batch.emits {
             self.recorded.inc_by(mark.recorded.saturating_sub(self.recorded.get()));

@@ -121,6 +121,14 @@ impl OfflineLog {
         Ok(query::find(&mut *self.reader, id)?)
     }
 
+    /// Whether an entry that is not here was removed.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    pub fn is_removed(&mut self, id: EntryId) -> Result<bool, StoreError> {
+        query::is_removed(&mut *self.reader, id)
+    }
+
     /// The proof of an entry; two or more where branches share the seq.
     ///
     /// # Errors

@@ -275,6 +275,18 @@ pub fn find(reader: &mut dyn Reader, id: EntryId) -> Result<Vec<Entry>, StoreErr
     Ok(entries)
 }
 
+/// Whether an entry lies in a segment that was removed, here or elsewhere before it came.
+///
+/// # Errors
+/// The store can't be read.
+pub fn is_removed(reader: &mut dyn Reader, id: EntryId) -> Result<bool, StoreError> {
+    let pruned = reader.pruned(Some(id.author))?;
+    Ok(pruned.iter().any(|cut| {
+        let is_meant = id.segment.is_none_or(|segment| segment == cut.opening.segment());
+        is_meant && (cut.first_seq()..cut.next_seq).contains(&id.seq)
+    }))
+}
+
 /// The offset from which the newest `count` entries that pass follow.
 ///
 /// # Errors

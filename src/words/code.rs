@@ -228,9 +228,10 @@ impl Code {
                 "the cursor means nothing here",
                 400,
                 2,
-                "A cursor is opaque text that a reader got from this very node and store, for a \
-                 listing in the same order. Start again without a cursor, or ask the node that gave \
-                 it.",
+                "A cursor is opaque text that a reader got, unchanged. One that begins with o: means \
+                 something to the node and store that gave it, for a listing in the same order; one \
+                 that begins with f: to every node of its cluster. Start again without a cursor, or \
+                 ask the node that gave it.",
             ),
             Self::NotFound => facts(
                 "E0007",

@@ -17,7 +17,7 @@ fn a_node_that_runs_is_backed_up_and_restored_elsewhere() {
     assert_eq!(key.permissions().mode() & 0o777, 0o600);
 
     let restored = home.ok(&["--data", "again", "restore", "log.towline"]);
-    assert!(restored.starts_with("ok: 1 entries of 1 authors"), "{restored}");
+    assert!(restored.starts_with("ok: 1 entry of 1 author"), "{restored}");
     assert_eq!(home.ok(&["--data", "again", "query"]).lines().count(), 1);
     let init = home.json(&["--data", "again", "init", "-o", "json"]);
     assert_eq!((&init["node"], &init["cluster"]), (&made["node"], &made["cluster"]));

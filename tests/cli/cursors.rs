@@ -36,7 +36,8 @@ fn a_cursor_is_set_back_for_a_replay_and_removed() {
     assert!(home.ok(&UNREAD).contains("one"));
     assert!(home.ok(&["cursor", "ls"]).contains("nothing"));
     home.ok(&["cursor", "rm", "mailer"]);
-    assert!(home.fails(&["cursor", "rm", "mailer"]).is("E0007", 1));
+    let failed = home.fails(&["cursor", "rm", "mailer"]);
+    assert!(failed.is("E0007", 1) && failed.hint == "towline cursor ls", "{failed:?}");
     assert!(home.fails(&["cursor", "set", "../mailer"]).is("E0002", 2));
     assert!(home.fails(&["cursor", "set", "mailer", "o:0000000000000000.0"]).is("E0006", 2));
 }

@@ -4,7 +4,7 @@
 use std::fs;
 use std::process::Command;
 
-use crate::program::Home;
+use crate::program::{Failed, Home, printed};
 
 #[test]
 fn a_template_shapes_each_entry() {
@@ -65,6 +65,18 @@ fn a_shell_completes_what_is_in_the_log() {
 }
 
 #[test]
+fn a_template_that_an_entry_does_not_fill_is_an_error_after_what_came_before() {
+    let home = Home::new();
+    let _node = home.start(&[]);
+    let drafts = b"{\"data\":{\"a\":2}}\n{\"data_base64\":\"/w==\"}\n{\"data\":{\"a\":3}}\n";
+    printed(home.piped(&["append", "--format", "ndjson"], drafts));
+    assert_eq!(home.ok(&["query", "-o", "template={{ data.a }}"]), "2\n\n3\n");
+    let output = home.run(&["query", "-o", "template={{ 6 // data.a }}"]);
+    assert_eq!(output.stdout, b"3\n");
+    assert!(Failed::of(output).is("E0001", 2));
+}
+
+#[test]
 fn a_proof_is_checked_by_whoever_has_nothing_else() {
     let home = Home::new();
     let node = home.start(&[]);
@@ -77,6 +89,11 @@ fn a_proof_is_checked_by_whoever_has_nothing_else() {
     let proven = stranger.ok(&["verify", "entry.proof"]);
     assert!(proven.starts_with("ok: ") && proven.contains(id.trim()), "{proven}");
     assert!(proven.contains("story/42") && proven.contains("it is so"), "{proven}");
+    // However its JSON is laid out, and how many there are.
+    let laid_out: serde_json::Value = serde_json::from_str(&proof).unwrap();
+    fs::write(stranger.path().join("laid.out"), format!("{laid_out:#}\n{proof}")).unwrap();
+    assert_eq!(stranger.ok(&["verify", "laid.out"]), proven.repeat(2));
+    assert!(Failed::of(stranger.piped(&["verify", "-"], b"")).is("E0301", 3));
     // Another entry under the same signature is none of the author's.
     let (_, signature) = proof.split_once("\"signature\":\"").unwrap();
     let forged = proof.replace(&signature[..8], "00000000");

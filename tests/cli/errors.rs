@@ -64,6 +64,30 @@ fn a_value_that_is_none_is_refused_with_the_reason() {
 }
 
 #[test]
+fn what_is_wrong_with_a_value_is_said_with_the_help_of_its_command() {
+    let home = Home::new();
+    let failed = home.fails(&["query", "--order", "size"]);
+    assert_eq!(failed.what, "invalid value 'size' for '--order <time|arrival|author>'");
+    assert_eq!(failed.why, "it is one of: time, arrival, author");
+    assert_eq!(failed.hint, "towline query --help");
+    assert_eq!(
+        home.fails(&["thread", "load", "t", "--limit", "x"]).hint,
+        "towline thread load --help"
+    );
+}
+
+#[test]
+fn a_command_that_is_none_yet_is_answered_with_help() {
+    let home = Home::new();
+    for arguments in [&[][..], &["cursor"]] {
+        let output = home.run(arguments);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
+        assert!(said.starts_with("Examples:\n") && said.contains("Commands:\n"), "{said}");
+    }
+}
+
+#[test]
 fn nothing_to_append_is_refused() {
     let home = Home::new();
     let _node = home.start(&[]);
@@ -102,7 +126,8 @@ fn an_address_that_is_none_is_refused() {
 
 #[test]
 fn a_data_directory_without_a_store_is_not_found() {
-    assert!(Home::new().fails(&["query"]).is("E0007", 1));
+    let failed = Home::new().fails(&["query"]);
+    assert!(failed.is("E0007", 1) && failed.hint.contains("towline run"), "{failed:?}");
     assert!(Home::new().fails(&["verify"]).is("E0007", 1));
 }
 

@@ -66,6 +66,17 @@ impl Agent {
 }
 
 #[test]
+fn an_agent_outlives_a_restart_of_its_node() {
+    let home = Home::new();
+    let node = home.start(&[]);
+    let mut agent = Agent::new(&home);
+    node.terminate();
+    assert!(agent.refused("status", json!({})).starts_with("error[E0201]"));
+    let _node = home.start(&[]);
+    assert_eq!(agent.call("status", json!({}))["entries"], 0);
+}
+
+#[test]
 fn an_agent_writes_and_reads_the_log() {
     let home = Home::new();
     let _node = home.start(&[]);

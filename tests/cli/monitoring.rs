@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::Value;
 
-use crate::program::Home;
+use crate::program::{Home, printed};
 
 #[test]
 fn a_node_that_is_well_passes_every_check() {
@@ -23,6 +23,22 @@ fn a_node_that_is_well_passes_every_check() {
     for name in ["directory", "key", "settings", "node", "writing", "log", "events"] {
         assert_eq!(about(name)["level"], "ok", "{name}: {doctor}");
     }
+}
+
+#[test]
+fn what_was_dropped_lately_is_a_warning() {
+    let home = Home::new();
+    let node = home.start(&["--emit-ring", "2"]);
+    printed(home.piped(&["emit"], "event\n".repeat(500).as_bytes()));
+    let status = home.json(&["status", "-o", "json"]);
+    let dropped = status["dropped"].as_u64().unwrap();
+    assert!(dropped > 0, "{status}");
+    let checked = home.run(&["check"]);
+    let said = String::from_utf8(checked.stdout).unwrap();
+    let expected = format!("warning events: {dropped} dropped in 24 hours");
+    assert!(said.starts_with(&expected), "{said}");
+    assert_eq!(checked.status.code(), Some(1));
+    drop(node);
 }
 
 #[test]

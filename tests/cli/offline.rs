@@ -42,6 +42,29 @@ fn a_query_needs_no_node() {
 }
 
 #[test]
+fn what_was_removed_is_told_from_what_never_came() {
+    let home = Home::new();
+    written(&home, 3);
+    let page = home.json(&["query", "-o", "json"]);
+    let id = page["entries"][1]["id"].as_str().unwrap();
+    let never = id.replace(":1", ":9");
+    let node = home.start(&[]);
+    // Of the newest segment nothing goes.
+    home.ok(&["append", "new"]);
+    home.ok(&["retain", "--below", "3"]);
+    let is_told = || {
+        for (id, code, exit) in [(id, "E0029", 7), (&never, "E0007", 1)] {
+            for get in [&["get", id][..], &["get", id, "--proof"]] {
+                assert!(home.fails(get).is(code, exit), "{get:?}");
+            }
+        }
+    };
+    is_told();
+    node.terminate();
+    is_told();
+}
+
+#[test]
 fn a_node_answers_a_query_as_its_store_does() {
     let home = Home::new();
     written(&home, 5);

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
+use towline::Config;
 
 use crate::server::Server;
 
@@ -38,6 +39,25 @@ fn what_a_status_shows_is_a_metric() {
     assert_eq!((says("pending_changes"), says("pending_bytes")), (0.0, 0.0));
     assert_eq!((says("damaged_changes"), says("missing_entries")), (0.0, 0.0));
     assert_eq!(says("store_readable"), 1.0);
+}
+
+#[test]
+fn what_was_removed_is_not_counted_as_held() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = || Server::with(Config::new(directory.path()));
+    // Of the newest segment nothing goes, and a lifetime is one.
+    let mut before = open();
+    (0..3).for_each(|n| before.append("t", n));
+    before.shut_down();
+    let server = open();
+    server.append("t", 3);
+    let counted = || {
+        let metrics = metrics(&server);
+        (metrics["towline_entries"], metrics["towline_removed_entries_total"])
+    };
+    assert_eq!(counted(), (4.0, 0.0));
+    assert_eq!(server.post("/v1/retention", r#"{"below":3}"#).status, 200);
+    assert_eq!(counted(), (1.0, 3.0));
 }
 
 #[test]
