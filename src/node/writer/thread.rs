@@ -308,7 +308,11 @@ fn next(commands: &mut mpsc::Receiver<Queued>) -> Option<Queued> {
 }
 
 fn more(commands: &mut mpsc::Receiver<Queued>) -> Option<Queued> {
-    look(commands, LINGER).ok()
+    commands.try_recv().ok().or_else(|| {
+        // Asleep, and not looking: on few cores it takes this one to bring them back.
+        std::thread::sleep(LINGER);
+        commands.try_recv().ok()
+    })
 }
 
 /// Looks for a command without sleeping, for so long.

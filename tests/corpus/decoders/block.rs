@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use towline::core::change::{Change, Link, Place, SignedBlock, SignedRun, VerifyError};
 use towline::core::segment::Opening;
 use towline::store::block::{self, BlockOpener, Damaged, Sealer, Stand};
+use towline::words::entry::View;
 use towline::words::limits::SEGMENT_ENTRIES;
 use towline::words::{ChangeHash, Seq, Signature};
 
@@ -128,10 +129,26 @@ fn record(record: &[u8], entries: u64) -> Verdict {
     let opened =
         within(6 * record.len() + MOST, || opener.open(record, &stand(&block, &text, last)));
     assert_eq!(opened, Err(Damaged), "the hash of a change is never zero");
+    within(6 * record.len() + MOST, || {
+        read_in_place(&mut opener, record, &stand(&block, &text, last))
+    });
     match verified {
         Err(VerifyError::Signature) => Verdict::Taken,
         Err(_) => Verdict::Refused,
         Ok(_) => panic!("nobody signed it"),
+    }
+}
+
+/// Reads entries of a record without building a change, whatever its columns say.
+fn read_in_place(opener: &mut BlockOpener, record: &[u8], stand: &Stand<'_>) {
+    if let Ok(unpacked) = opener.unpack_entries(record, stand) {
+        let read = unpacked.each(|| (), |_, _| Ok(()));
+        assert!(read.is_err() || unpacked.times().is_some());
+    }
+    let even = |_: &str, topic: &str| topic.len().is_multiple_of(2);
+    if let Ok(Some(picked)) = opener.pick(record, stand, &(Seq(0)..Seq(u64::MAX)), &even) {
+        let seqs = stand.first_seq..stand.next_seq;
+        assert!(picked.iter().all(|entry| seqs.contains(&entry.seq)));
     }
 }
 
@@ -204,4 +221,14 @@ fn admitted(block: &SignedBlock, changes: &[Change]) {
         kept.signature = Some(block.signature);
     }
     assert_eq!(kept, changes);
+    let unpacked = opener.unpack_entries(&block.record, &stand(block, &text, last.hash));
+    let mut entries = kept.iter().flat_map(|change| change.open().expect("whole").shared_entries());
+    let as_kept = unpacked.expect("it is whole").each(
+        || "an entry that can't be read",
+        |_, view| match entries.next().is_some_and(|kept| View::read(&kept).as_ref() == Ok(view)) {
+            true => Ok(()),
+            false => Err("another entry"),
+        },
+    );
+    assert_eq!((as_kept, entries.next()), (Ok(()), None));
 }
