@@ -173,7 +173,7 @@ impl Writer {
         let handle = thread
             .spawn(move || {
                 // What it waits for a moment is over in less than the system's usual slack of 50 µs.
-                drop(rustix::thread::set_current_timer_slack(NonZero::new(1_000)));
+                rustix::thread::set_current_timer_slack(NonZero::new(1_000)).ok();
                 run(WAIT)
             })
             .map_err(|error| StoreError::Failed(format!("no thread for the writer: {error}")))?;

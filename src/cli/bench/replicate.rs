@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use tokio::task::JoinSet;
-use tokio::time::MissedTickBehavior;
+use tokio::runtime::Handle;
 
 use super::append::CROWD;
 use super::figure::{Figure, Samples, rate};
@@ -71,19 +70,22 @@ async fn one_way(ground: &Ground, a: &Node, b: &Node) -> Result<Samples, BenchEr
         }
         Ok::<_, BenchError>(seen)
     });
-    let mut appends = JoinSet::new();
-    let mut ticks = tokio::time::interval(PACE);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
-    for number in 1..=LATENCIES {
-        let draft = ground.payloads.draft(number, 1)?;
-        let due = ticks.tick().await.into_std();
-        let a = a.clone();
-        appends.spawn(async move { Ok::<_, BenchError>((a.append(draft).await?.id.seq, due)) });
-    }
+    let (a, payloads, runtime) = (a.clone(), ground.payloads.clone(), Handle::current());
+    // A thread of its own, for the runtime's timers go off at whole milliseconds.
+    let pacing = tokio::task::spawn_blocking(move || {
+        let (began, mut appends) = (Instant::now(), Vec::new());
+        for (number, pace) in (1..=LATENCIES).zip(1..) {
+            let draft = payloads.draft(number, 1)?;
+            let due = began + PACE * pace;
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            let a = a.clone();
+            appends.push((due, runtime.spawn(async move { a.append(draft).await })));
+        }
+        Ok::<_, BenchError>(appends)
+    });
     let mut called: HashMap<Seq, Instant> = HashMap::new();
-    while let Some(appended) = appends.join_next().await {
-        let (seq, due) = appended??;
-        called.insert(seq, due);
+    for (due, append) in pacing.await?? {
+        called.insert(append.await??.id.seq, due);
     }
     let mut times = Samples::default();
     for (seq, seen) in seeing.await?? {
