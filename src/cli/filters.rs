@@ -38,8 +38,9 @@ pub struct Filters {
     /// With this text in the payload
     #[arg(long, value_name = "TEXT")]
     grep: Option<String>,
-    /// Gaps as any entry, always (tail does), or nothing but gaps
-    #[arg(long, value_enum, value_name = "entries|always|only", hide_possible_values = true)]
+    /// Nothing but gaps; or gaps as any entry, or always (tail does)
+    #[arg(long, value_enum, value_name = "only|entries|always", hide_possible_values = true)]
+    #[arg(num_args = 0..=1, default_missing_value = "only")]
     gaps: Option<GapsWanted>,
 }
 

@@ -151,6 +151,13 @@ fn every_emitted_event_is_recorded_or_stated_in_a_gap() {
     let dropped = gaps.iter().map(|gap| gap["data"]["count"].as_u64().unwrap());
     assert_eq!(dropped.sum::<u64>(), count("dropped"));
     assert_eq!(home.ok(&["gaps"]).lines().count() as u64, count("gaps"));
+    for asked in [
+        &["query", "--gaps"][..],
+        &["query", "--gaps", "only"],
+        &["query", "--gaps", "--limit", "9999"],
+    ] {
+        assert_eq!(home.ok(asked).lines().count() as u64, count("gaps"), "{asked:?}");
+    }
     let sum = format!("5000 emitted = {} recorded + ", count("recorded"));
     assert!(home.ok(&["status"]).contains(&sum));
 }
