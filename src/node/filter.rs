@@ -164,15 +164,11 @@ impl Filter {
         if !self.admits_author(picked.author) {
             return Ok(Vec::new());
         }
-        let mut entries: Vec<Entry> = Vec::with_capacity(match self.is_all() {
-            true => {
-                let (from, to) = (picked.seqs.start.max(seqs.start), picked.seqs.end.min(seqs.end));
-                to.0.saturating_sub(from.0) as usize
-            }
-            false => 0,
-        });
-        picked.each(|seq, view| {
-            if seqs.contains(&seq) && self.admits(view) {
+        let (from, to) = (picked.seqs.start.max(seqs.start), picked.seqs.end.min(seqs.end));
+        let room = if self.is_all() { to.0.saturating_sub(from.0) as usize } else { 0 };
+        let mut entries: Vec<Entry> = Vec::with_capacity(room);
+        picked.each(seqs, |seq, view| {
+            if self.admits(view) {
                 entries.push(picked_entry(picked, seq, view, entries.last())?);
             }
             Ok(())

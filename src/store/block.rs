@@ -12,7 +12,6 @@
 //! few entries would inflate thousands. Any set of blocks opens into changes that make the document.
 
 use std::collections::HashMap;
-use std::num::NonZero;
 use std::ops::Range;
 
 use sha2::{Digest, Sha256};
@@ -88,15 +87,9 @@ pub fn is_whole(record: &[u8], stand: &Stand<'_>) -> bool {
     checksum(&record[..end], stand) == record[end..]
 }
 
-/// From so many bytes of data on, a second thread packs half of them.
-const BY_TWO: usize = 8 * FRAME;
-
-/// Seals changes into records, one after the other; it keeps the memory of its compressors.
+/// Seals changes into records, one after the other; it keeps the compressor's memory.
 pub struct Sealer {
     compressor: Compressor<'static>,
-    /// For a second thread, once there was enough for two.
-    second: Option<Compressor<'static>>,
-    cores: usize,
 }
 
 impl Sealer {
@@ -105,8 +98,7 @@ impl Sealer {
     /// # Errors
     /// There is no memory for it.
     pub fn new() -> std::io::Result<Self> {
-        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-        Ok(Self { compressor: Compressor::new(LEVEL)?, second: None, cores })
+        Ok(Self { compressor: Compressor::new(LEVEL)? })
     }
 
     /// Seals consecutive changes of one strand.
@@ -126,9 +118,9 @@ impl Sealer {
         }
         let data = std::mem::take(&mut columns.data);
         let beside = columns.join();
-        let [beside_packed, data_packed, rest_packed] = self.pack(&beside, &data)?;
-        let packed = beside_packed.len() + data_packed.len() + rest_packed.len();
-        let mut out = Vec::with_capacity(packed + 64);
+        let beside_packed = one_frame(&mut self.compressor, &beside)?;
+        let data_packed = frames(&mut self.compressor, &data)?;
+        let mut out = Vec::with_capacity(beside_packed.len() + data_packed.len() + 64);
         match first.link().map_err(|_| Damaged)? {
             Link::Opening(_) => out.push(FORM_OPENING),
             Link::Previous(hash) => {
@@ -141,7 +133,6 @@ impl Sealer {
         number(&mut out, beside_packed.len() as u64);
         out.extend_from_slice(&beside_packed);
         out.extend_from_slice(&data_packed);
-        out.extend_from_slice(&rest_packed);
         let last = changes.last().ok_or(Damaged)?;
         let stand = Stand {
             author: first.author,
@@ -156,33 +147,6 @@ impl Sealer {
         let checksum = checksum(&out, &stand);
         out.extend_from_slice(&checksum);
         Ok(out)
-    }
-
-    /// Packs the columns, and the data in two parts.
-    fn pack(&mut self, beside: &[u8], data: &[u8]) -> Result<[Vec<u8>; 3], Damaged> {
-        let half = match data.len() >= BY_TWO && self.cores > 1 {
-            true => data.len().div_ceil(FRAME) / 2 * FRAME,
-            false => data.len(),
-        };
-        let (data, rest) = data.split_at(half);
-        if !rest.is_empty() && self.second.is_none() {
-            self.second = Some(Compressor::new(LEVEL).map_err(|_| Damaged)?);
-        }
-        let (first, second) = (&mut self.compressor, &mut self.second);
-        std::thread::scope(|scope| {
-            let packer = std::thread::Builder::new().name("towline-packer".into());
-            let packing = second
-                .as_mut()
-                .filter(|_| !rest.is_empty())
-                .map(|second| packer.spawn_scoped(scope, move || frames(second, rest)));
-            let mut packed = [one_frame(first, beside)?, frames(first, data)?, Vec::new()];
-            packed[2] = match packing {
-                None => Vec::new(),
-                Some(Ok(packing)) => packing.join().map_err(|_| Damaged)??,
-                Some(Err(_)) => frames(first, rest)?, // there is no thread to be had
-            };
-            Ok(packed)
-        })
     }
 }
 
@@ -583,6 +547,16 @@ impl<'a> Entries<'a> {
         Some(View { time, tenant, topic, kind, attributes, content_type, data })
     }
 
+    /// Passes over the next entry.
+    fn skip(&mut self) -> Option<()> {
+        self.which.number()?;
+        self.time = self.time.checked_add(self.times.number()?)?;
+        let texts = 2 * self.attributes.length(ATTRIBUTES)?;
+        (0..texts).try_for_each(|_| self.texts.skip_text())?;
+        let length = self.lengths.length(self.data.bytes.len())?;
+        self.data.take(length).map(drop)
+    }
+
     /// Writes the next entry's CBOR, and returns its time.
     fn write_next(&mut self, out: &mut Vec<u8>, trust: Trust) -> Option<Time> {
         let view = self.next_view()?;
@@ -628,6 +602,11 @@ impl<'a> Input<'a> {
     /// A number that is at most `most`.
     fn length(&mut self, most: usize) -> Option<usize> {
         usize::try_from(self.number()?).ok().filter(|length| *length <= most)
+    }
+
+    fn skip_text(&mut self) -> Option<()> {
+        let length = self.length(self.bytes.len())?;
+        self.take(length).map(drop)
     }
 
     fn text(&mut self) -> Option<&'a str> {

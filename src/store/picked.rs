@@ -63,22 +63,25 @@ impl Picked {
         }
     }
 
-    /// Calls with each entry, in order of seq.
+    /// Calls with each entry that has one of these seqs, in order.
     ///
     /// # Errors
     /// What a call returns, and an entry that can't be read.
     pub fn each(
         &self,
+        seqs: &Range<Seq>,
         mut call: impl FnMut(Seq, &View<'_>) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         match &self.entries {
-            Entries::Few(few) => few.iter().try_for_each(|one| {
-                let view = View::read(&one.bytes);
-                call(one.seq, &view.map_err(|error| self.damaged(one.seq, &error))?)
-            }),
+            Entries::Few(few) => {
+                few.iter().filter(|one| seqs.contains(&one.seq)).try_for_each(|one| {
+                    let view = View::read(&one.bytes);
+                    call(one.seq, &view.map_err(|error| self.damaged(one.seq, &error))?)
+                })
+            }
             Entries::All(all) => {
                 let what = "the block is not as it was sealed";
-                all.each(|| self.damaged(self.seqs.start, &what), call)
+                all.each(seqs, || self.damaged(self.seqs.start, &what), call)
             }
         }
     }

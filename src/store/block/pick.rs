@@ -11,7 +11,7 @@ use bytes::Bytes;
 use zstd::zstd_safe::{find_frame_compressed_size, get_frame_content_size};
 
 use super::{
-    BlockOpener, CHECKSUM, DATA_MOST, Damaged, Input, Part, Stand, Table, is_whole, split_link,
+    BlockOpener, CHECKSUM, DATA_MOST, Damaged, Part, Stand, Table, is_whole, split_link,
     split_packed,
 };
 use crate::words::entry::View;
@@ -157,11 +157,4 @@ fn cut(pieces: &[(usize, Vec<u8>)], range: Range<usize>) -> Option<Cow<'_, [u8]>
         }
     }
     (joined.len() == range.len()).then_some(Cow::Owned(joined))
-}
-
-impl Input<'_> {
-    fn skip_text(&mut self) -> Option<()> {
-        let length = self.length(self.bytes.len())?;
-        self.take(length).map(drop)
-    }
 }

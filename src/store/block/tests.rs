@@ -264,7 +264,6 @@ fn entries_that_are_unpacked_are_those_of_the_block() {
         let draft = Draft::text("t", "k", "x".repeat(n * 400)).unwrap();
         if n.is_multiple_of(3) { draft.with_attribute("n", &n.to_string()).unwrap() } else { draft }
     };
-    // Enough for two threads to pack it.
     let changes = changes(&[(0..40).map(draft).collect()]);
     let opening = opening(&changes);
     let stand = stand(&changes, &opening);
@@ -275,6 +274,7 @@ fn entries_that_are_unpacked_are_those_of_the_block() {
     let mut read = Vec::new();
     unpacked
         .each(
+            &(Seq(0)..Seq(u64::MAX)),
             || "damaged",
             |seq, view| {
                 let mut bytes = Vec::new();

@@ -41,24 +41,28 @@ impl Unpacked {
         self.beside.len() + self.data.len()
     }
 
-    /// Calls with each entry, in order of seq.
+    /// Calls with each entry that has one of these seqs, in order.
     ///
     /// # Errors
     /// What a call returns, and `damaged` where the entries are not what a block holds: calls for
     /// those before it were made.
     pub fn each<E>(
         &self,
+        seqs: &Range<Seq>,
         damaged: impl Fn() -> E,
         mut call: impl FnMut(Seq, &View<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let table = Table::read(&self.beside, &self.seqs).ok_or_else(&damaged)?;
-        let all: usize = table.counts.iter().sum();
         let mut entries = table.entries(&self.data);
-        for at in 0..all {
-            let view = entries.next_view().ok_or_else(&damaged)?;
-            call(self.seqs.start.plus(at as u64), &view)?;
+        let (from, to) = (seqs.start.max(self.seqs.start), seqs.end.min(self.seqs.end));
+        for _ in self.seqs.start.0..from.0 {
+            entries.skip().ok_or_else(&damaged)?;
         }
-        if entries.is_empty() { Ok(()) } else { Err(damaged()) }
+        for seq in (from.0..to.0).map(Seq) {
+            let view = entries.next_view().ok_or_else(&damaged)?;
+            call(seq, &view)?;
+        }
+        if to < self.seqs.end || entries.is_empty() { Ok(()) } else { Err(damaged()) }
     }
 
     /// The times of the first and the last entry; none where they are not what a block holds.

@@ -142,7 +142,7 @@ fn record(record: &[u8], entries: u64) -> Verdict {
 /// Reads entries of a record without building a change, whatever its columns say.
 fn read_in_place(opener: &mut BlockOpener, record: &[u8], stand: &Stand<'_>) {
     if let Ok(unpacked) = opener.unpack_entries(record, stand) {
-        let read = unpacked.each(|| (), |_, _| Ok(()));
+        let read = unpacked.each(&(Seq(0)..Seq(u64::MAX)), || (), |_, _| Ok(()));
         assert!(read.is_err() || unpacked.times().is_some());
     }
     let even = |_: &str, topic: &str| topic.len().is_multiple_of(2);
@@ -224,6 +224,7 @@ fn admitted(block: &SignedBlock, changes: &[Change]) {
     let unpacked = opener.unpack_entries(&block.record, &stand(block, &text, last.hash));
     let mut entries = kept.iter().flat_map(|change| change.open().expect("whole").shared_entries());
     let as_kept = unpacked.expect("it is whole").each(
+        &(Seq(0)..Seq(u64::MAX)),
         || "an entry that can't be read",
         |_, view| match entries.next().is_some_and(|kept| View::read(&kept).as_ref() == Ok(view)) {
             true => Ok(()),
