@@ -61,6 +61,9 @@ pub enum ConnectError {
     /// The other side refused, or is another node than expected.
     #[error("{0}")]
     Refused(String),
+    /// The other side let go of the handshake before it was done, as who shuts down does.
+    #[error("the other side gave up")]
+    GivenUp,
     /// The first stream did not come about.
     #[error(transparent)]
     Link(#[from] LinkError),
@@ -70,10 +73,18 @@ impl From<ConnectionError> for ConnectError {
     fn from(error: ConnectionError) -> Self {
         match error {
             ConnectionError::TimedOut => Self::Timeout,
+            ConnectionError::ConnectionClosed(close)
+                if u64::from(close.error_code) == APPLICATION_ERROR =>
+            {
+                Self::GivenUp
+            }
             other => Self::Refused(other.to_string()),
         }
     }
 }
+
+/// What ends a handshake that the other side's program ends (RFC 9000, section 20.1).
+const APPLICATION_ERROR: u64 = 0x0c;
 
 /// One UDP socket, on which this node listens and dials. Cloning it shares it.
 #[derive(Clone)]
@@ -275,4 +286,24 @@ fn transport() -> TransportConfig {
 
 fn no_suite(error: &impl std::fmt::Display) -> rustls::Error {
     rustls::Error::General(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use quinn::{ConnectionClose, TransportErrorCode};
+
+    use super::*;
+
+    #[test]
+    fn who_gives_a_handshake_up_is_not_who_breaks_its_rules() {
+        let closed = |error_code| {
+            let close = ConnectionClose { error_code, frame_type: None, reason: Bytes::new() };
+            ConnectError::from(ConnectionError::ConnectionClosed(close))
+        };
+        let given_up = closed(TransportErrorCode::APPLICATION_ERROR);
+        assert!(matches!(given_up, ConnectError::GivenUp), "{given_up:?}");
+        let unknown_authority = closed(TransportErrorCode::crypto(48));
+        assert!(matches!(unknown_authority, ConnectError::Refused(_)), "{unknown_authority:?}");
+    }
 }

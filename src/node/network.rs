@@ -11,7 +11,7 @@ use super::config::PeerAddress;
 use super::exchange::{self, Context, Ended};
 use super::roster::{Contact, Roster};
 use super::sync::watch;
-use crate::net::endpoint::{Arrival, Connected, Endpoint, Incoming};
+use crate::net::endpoint::{Arrival, ConnectError, Connected, Endpoint, Incoming};
 use crate::store::tip::Shortage;
 use crate::words::{NodeId, Offset};
 
@@ -72,6 +72,7 @@ async fn welcome(context: Context, incoming: Incoming, closing: watch::Receiver<
     context.metrics.handshakes.dec();
     match finished {
         Ok(connected) => drop(exchange::run(context, connected, closing).await),
+        Err(ConnectError::GivenUp) => tracing::debug!(%from, "a handshake was given up"),
         Err(error) => context.door.refused(from, &error),
     }
 }
