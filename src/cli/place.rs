@@ -1,5 +1,6 @@
 //! Where a command finds its log: at a running node, or in a data directory.
 
+use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 
@@ -99,17 +100,13 @@ impl Global {
     /// # Errors
     /// As [`Global::data`].
     pub fn default_data() -> Result<PathBuf, Failure> {
-        let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
         if let Some(data) = variable("TOWLINE_DATA") {
             return Ok(data.into());
         }
-        let home = || variable("HOME").map(|home| PathBuf::from(home).join(".local/share"));
-        let share = variable("XDG_DATA_HOME").map(PathBuf::from).or_else(home);
-        let share = share.ok_or_else(|| {
+        of_user("XDG_DATA_HOME", ".local/share").ok_or_else(|| {
             Failure::usage("there is no data directory", "neither --data nor HOME is set")
                 .hint("--data DIR")
-        })?;
-        Ok(share.join("towline"))
+        })
     }
 
     /// The data directory that was named, if one was.
@@ -205,6 +202,19 @@ impl Global {
     pub fn is_quiet(&self) -> bool {
         self.quiet
     }
+}
+
+/// The program's directory among the user's of one sort: where a variable says, or else below the home;
+/// none where the user has no home.
+pub fn of_user(named: &str, usual: &str) -> Option<PathBuf> {
+    let named = variable(named).map(PathBuf::from);
+    let usual = || variable("HOME").map(|home| PathBuf::from(home).join(usual));
+    Some(named.or_else(usual)?.join("towline"))
+}
+
+/// What a variable of the environment says; one that is empty says nothing.
+fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
 /// A value that the store gives, as the JSON that a node would give.

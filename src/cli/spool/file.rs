@@ -123,8 +123,8 @@ impl SpoolFile {
     /// # Errors
     /// It can't be read, or emptied.
     pub fn pop(&mut self) -> io::Result<()> {
-        let (_, end) = self.read(self.sent)?.ok_or(io::ErrorKind::InvalidData)?;
-        self.sent = end;
+        let (head, body) = self.head(self.sent)?.ok_or(io::ErrorKind::InvalidData)?;
+        self.sent = body + head.bytes;
         if self.is_empty() {
             self.file.set_len(0)?;
             (self.sent, self.written) = (0, 0);
@@ -144,17 +144,22 @@ impl SpoolFile {
 
     /// The record at a place, and where it ends; none where no whole one is.
     fn read(&mut self, at: u64) -> io::Result<Option<(Record, u64)>> {
-        self.file.seek(SeekFrom::Start(at))?;
-        let mut input = BufReader::new(&mut self.file);
-        let mut line = Vec::new();
-        let length = (&mut input).take(HEAD_BYTES).read_until(b'\n', &mut line)? as u64;
-        let head: Option<Head> = serde_json::from_slice(&line).ok();
-        let Some(Head { key, count, bytes }) = head.filter(|head| head.bytes <= BODY_BYTES) else {
-            return Ok(None);
-        };
+        let Some((Head { key, count, bytes }, begin)) = self.head(at)? else { return Ok(None) };
+        self.file.seek(SeekFrom::Start(begin))?;
         let mut body = Vec::new();
-        input.take(bytes).read_to_end(&mut body)?;
-        let is_whole = body.len() as u64 == bytes && line.ends_with(b"\n");
-        Ok(is_whole.then_some((Record { key, count, body }, at + length + bytes)))
+        (&mut self.file).take(bytes).read_to_end(&mut body)?;
+        let is_whole = body.len() as u64 == bytes;
+        Ok(is_whole.then_some((Record { key, count, body }, begin + bytes)))
+    }
+
+    /// The head of the record at a place, and where its body begins; none where no whole one is.
+    fn head(&mut self, at: u64) -> io::Result<Option<(Head, u64)>> {
+        self.file.seek(SeekFrom::Start(at))?;
+        let mut line = Vec::new();
+        let input = BufReader::with_capacity(HEAD_BYTES as usize, &mut self.file);
+        let length = input.take(HEAD_BYTES).read_until(b'\n', &mut line)? as u64;
+        let head: Option<Head> = serde_json::from_slice(&line).ok();
+        let head = head.filter(|head| head.bytes <= BODY_BYTES && line.ends_with(b"\n"));
+        Ok(head.map(|head| (head, at + length)))
     }
 }

@@ -2,14 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use super::super::place::of_user;
 use super::file::SpoolFile;
 
 /// The user's directory for what programs keep between runs; none where the user has no home.
 pub fn home() -> Option<PathBuf> {
-    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-    let named = variable("XDG_STATE_HOME").map(PathBuf::from);
-    let usual = || variable("HOME").map(|home| PathBuf::from(home).join(".local/state"));
-    Some(named.or_else(usual)?.join("towline"))
+    of_user("XDG_STATE_HOME", ".local/state")
 }
 
 /// The directories there in which drafts wait that no process sends, and how many. What can't be read
