@@ -265,6 +265,12 @@ pub(crate) fn rebuild<E: AsRef<[u8]>>(
     })
 }
 
+/// Entries that lie end to end, by where each of them ends.
+pub(crate) fn cut<'b>(bytes: &'b [u8], ends: &[usize]) -> Vec<&'b [u8]> {
+    let mut at = 0;
+    ends.iter().map(|end| &bytes[std::mem::replace(&mut at, *end)..*end]).collect()
+}
+
 fn check_entries<E: AsRef<[u8]>>(entries: &[E]) -> Result<(Time, Time), EncodeError> {
     if entries.is_empty() || entries.len() > CHANGE_ENTRIES {
         return Err(EncodeError::Count(entries.len()));

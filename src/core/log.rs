@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use super::change::{Change, EncodeError, Link, Place, rebuild};
+use super::change::{Change, EncodeError, Link, Place, cut, rebuild};
 use super::clock::{Clock, Skew};
 use super::frontier::{Frontier, Head};
 use super::pending::{Parked, Pending};
@@ -375,9 +375,7 @@ impl Log {
             ends.push(cbor.len());
             times.push(time);
         }
-        let mut start = 0;
-        let cut = |end| &cbor[std::mem::replace(&mut start, end)..end];
-        let entries: Vec<&[u8]> = ends.into_iter().map(cut).collect();
+        let entries = cut(&cbor, &ends);
         if entries.is_empty() {
             return Err(AppendError::Nothing);
         }

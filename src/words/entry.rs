@@ -194,7 +194,19 @@ impl Draft {
 
     /// As [`Self::encode`], behind what is in a buffer already.
     pub fn encode_to(&self, out: &mut Vec<u8>, time: Time) {
-        write_entry(out, time, self);
+        let mut attributes: Vec<_> =
+            self.attributes.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        attributes.sort_by_key(|(key, _)| key_order(key));
+        let view = View {
+            time,
+            tenant: self.tenant.as_str(),
+            topic: self.topic.as_str(),
+            kind: self.kind.as_str(),
+            attributes,
+            content_type: &self.content_type,
+            data: &self.data,
+        };
+        view.write(out);
     }
 }
 
@@ -235,21 +247,6 @@ fn check_attribute(key: &str, value: &str) -> Result<(), DraftError> {
 /// The order in which deterministic CBOR wants text keys: by length, then by bytes.
 fn key_order(key: &str) -> (usize, &[u8]) {
     (key.len(), key.as_bytes())
-}
-
-fn write_entry(out: &mut Vec<u8>, time: Time, draft: &Draft) {
-    let mut attributes: Vec<_> = draft.attributes.iter().collect();
-    attributes.sort_by_key(|(key, _)| key_order(key));
-    let view = View {
-        time,
-        tenant: draft.tenant.as_str(),
-        topic: draft.topic.as_str(),
-        kind: draft.kind.as_str(),
-        attributes: attributes.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect(),
-        content_type: &draft.content_type,
-        data: &draft.data,
-    };
-    view.write(out);
 }
 
 /// An entry's CBOR, taken apart without copying.
