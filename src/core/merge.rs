@@ -34,6 +34,11 @@ impl Direction {
     }
 }
 
+/// What two ranges have in common; it is empty where that is nothing.
+pub fn common<T: Ord + Copy>(one: &Range<T>, other: &Range<T>) -> Range<T> {
+    one.start.max(other.start)..one.end.min(other.end)
+}
+
 /// Ranges in order, those that touch each other joined.
 pub fn joined<T: Ord + Copy>(mut ranges: Vec<Range<T>>) -> Vec<Range<T>> {
     ranges.sort_by_key(|range| range.start);

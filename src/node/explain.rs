@@ -9,7 +9,7 @@ use super::cover::{Cover, Named};
 use super::filter::Filter;
 use super::query::Query;
 use crate::core::log::Arrival;
-use crate::core::merge::Direction;
+use crate::core::merge::{Direction, common};
 use crate::core::segment::Strand;
 use crate::core::series::Series;
 use crate::store::picked::{Entries, Picked};
@@ -112,9 +112,8 @@ impl Trace {
         if filter.admits_author(change.author)
             && filter.admits_times(change.first_time, change.last_time)
         {
-            let (from, to) = (change.first_seq.max(seqs.start), change.next_seq().min(seqs.end));
             self.bytes += change.bytes.len() as u64;
-            self.looked_at += to.0.saturating_sub(from.0);
+            self.looked_at += count(&(change.first_seq..change.next_seq()), seqs);
         }
     }
 
@@ -126,10 +125,7 @@ impl Trace {
         self.bytes += picked.size() as u64;
         self.looked_at += match &picked.entries {
             Entries::Few(few) => few.len() as u64,
-            Entries::All(_) => {
-                let (from, to) = (picked.seqs.start.max(seqs.start), picked.seqs.end.min(seqs.end));
-                to.0.saturating_sub(from.0)
-            }
+            Entries::All(_) => count(&picked.seqs, seqs),
         };
     }
 
@@ -215,3 +211,9 @@ impl IndexUse {
 
 /// All seqs: for listings that no seq bounds.
 pub const ANYWHERE: Range<Seq> = Seq(0)..Seq(u64::MAX);
+
+/// How many of these seqs are among others.
+fn count(seqs: &Range<Seq>, others: &Range<Seq>) -> u64 {
+    let both = common(seqs, others);
+    both.end.0.saturating_sub(both.start.0)
+}

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::persona::Persona;
 use crate::core::log::Arrival;
+use crate::core::merge::common;
 use crate::store::StoreError;
 use crate::store::picked::Picked;
 use crate::words::entry::View;
@@ -164,10 +165,10 @@ impl Filter {
         if !self.admits_author(picked.author) {
             return Ok(Vec::new());
         }
-        let (from, to) = (picked.seqs.start.max(seqs.start), picked.seqs.end.min(seqs.end));
-        let room = if self.is_all() { to.0.saturating_sub(from.0) as usize } else { 0 };
+        let seqs = common(&picked.seqs, seqs);
+        let room = if self.is_all() { seqs.end.0.saturating_sub(seqs.start.0) as usize } else { 0 };
         let mut entries: Vec<Entry> = Vec::with_capacity(room);
-        picked.each(seqs, |seq, view| {
+        picked.each(&seqs, |seq, view| {
             if self.admits(view) {
                 entries.push(picked_entry(picked, seq, view, entries.last())?);
             }
@@ -225,8 +226,8 @@ pub(super) fn entry(
 ///
 /// # Errors
 /// The change is damaged.
-pub(super) fn picked_entry<E>(
-    picked: &Picked<E>,
+pub(super) fn picked_entry(
+    picked: &Picked,
     seq: Seq,
     view: &View<'_>,
     before: Option<&Entry>,

@@ -15,7 +15,7 @@ use super::cover::{Cover, kinds_of};
 use super::cursor::{Cursor, Last, Order};
 use super::explain::Trace;
 use super::query::{Page, Query, QueryError};
-use crate::core::merge::{Direction, Merge, Run};
+use crate::core::merge::{Direction, Merge, Run, common};
 use crate::core::segment::Strand;
 use crate::store::picked::ByNames;
 use crate::store::zones::Zone;
@@ -277,8 +277,7 @@ impl SpanRun<'_, '_> {
                 }
                 Parts::Zones(_) => {
                     let Some(zone) = self.next_zone()? else { break };
-                    let start = zone.seqs.start.max(self.left.start);
-                    (start..zone.seqs.end.min(self.left.end), Some(zone))
+                    (common(&zone.seqs, &self.left), Some(zone))
                 }
             };
             self.pass(&part);
@@ -421,7 +420,7 @@ fn next_listed(
             listed.get(before.checked_sub(1)?)?
         }
     };
-    let part = next.start.max(left.start)..next.end.min(left.end);
+    let part = common(next, left);
     (!part.is_empty()).then_some(part)
 }
 

@@ -1,13 +1,13 @@
 //! Reading the entries of a topic or a tenant by their ordinals, what is archived left out.
 
+use super::explain::ANYWHERE;
 use super::filter::{damaged, entry, picked_entry};
 use super::forked;
+use super::held::Held;
 use super::query::PAGE_BYTES;
 use crate::core::log::Arrival;
 use crate::core::merge::Direction;
 use crate::core::series::{Series, Standing, Stretch};
-use crate::store::block::PickedEntry;
-use crate::store::picked::Picked;
 use crate::store::{Reader, StoreError};
 use crate::words::entry::View;
 use crate::words::{ChangeHash, Entry, NodeId, Offset, SegmentId, Seq};
@@ -250,12 +250,6 @@ fn skip_archived(
     Ok(at)
 }
 
-/// What is held of a stretch: its change, or what was picked out of it.
-enum Held {
-    Change(Arrival),
-    Picked(Picked<Vec<PickedEntry>>),
-}
-
 /// What is held of a series from an ordinal on: the entries of one large change, if they are few in it, or
 /// changes as [`Reader::of_series`](crate::store::series::SeriesReader::of_series) reads them.
 fn held(
@@ -300,15 +294,16 @@ fn of_stretch(
             Ok::<_, StoreError>(())
         })?,
         Held::Picked(picked) => {
-            for (ordinal, one) in (stretch.before + 1..).zip(&picked.entries) {
-                let view = View::read(&one.bytes);
-                let view = view.map_err(|error| picked.damaged(one.seq, &error))?;
-                if is_wanted(one.seq, &view) {
+            let mut ordinal = stretch.before;
+            picked.each(&ANYWHERE, |seq, view| {
+                ordinal += 1;
+                if is_wanted(seq, view) {
                     let before = entries.last().map(|before| &before.entry);
-                    let entry = picked_entry(picked, one.seq, &view, before)?;
+                    let entry = picked_entry(picked, seq, view, before)?;
                     entries.push(Numbered { ordinal, entry });
                 }
-            }
+                Ok(())
+            })?;
         }
     }
     Ok(entries)

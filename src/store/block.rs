@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 use zstd::bulk::{Compressor, Decompressor};
 
 use super::Sealed;
-use crate::core::change::{Change, Link, Place, SignedBlock, VerifyError, rebuild};
+use crate::core::change::{Change, Link, Place, SignedBlock, VerifyError, cut, rebuild};
 use crate::core::log::Arrival;
 use crate::core::segment::Opening;
 use crate::words::entry::View;
@@ -498,11 +498,8 @@ fn build(
             first.get_or_insert(last);
             ends.push(cbor.len());
         }
-        let mut at = 0;
-        let cut = |end: &usize| &cbor[std::mem::replace(&mut at, *end)..*end];
-        let cut: Vec<&[u8]> = ends.iter().map(cut).collect();
         // A stranger's entries were checked one by one, and are spelled as we spell them.
-        let change = rebuild(&place, &cut, (first?, last)).ok()?;
+        let change = rebuild(&place, &cut(&cbor, &ends), (first?, last)).ok()?;
         before.is_none_or(|before| change.first_time > before).then_some(())?;
         before = Some(change.last_time);
         place.index = place.index.checked_add(1)?;

@@ -14,7 +14,7 @@ pub type ByNames<'a> = &'a dyn Fn(&str, &str) -> bool;
 
 /// A large change as it was read: its place, and entries of it.
 #[derive(Clone)]
-pub struct Picked<E = Entries> {
+pub struct Picked {
     /// Who wrote it.
     pub author: NodeId,
     /// The strand that it belongs to.
@@ -30,7 +30,7 @@ pub struct Picked<E = Entries> {
     /// Its hash.
     pub change: ChangeHash,
     /// The entries, in order of seq.
-    pub entries: E,
+    pub entries: Entries,
 }
 
 /// Entries of a change.
@@ -42,7 +42,7 @@ pub enum Entries {
     All(Arc<Unpacked>),
 }
 
-impl<E> Picked<E> {
+impl Picked {
     /// The offset after its last entry.
     pub fn end(&self) -> Offset {
         self.offset.plus(self.seqs.end.0.saturating_sub(self.seqs.start.0))
@@ -52,9 +52,7 @@ impl<E> Picked<E> {
     pub fn damaged(&self, seq: Seq, what: &dyn std::fmt::Display) -> StoreError {
         StoreError::Damaged(format!("{}:{seq}: {what}", self.author))
     }
-}
 
-impl Picked {
     /// How many bytes of it were read.
     pub fn size(&self) -> usize {
         match &self.entries {

@@ -5,7 +5,6 @@
 //! The index is written in the commit that writes the change.
 
 use super::StoreError;
-use super::block::PickedEntry;
 use super::picked::Picked;
 use crate::core::log::Arrival;
 use crate::core::merge::Direction;
@@ -54,7 +53,7 @@ pub trait SeriesReader {
         &mut self,
         _series: &Series,
         _stretch: &Stretch,
-    ) -> Result<Option<Picked<Vec<PickedEntry>>>, StoreError> {
+    ) -> Result<Option<Picked>, StoreError> {
         Ok(None)
     }
 

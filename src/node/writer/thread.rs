@@ -28,7 +28,7 @@ const ALERT: Duration = Duration::from_micros(60);
 /// How often the writer looks for a command while the disk is full.
 const DROWSY: Duration = Duration::from_millis(20);
 
-/// How long the writer looks for one more request of a group: those whom the last commit answered are
+/// How long the writer waits for one more request of a group: those whom the last commit answered are
 /// back within microseconds. Without the wait they would be a group of their own, and so would be
 /// those who queued up meanwhile: two commits in turn, each for half of all callers.
 const LINGER: Duration = Duration::from_micros(20);

@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 use super::{BlockOpener, CHECKSUM, Damaged, Stand, Table, is_whole, split_link};
+use crate::core::merge::common;
 use crate::words::entry::View;
 use crate::words::{Seq, Time};
 
@@ -54,15 +55,15 @@ impl Unpacked {
     ) -> Result<(), E> {
         let table = Table::read(&self.beside, &self.seqs).ok_or_else(&damaged)?;
         let mut entries = table.entries(&self.data);
-        let (from, to) = (seqs.start.max(self.seqs.start), seqs.end.min(self.seqs.end));
-        for _ in self.seqs.start.0..from.0 {
+        let seqs = common(seqs, &self.seqs);
+        for _ in self.seqs.start.0..seqs.start.0 {
             entries.skip().ok_or_else(&damaged)?;
         }
-        for seq in (from.0..to.0).map(Seq) {
+        for seq in (seqs.start.0..seqs.end.0).map(Seq) {
             let view = entries.next_view().ok_or_else(&damaged)?;
             call(seq, &view)?;
         }
-        if to < self.seqs.end || entries.is_empty() { Ok(()) } else { Err(damaged()) }
+        if seqs.end < self.seqs.end || entries.is_empty() { Ok(()) } else { Err(damaged()) }
     }
 
     /// The times of the first and the last entry; none where they are not what a block holds.

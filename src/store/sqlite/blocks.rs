@@ -8,7 +8,7 @@ use quick_cache::{OptionsBuilder, Weighter};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::super::StoreError;
-use super::super::block::{BlockOpener, Damaged, PickedEntry, Stand, Unpacked, is_whole, link};
+use super::super::block::{BlockOpener, Damaged, Stand, Unpacked, is_whole, link};
 use super::super::damage::{Damages, Lost, Part};
 use super::super::picked::{ByNames, Entries, Picked};
 use super::{seq, time};
@@ -146,9 +146,9 @@ impl Blocks {
 }
 
 impl Blocks {
-    /// Entries of a block that is one change, without building it again: those with these seqs whose tenant
-    /// and topic are wanted, where they are few, or else all. None where it is open already, or is several
-    /// changes, whose hashes come of building them.
+    /// Entries of a block that is one change, without building it again, with the row of its strand. None
+    /// where it is open already, is several changes, whose hashes come of building them, or few were asked
+    /// for and are many.
     ///
     /// # Errors
     /// [`StoreError::Lost`], which is noted, when it is not what was sealed.
@@ -156,61 +156,18 @@ impl Blocks {
         &mut self,
         connection: &Connection,
         id: i64,
-        few: Option<Few<'_>>,
-    ) -> Result<Option<Picked>, StoreError> {
-        let unpacked = self.cache.unpacked.get(&id);
-        self.look(connection, id, |row, stand, opener, cache| {
-            if let Some(unpacked) = unpacked {
-                return Ok(Some(Entries::All(unpacked)));
-            }
-            let record = row.get_ref(12)?.as_blob()?;
-            if let Some((seqs, wanted)) = few
-                && let Some(few) = opener.pick(record, stand, seqs, wanted)?
-            {
-                return Ok(Some(Entries::Few(few)));
-            }
-            let unpacked = Arc::new(opener.unpack_entries(record, stand)?);
-            if unpacked.times() != Some((time(row.get(13)?), time(row.get(14)?))) {
-                return Err(Damaged.into());
-            }
-            cache.unpacked.insert(id, unpacked.clone());
-            Ok(Some(Entries::All(unpacked)))
-        })
-    }
-
-    /// As [`Self::pick`], for those who want nothing else than these few. None where they are many.
-    ///
-    /// # Errors
-    /// As [`Self::pick`].
-    pub fn pick_few(
-        &mut self,
-        connection: &Connection,
-        id: i64,
-        (seqs, wanted): Few<'_>,
-    ) -> Result<Option<Picked<Vec<PickedEntry>>>, StoreError> {
-        self.look(connection, id, |row, stand, opener, _| {
-            Ok(opener.pick(row.get_ref(12)?.as_blob()?, stand, seqs, wanted)?)
-        })
-    }
-
-    /// Looks at a block that is one change and isn't open.
-    fn look<E>(
-        &mut self,
-        connection: &Connection,
-        id: i64,
-        look: impl FnOnce(
-            &Row<'_>,
-            &Stand<'_>,
-            &mut BlockOpener,
-            &BlockCache,
-        ) -> Result<Option<E>, Unread>,
-    ) -> Result<Option<Picked<E>>, StoreError> {
+        asked: Asked<'_>,
+    ) -> Result<Option<(i64, Picked)>, StoreError> {
         if self.cache.opened.peek(&id).is_some() {
             return Ok(None);
         }
+        let kept = match asked {
+            Asked::Few(_) => None,
+            Asked::All | Asked::FewOrAll(_) => self.cache.unpacked.get(&id),
+        };
         let mut query = connection.prepare_cached(BLOCK)?;
         let (opener, cache) = (&mut self.opener, &self.cache);
-        let looked = query.query_row([id], |row| {
+        let picked = query.query_row([id], |row| {
             if row.get::<_, i64>(16)? != 1 {
                 return Ok(Ok(None));
             }
@@ -220,12 +177,18 @@ impl Blocks {
             let piece = pieces.next().filter(|piece| piece.count == all);
             let lost = lost_of(&stand, side, piece.map_or(Offset(0), |piece| piece.offset));
             let (Some(piece), None) = (piece, pieces.next()) else { return Ok(Err(lost)) };
-            let entries = match look(row, &stand, opener, cache) {
-                Ok(entries) => entries,
-                Err(Unread::Damaged) => return Ok(Err(lost)),
-                Err(Unread::Row(error)) => return Err(error),
+            let record = row.get_ref(12)?.as_blob()?;
+            let times = (time(row.get(13)?), time(row.get(14)?));
+            let entries = match kept {
+                Some(unpacked) => Ok(Some(Entries::All(unpacked))),
+                None => asked.read(opener, (record, &stand), times).inspect(|read| {
+                    if let Some(Entries::All(unpacked)) = read {
+                        cache.unpacked.insert(id, unpacked.clone());
+                    }
+                }),
             };
-            Ok(Ok(entries.map(|entries| Picked {
+            let strand: i64 = row.get(15)?;
+            let picked = |entries| Picked {
                 author: stand.author,
                 strand: Strand { segment: stand.segment, side },
                 segment_seq: stand.segment_seq,
@@ -234,9 +197,12 @@ impl Blocks {
                 skew: piece.skew,
                 change: stand.last,
                 entries,
-            })))
+            };
+            Ok(entries
+                .map_err(|Damaged| lost)
+                .map(|entries| entries.map(|entries| (strand, picked(entries)))))
         })?;
-        looked.map_err(|lost| {
+        picked.map_err(|lost| {
             self.damages.note(lost);
             StoreError::Lost(lost)
         })
@@ -261,30 +227,37 @@ impl Blocks {
 }
 
 /// The seqs of the few entries that are wanted, and whether tenant and topic of one are.
-pub(super) type Few<'a> = (&'a Range<Seq>, ByNames<'a>);
+type Few<'a> = (&'a Range<Seq>, ByNames<'a>);
 
-/// Why entries of a block can't be read.
-enum Unread {
-    /// It is not what was sealed.
-    Damaged,
-    Row(rusqlite::Error),
+/// Which entries of a block are asked for.
+#[derive(Clone, Copy)]
+pub(super) enum Asked<'a> {
+    All,
+    /// These, and nothing where they are many.
+    Few(Few<'a>),
+    /// These, and where they are many, all.
+    FewOrAll(Few<'a>),
 }
 
-impl From<Damaged> for Unread {
-    fn from(_: Damaged) -> Self {
-        Self::Damaged
-    }
-}
-
-impl From<rusqlite::Error> for Unread {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Row(error)
-    }
-}
-
-impl From<rusqlite::types::FromSqlError> for Unread {
-    fn from(error: rusqlite::types::FromSqlError) -> Self {
-        Self::Row(error.into())
+impl Asked<'_> {
+    /// Reads them from a record whose first and last entry have these times.
+    fn read(
+        self,
+        opener: &mut BlockOpener,
+        (record, stand): (&[u8], &Stand<'_>),
+        times: (Time, Time),
+    ) -> Result<Option<Entries>, Damaged> {
+        if let Self::Few((seqs, wanted)) | Self::FewOrAll((seqs, wanted)) = self
+            && let Some(few) = opener.pick(record, stand, seqs, wanted)?
+        {
+            return Ok(Some(Entries::Few(few)));
+        }
+        if matches!(self, Self::Few(_)) {
+            return Ok(None);
+        }
+        let unpacked = opener.unpack_entries(record, stand)?;
+        let whole = unpacked.times() == Some(times);
+        if whole { Ok(Some(Entries::All(Arc::new(unpacked)))) } else { Err(Damaged) }
     }
 }
 

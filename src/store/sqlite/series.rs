@@ -6,11 +6,10 @@ use std::collections::{BTreeMap, HashMap};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::super::StoreError;
-use super::super::block::PickedEntry;
-use super::super::picked::{ByNames, Picked};
+use super::super::picked::{Entries, Picked};
 use super::super::pruning::PruningReader;
 use super::super::series::{ARCHIVED_AT_ONCE, STRETCHES, SeriesReader, misplaced};
-use super::blocks::{self, column};
+use super::blocks::{self, Asked, column};
 use super::pruning::hole_at;
 use super::reader::SqliteReader;
 use super::seq;
@@ -251,24 +250,19 @@ impl SeriesReader for SqliteReader {
         &mut self,
         series: &Series,
         stretch: &Stretch,
-    ) -> Result<Option<Picked<Vec<PickedEntry>>>, StoreError> {
+    ) -> Result<Option<Picked>, StoreError> {
         let seqs = stretch.first_seq..stretch.next_seq;
         let wanted = |tenant: &str, topic: &str| series.is_of(tenant, topic);
         self.at_once(|reader| {
             let Some((block, _)) = blocks::at_offset(&reader.connection, stretch.offset)? else {
                 return Ok(None);
             };
-            let few = (&seqs, &wanted as ByNames<'_>);
-            let Some(picked) = reader.blocks.pick_few(&reader.connection, block, few)? else {
+            let Some(picked) = reader.pick_of_block(block, Asked::Few((&seqs, &wanted)))? else {
                 return Ok(None);
             };
-            let row = "SELECT segment FROM blocks WHERE id = ?1";
-            let row =
-                reader.connection.prepare_cached(row)?.query_row([block], |row| row.get(0))?;
-            let said = (picked.strand.segment, picked.author, picked.segment_seq);
-            reader.openings.check_said(&reader.connection, row, said)?;
+            let Entries::Few(few) = &picked.entries else { return Ok(None) };
             let named = (stretch.offset, stretch.author, seqs.clone(), stretch.count as usize);
-            let held = (picked.offset, picked.author, picked.seqs.clone(), picked.entries.len());
+            let held = (picked.offset, picked.author, picked.seqs.clone(), few.len());
             if held == named { Ok(Some(picked)) } else { Err(misplaced(series, stretch.end())) }
         })
     }

@@ -8,7 +8,7 @@ use rusqlite::{OptionalExtension, Row, params};
 use super::super::StoreError;
 use super::super::picked::{ByNames, Picked};
 use super::super::zones::{Zone, ZoneReader};
-use super::blocks::{self, Few, Pieces, column};
+use super::blocks::{self, Asked, Pieces, column};
 use super::reader::{SqliteReader, offset};
 use super::{seq, time};
 use crate::core::log::Arrival;
@@ -125,7 +125,7 @@ impl ZoneReader for SqliteReader {
         self.at_once(|reader| {
             let Some((row, _)) = reader.strand_row(strand)? else { return Ok(None) };
             let Some(block) = blocks::at_seq(&reader.connection, row, at)? else { return Ok(None) };
-            reader.pick_of_block(block, few.map(|few| (seqs, few)))
+            reader.pick_of_block(block, few.map_or(Asked::All, |few| Asked::FewOrAll((seqs, few))))
         })
     }
 
@@ -142,7 +142,8 @@ impl ZoneReader for SqliteReader {
         self.at_once(|reader| {
             let found = blocks::at_offset(&reader.connection, at)?;
             let Some((block, _)) = found else { return Ok(None) };
-            reader.pick_of_block(block, few.map(|few| (&(Seq(0)..Seq(u64::MAX)), few)))
+            let any = Seq(0)..Seq(u64::MAX);
+            reader.pick_of_block(block, few.map_or(Asked::All, |few| Asked::FewOrAll((&any, few))))
         })
     }
 
@@ -173,19 +174,18 @@ impl ZoneReader for SqliteReader {
 }
 
 impl SqliteReader {
-    fn pick_of_block(
+    /// Entries of a block without building its change again, whose strand is as its author says.
+    pub(super) fn pick_of_block(
         &mut self,
         block: i64,
-        few: Option<Few<'_>>,
+        asked: Asked<'_>,
     ) -> Result<Option<Picked>, StoreError> {
-        let picked = self.blocks.pick(&self.connection, block, few)?;
-        if let Some(Picked { strand, author, segment_seq, .. }) = &picked
-            && let Some((row, _)) = self.strand_row(*strand)?
-        {
-            let said = (strand.segment, *author, *segment_seq);
-            self.openings.check_said(&self.connection, row, said)?;
-        }
-        Ok(picked)
+        let Some((row, picked)) = self.blocks.pick(&self.connection, block, asked)? else {
+            return Ok(None);
+        };
+        let said = (picked.strand.segment, picked.author, picked.segment_seq);
+        self.openings.check_said(&self.connection, row, said)?;
+        Ok(Some(picked))
     }
 
     fn strand_held(&self, strand: Strand) -> Result<Option<Held>, StoreError> {
