@@ -5,6 +5,7 @@ use std::collections::BinaryHeap;
 use std::collections::binary_heap::PeekMut;
 use std::ops::Range;
 
+use crate::words::entry::MergedKey;
 use crate::words::{Entry, Time};
 
 /// Which way a sequence is read.
@@ -69,19 +70,26 @@ pub trait Run {
         Ok(false)
     }
 
-    /// Whether the next entry is at hand, without reading.
-    fn is_ready(&self) -> bool {
-        true
-    }
+    /// Reads on, if the next entry is not at hand. Where there is none after that, the run has ended.
+    ///
+    /// # Errors
+    /// The run can't be read.
+    fn read_on(&mut self) -> Result<(), Self::Error>;
 
-    /// The next entry.
-    fn next_entry(&mut self) -> Result<Option<Entry>, Self::Error>;
+    /// The key of the next entry, if it is at hand.
+    fn next_key(&self) -> Option<MergedKey>;
+
+    /// The next entry, if it is at hand. Its time is the bound now.
+    ///
+    /// # Errors
+    /// The run can't be read.
+    fn take(&mut self) -> Result<Option<Entry>, Self::Error>;
 }
 
 /// The k-way merge of runs, which opens a run only when its turn comes.
 ///
-/// Memory is one entry for each run that is open at the same time: for honest authors one each,
-/// however many segments they have.
+/// Entries stay in their runs until then. Memory is what the runs have at hand that are open at the same
+/// time: for honest authors one each, however many segments they have.
 pub struct Merge<R> {
     direction: Direction,
     /// In the order of their bounds, the first one last.
@@ -90,17 +98,17 @@ pub struct Merge<R> {
     open: BinaryHeap<Box<Front<R>>>,
 }
 
+/// A run and the key of its next entry.
 struct Front<R> {
     direction: Direction,
-    entry: Entry,
+    key: MergedKey,
     run: R,
 }
 
 impl<R> Ord for Front<R> {
     fn cmp(&self, other: &Self) -> Ordering {
         // A BinaryHeap gives the greatest first, and the next entry is to come first.
-        let keys = self.entry.merged_key().cmp(&other.entry.merged_key());
-        self.direction.order(keys).reverse()
+        self.direction.order(self.key.cmp(&other.key)).reverse()
     }
 }
 
@@ -125,31 +133,42 @@ impl<R: Run> Merge<R> {
         Self { direction, closed: runs, open: BinaryHeap::new() }
     }
 
-    /// The next entry of all runs.
+    /// Whether there is nothing left.
     ///
     /// # Errors
     /// A run that can't be read. The merge must not be read on.
-    pub fn next_entry(&mut self) -> Result<Option<Entry>, R::Error> {
+    pub fn is_at_end(&mut self) -> Result<bool, R::Error> {
         while let Some(mut run) = self.closed.pop_if(|run| due(self.direction, run, &self.open)) {
             if run.sharpen()? {
                 self.close(run);
-            } else {
-                self.advance(run)?;
+                continue;
+            }
+            run.read_on()?;
+            if let Some(key) = run.next_key() {
+                self.open.push(Box::new(Front { direction: self.direction, key, run }));
             }
         }
-        let Some(mut front) = self.open.peek_mut() else {
+        Ok(self.open.is_empty())
+    }
+
+    /// The next entry of all runs.
+    ///
+    /// # Errors
+    /// As [`Self::is_at_end`].
+    pub fn next_entry(&mut self) -> Result<Option<Entry>, R::Error> {
+        if self.is_at_end()? {
             return Ok(None);
-        };
-        if front.run.is_ready() {
-            // In its place: the next entry of a run is mostly the next one of all.
-            return Ok(Some(match front.run.next_entry()? {
-                Some(next) => std::mem::replace(&mut front.entry, next),
-                None => PeekMut::pop(front).entry,
-            }));
         }
-        let Front { entry, run, .. } = *PeekMut::pop(front);
-        self.close(run); // it is read on only when its turn comes
-        Ok(Some(entry))
+        let Some(mut front) = self.open.peek_mut() else { return Ok(None) };
+        let entry = front.run.take()?;
+        match front.run.next_key() {
+            Some(key) => front.key = key, // in its place: it is mostly the next one of all
+            None => {
+                let Front { run, .. } = *PeekMut::pop(front);
+                self.close(run); // it is read on only when its turn comes
+            }
+        }
+        Ok(entry)
     }
 
     /// Puts a run where its bound says.
@@ -159,13 +178,6 @@ impl<R: Run> Merge<R> {
         let place = self.closed.partition_point(later);
         self.closed.insert(place, run);
     }
-
-    fn advance(&mut self, mut run: R) -> Result<(), R::Error> {
-        if let Some(entry) = run.next_entry()? {
-            self.open.push(Box::new(Front { direction: self.direction, entry, run }));
-        }
-        Ok(())
-    }
 }
 
 /// Whether a closed run may hold something that comes before all open ones.
@@ -173,7 +185,7 @@ fn due<R: Run>(direction: Direction, run: &R, open: &BinaryHeap<Box<Front<R>>>) 
     let Some(front) = open.peek() else {
         return true;
     };
-    direction.order(run.bound().cmp(&front.entry.time)) != Ordering::Greater
+    direction.order(run.bound().cmp(&front.key.0)) != Ordering::Greater
 }
 
 #[cfg(test)]
@@ -194,7 +206,15 @@ mod tests {
             self.0.last().map_or(Time::MAX, |entry| entry.time)
         }
 
-        fn next_entry(&mut self) -> Result<Option<Entry>, Infallible> {
+        fn read_on(&mut self) -> Result<(), Infallible> {
+            Ok(())
+        }
+
+        fn next_key(&self) -> Option<MergedKey> {
+            self.0.last().map(Entry::merged_key)
+        }
+
+        fn take(&mut self) -> Result<Option<Entry>, Infallible> {
             Ok(self.0.pop())
         }
     }

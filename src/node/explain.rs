@@ -12,7 +12,7 @@ use crate::core::log::Arrival;
 use crate::core::merge::{Direction, common};
 use crate::core::segment::Strand;
 use crate::core::series::Series;
-use crate::store::picked::{Entries, Picked};
+use crate::store::picked::Picked;
 use crate::store::zones::Zone;
 use crate::store::{Reader, StoreError};
 use crate::words::Seq;
@@ -122,11 +122,8 @@ impl Trace {
         if let Some(places) = &mut self.places {
             places.read.insert((picked.strand, picked.seqs.start));
         }
-        self.bytes += picked.size() as u64;
-        self.looked_at += match &picked.entries {
-            Entries::Few(few) => few.len() as u64,
-            Entries::All(_) => count(&picked.seqs, seqs),
-        };
+        self.bytes += picked.entries.bytes() as u64;
+        self.looked_at += picked.entries.within(seqs).len() as u64;
     }
 
     /// A zone was passed over, since it holds none of the wanted kinds.

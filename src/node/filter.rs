@@ -4,7 +4,6 @@ use std::ops::Range;
 
 use super::persona::Persona;
 use crate::core::log::Arrival;
-use crate::core::merge::common;
 use crate::store::StoreError;
 use crate::store::picked::Picked;
 use crate::words::entry::View;
@@ -153,7 +152,8 @@ impl Filter {
         Ok(entries)
     }
 
-    /// The entries of a large change that pass, of those that were picked out of it, with these seqs.
+    /// Which entries with these seqs pass, by their places among those that were picked out of a large
+    /// change.
     ///
     /// # Errors
     /// The change is damaged.
@@ -161,20 +161,22 @@ impl Filter {
         &self,
         picked: &Picked,
         seqs: &Range<Seq>,
-    ) -> Result<Vec<Entry>, StoreError> {
+    ) -> Result<Vec<usize>, StoreError> {
+        let mut places = picked.entries.within(seqs);
         if !self.admits_author(picked.author) {
             return Ok(Vec::new());
         }
-        let seqs = common(&picked.seqs, seqs);
-        let room = if self.is_all() { seqs.end.0.saturating_sub(seqs.start.0) as usize } else { 0 };
-        let mut entries: Vec<Entry> = Vec::with_capacity(room);
-        picked.each(&seqs, |seq, view| {
-            if self.admits(view) {
-                entries.push(picked_entry(picked, seq, view, entries.last())?);
+        if self.is_all() {
+            return Ok(places.collect());
+        }
+        let mut passing = Vec::new();
+        places.try_for_each(|at| {
+            if self.admits(&picked.view(at)?) {
+                passing.push(at);
             }
-            Ok(())
+            Ok::<_, StoreError>(())
         })?;
-        Ok(entries)
+        Ok(passing)
     }
 
     /// Whether every entry passes.
@@ -219,30 +221,6 @@ pub(super) fn entry(
         skew: *skew,
         forked: false,
         body: view.to_draft_beside(before).map_err(|e| damaged(arrival, &e))?,
-    })
-}
-
-/// An entry that was picked out of a change, with as much as can be shared with the one before.
-///
-/// # Errors
-/// The change is damaged.
-pub(super) fn picked_entry(
-    picked: &Picked,
-    seq: Seq,
-    view: &View<'_>,
-    before: Option<&Entry>,
-) -> Result<Entry, StoreError> {
-    let body = view.to_draft_beside(before.map(|entry| &entry.body));
-    Ok(Entry {
-        author: picked.author,
-        seq,
-        time: view.time,
-        offset: picked.offset.plus(seq.0.saturating_sub(picked.seqs.start.0)),
-        change: picked.change,
-        segment: picked.strand.segment,
-        skew: picked.skew,
-        forked: false,
-        body: body.map_err(|error| picked.damaged(seq, &error))?,
     })
 }
 

@@ -36,7 +36,7 @@ impl Held {
     pub fn size(&self) -> usize {
         match self {
             Self::Change(arrival) => arrival.change.bytes.len(),
-            Self::Picked(picked) => picked.size(),
+            Self::Picked(picked) => picked.entries.bytes(),
         }
     }
 
@@ -47,7 +47,10 @@ impl Held {
     pub fn entries(&self, filter: &Filter) -> Result<Vec<Entry>, StoreError> {
         match self {
             Self::Change(arrival) => filter.all_entries(arrival),
-            Self::Picked(picked) => filter.picked(picked, &ANYWHERE),
+            Self::Picked(picked) => {
+                let places = filter.picked(picked, &ANYWHERE)?;
+                places.into_iter().map(|at| picked.entry(at)).collect()
+            }
         }
     }
 

@@ -17,9 +17,10 @@ use super::explain::Trace;
 use super::query::{Page, Query, QueryError};
 use crate::core::merge::{Direction, Merge, Run, common};
 use crate::core::segment::Strand;
-use crate::store::picked::ByNames;
+use crate::store::picked::{ByNames, Picked};
 use crate::store::zones::Zone;
 use crate::store::{Reader, Span, StoreError};
+use crate::words::entry::MergedKey;
 use crate::words::{Entry, Kind, NodeId, Offset, Seq, Time};
 
 /// How many bytes of changes a run reads at first, and how many ahead when it is read on: a page that
@@ -57,13 +58,14 @@ pub fn page(
     let kinds = kinds_of(&query.filter).filter(|_| matches!(cover, Cover::All | Cover::Windows(_)));
     let shared = RefCell::new(Shared { reader, trace });
     let source = Source { shared: &shared, query, cover, kinds, bound, after, edge };
-    let mut page = Page { entries: Vec::new(), next: None };
+    let entries = Vec::with_capacity(query.limit);
+    let mut page = Page { entries, next: None };
     let mut bytes = 0;
     for group in groups(spans, query) {
         let runs: Result<Vec<SpanRun<'_, '_>>, StoreError> =
             group.into_iter().filter_map(|span| source.run(span).transpose()).collect();
         let mut merge = Merge::new(runs?, query.direction);
-        while let Some(entry) = merge.next_entry()? {
+        while !merge.is_at_end()? {
             if page.is_full(query, bytes) {
                 let last = page.entries.last().map(|last| Last {
                     order: query.order,
@@ -76,8 +78,8 @@ pub fn page(
                 page.next = Some(Cursor { store, offset: bound, last });
                 return Ok(page);
             }
-            bytes += entry.body.size();
-            page.entries.push(entry);
+            page.entries.extend(merge.next_entry()?);
+            bytes += page.entries.last().map_or(0, |last| last.body.size());
         }
     }
     Ok(page)
@@ -168,9 +170,9 @@ impl<'a, 'r> Source<'a, 'r> {
             Direction::Backward => span.last_time,
         };
         let part = left.start..left.start;
-        let buffer = VecDeque::new();
+        let ready = Ready::Entries(VecDeque::new());
         let at_once = FIRST_BYTES;
-        Ok(Some(SpanRun { source: self, span, left, parts, part, bound, at_once, buffer }))
+        Ok(Some(SpanRun { source: self, span, left, parts, part, bound, at_once, ready }))
     }
 
     /// The seqs of a span that may still belong to the listing, by times, cursor and order.
@@ -258,7 +260,38 @@ struct SpanRun<'a, 'r> {
     bound: Time,
     /// How many bytes are read next.
     at_once: usize,
-    buffer: VecDeque<Entry>,
+    ready: Ready,
+}
+
+/// What was read of a run and comes next.
+enum Ready {
+    Entries(VecDeque<Entry>),
+    /// Of a large change, the places of what is wanted, the next one last: an entry is made when its turn
+    /// comes.
+    Picked(Picked, Vec<usize>),
+}
+
+impl Ready {
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Entries(entries) => entries.is_empty(),
+            Self::Picked(_, places) => places.is_empty(),
+        }
+    }
+
+    fn next_key(&self) -> Option<MergedKey> {
+        match self {
+            Self::Entries(entries) => entries.front().map(Entry::merged_key),
+            Self::Picked(picked, places) => places.last().map(|at| picked.merged_key(*at)),
+        }
+    }
+
+    fn take(&mut self) -> Result<Option<Entry>, StoreError> {
+        match self {
+            Self::Entries(entries) => Ok(entries.pop_front()),
+            Self::Picked(picked, places) => places.pop().map(|at| picked.entry(at)).transpose(),
+        }
+    }
 }
 
 impl SpanRun<'_, '_> {
@@ -354,24 +387,27 @@ impl SpanRun<'_, '_> {
             return Ok(false);
         };
         shared.trace.picked(&picked, &self.part);
-        let mut entries = filter.picked(&picked, &self.part)?;
-        if direction == Direction::Backward {
-            entries.reverse();
-        }
+        let mut places = filter.picked(&picked, &self.part)?;
         let order = (query.order, direction);
-        entries.retain(|entry| listed(entry, (*bound, *after), order));
-        self.buffer = entries.into(); // it was empty
+        places.retain(|at| {
+            let (seq, _) = picked.entries.place(*at);
+            listed((picked.offset_of(seq), picked.merged_key(*at)), (*bound, *after), order)
+        });
+        if direction == Direction::Forward {
+            places.reverse(); // the next one is the last
+        }
         match direction {
             Direction::Forward => self.part.start = picked.seqs.end.min(self.part.end),
             Direction::Backward => self.part.end = picked.seqs.start.max(self.part.start),
         }
+        self.ready = Ready::Picked(picked, places); // nothing was ready
         Ok(true)
     }
 
     fn fill(&mut self) -> Result<(), StoreError> {
         let Source { shared, query, bound, after, .. } = self.source;
         let direction = query.direction;
-        while self.buffer.is_empty() {
+        while self.ready.is_empty() {
             if self.part.is_empty() && !self.locate()? {
                 return Ok(());
             }
@@ -379,6 +415,7 @@ impl SpanRun<'_, '_> {
                 continue;
             }
             let mut shared = shared.borrow_mut();
+            let mut ready = VecDeque::new();
             let strand = self.span.strand;
             let part = self.part.clone();
             let arrivals = shared.reader.within(strand, part, direction, self.at_once)?;
@@ -395,9 +432,12 @@ impl SpanRun<'_, '_> {
                     entries.reverse();
                 }
                 let order = (query.order, direction);
-                let listed = |entry: &Entry| listed(entry, (*bound, *after), order);
-                self.buffer.extend(entries.into_iter().filter(listed));
+                let listed = |entry: &Entry| {
+                    listed((entry.offset, entry.merged_key()), (*bound, *after), order)
+                };
+                ready.extend(entries.into_iter().filter(listed));
             }
+            self.ready = Ready::Entries(ready);
             match direction {
                 Direction::Forward => self.part.start = end.change.next_seq().min(self.part.end),
                 Direction::Backward => self.part.end = end.change.first_seq.max(self.part.start),
@@ -426,11 +466,11 @@ fn next_listed(
 
 /// Whether an entry belongs to what is left of a listing.
 fn listed(
-    entry: &Entry,
+    (offset, key): (Offset, MergedKey),
     (bound, last): (Offset, Option<Last>),
     (order, direction): (Order, Direction),
 ) -> bool {
-    if entry.offset >= bound {
+    if offset >= bound {
         return false;
     }
     let Some(last) = last.filter(|_| order == Order::Time) else {
@@ -438,8 +478,8 @@ fn listed(
     };
     let edge = (last.time, last.author, last.seq, last.segment, last.change);
     match direction {
-        Direction::Forward => entry.merged_key() > edge,
-        Direction::Backward => entry.merged_key() < edge,
+        Direction::Forward => key > edge,
+        Direction::Backward => key < edge,
     }
 }
 
@@ -451,24 +491,22 @@ impl Run for SpanRun<'_, '_> {
     }
 
     fn sharpen(&mut self) -> Result<bool, StoreError> {
-        if !self.buffer.is_empty() || !self.part.is_empty() || matches!(self.parts, Parts::Whole) {
+        if !self.ready.is_empty() || !self.part.is_empty() || matches!(self.parts, Parts::Whole) {
             return Ok(false);
         }
         self.locate()
     }
 
-    fn is_ready(&self) -> bool {
-        !self.buffer.is_empty()
+    fn read_on(&mut self) -> Result<(), StoreError> {
+        self.fill()
     }
 
-    fn next_entry(&mut self) -> Result<Option<Entry>, StoreError> {
-        if self.buffer.is_empty() {
-            self.fill()?;
-        }
-        let entry = self.buffer.pop_front();
-        if let Some(entry) = &entry {
-            self.bound = entry.time;
-        }
-        Ok(entry)
+    fn next_key(&self) -> Option<MergedKey> {
+        self.ready.next_key()
+    }
+
+    fn take(&mut self) -> Result<Option<Entry>, StoreError> {
+        self.bound = self.ready.next_key().map_or(self.bound, |(time, ..)| time);
+        self.ready.take()
     }
 }

@@ -1,7 +1,6 @@
 //! Reading the entries of a topic or a tenant by their ordinals, what is archived left out.
 
-use super::explain::ANYWHERE;
-use super::filter::{damaged, entry, picked_entry};
+use super::filter::{damaged, entry};
 use super::forked;
 use super::held::Held;
 use super::query::PAGE_BYTES;
@@ -295,12 +294,10 @@ fn of_stretch(
         })?,
         Held::Picked(picked) => {
             let mut ordinal = stretch.before;
-            picked.each(&ANYWHERE, |seq, view| {
+            picked.each(|at, seq, view| {
                 ordinal += 1;
                 if is_wanted(seq, view) {
-                    let before = entries.last().map(|before| &before.entry);
-                    let entry = picked_entry(picked, seq, view, before)?;
-                    entries.push(Numbered { ordinal, entry });
+                    entries.push(Numbered { ordinal, entry: picked.entry(at)? });
                 }
                 Ok(())
             })?;

@@ -4,10 +4,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::StoreError;
-use super::block::{PickedEntry, Unpacked};
+use super::block::Unpacked;
 use crate::core::segment::Strand;
-use crate::words::entry::View;
-use crate::words::{ChangeHash, NodeId, Offset, Seq};
+use crate::words::entry::{MergedKey, View};
+use crate::words::{ChangeHash, Entry, NodeId, Offset, Seq};
 
 /// Whether an entry of a tenant and topic is wanted.
 pub type ByNames<'a> = &'a dyn Fn(&str, &str) -> bool;
@@ -30,16 +30,7 @@ pub struct Picked {
     /// Its hash.
     pub change: ChangeHash,
     /// The entries, in order of seq.
-    pub entries: Entries,
-}
-
-/// Entries of a change.
-#[derive(Clone)]
-pub enum Entries {
-    /// Those that were wanted.
-    Few(Vec<PickedEntry>),
-    /// All of them, those that are not wanted, too.
-    All(Arc<Unpacked>),
+    pub entries: Arc<Unpacked>,
 }
 
 impl Picked {
@@ -48,39 +39,60 @@ impl Picked {
         self.offset.plus(self.seqs.end.0.saturating_sub(self.seqs.start.0))
     }
 
-    /// Says that an entry can't be read.
-    pub fn damaged(&self, seq: Seq, what: &dyn std::fmt::Display) -> StoreError {
-        StoreError::Damaged(format!("{}:{seq}: {what}", self.author))
-    }
-
-    /// How many bytes of it were read.
-    pub fn size(&self) -> usize {
-        match &self.entries {
-            Entries::Few(few) => few.iter().map(|one| one.bytes.len()).sum(),
-            Entries::All(all) => all.size(),
-        }
-    }
-
-    /// Calls with each entry that has one of these seqs, in order.
+    /// Calls with each entry, in order: its place among them, its seq and itself.
     ///
     /// # Errors
     /// What a call returns, and an entry that can't be read.
     pub fn each(
         &self,
-        seqs: &Range<Seq>,
-        mut call: impl FnMut(Seq, &View<'_>) -> Result<(), StoreError>,
+        mut call: impl FnMut(usize, Seq, &View<'_>) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
-        match &self.entries {
-            Entries::Few(few) => {
-                few.iter().filter(|one| seqs.contains(&one.seq)).try_for_each(|one| {
-                    let view = View::read(&one.bytes);
-                    call(one.seq, &view.map_err(|error| self.damaged(one.seq, &error))?)
-                })
-            }
-            Entries::All(all) => {
-                let what = "the block is not as it was sealed";
-                all.each(seqs, || self.damaged(self.seqs.start, &what), call)
-            }
-        }
+        (0..self.entries.len()).try_for_each(|at| {
+            let (seq, _) = self.entries.place(at);
+            call(at, seq, &self.view(at)?)
+        })
+    }
+
+    /// An entry, by its place among them.
+    ///
+    /// # Errors
+    /// It can't be read.
+    pub fn view(&self, at: usize) -> Result<View<'_>, StoreError> {
+        self.entries.view(at).ok_or_else(|| self.damaged(at))
+    }
+
+    /// An entry, as whoever asked for it gets it, by its place among them.
+    ///
+    /// # Errors
+    /// It can't be read.
+    pub fn entry(&self, at: usize) -> Result<Entry, StoreError> {
+        let (seq, time) = self.entries.place(at);
+        Ok(Entry {
+            author: self.author,
+            seq,
+            time,
+            offset: self.offset_of(seq),
+            change: self.change,
+            segment: self.strand.segment,
+            skew: self.skew,
+            forked: false,
+            body: self.entries.draft(at).ok_or_else(|| self.damaged(at))?,
+        })
+    }
+
+    /// The place of an entry in merged order, by its place here.
+    pub fn merged_key(&self, at: usize) -> MergedKey {
+        let (seq, time) = self.entries.place(at);
+        (time, self.author, seq, self.strand.segment, self.change)
+    }
+
+    /// The offset of the entry with a seq.
+    pub fn offset_of(&self, seq: Seq) -> Offset {
+        self.offset.plus(seq.0.saturating_sub(self.seqs.start.0))
+    }
+
+    fn damaged(&self, at: usize) -> StoreError {
+        let (seq, _) = self.entries.place(at);
+        StoreError::Damaged(format!("{}:{seq}: the block is not as it was sealed", self.author))
     }
 }

@@ -488,6 +488,9 @@ pub struct Entry {
     pub body: Draft,
 }
 
+/// An entry's place in merged order: by time, then author, seq, segment and change.
+pub type MergedKey = (Time, NodeId, Seq, SegmentId, ChangeHash);
+
 impl Entry {
     /// The entry's name.
     pub fn id(&self) -> EntryId {
@@ -498,7 +501,7 @@ impl Entry {
     /// The entry's place in merged order, which is the same on every node.
     ///
     /// Segment and change matter only where an author has forked its own log.
-    pub fn merged_key(&self) -> (Time, NodeId, Seq, SegmentId, ChangeHash) {
+    pub fn merged_key(&self) -> MergedKey {
         (self.time, self.author, self.seq, self.segment, self.change)
     }
 }

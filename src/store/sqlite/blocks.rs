@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::super::StoreError;
 use super::super::block::{BlockOpener, Damaged, Stand, Unpacked, is_whole, link};
 use super::super::damage::{Damages, Lost, Part};
-use super::super::picked::{ByNames, Entries, Picked};
+use super::super::picked::{ByNames, Picked};
 use super::{seq, time};
 use crate::core::change::{Change, Link, Place, SignedBlock};
 use crate::core::log::Arrival;
@@ -180,10 +180,10 @@ impl Blocks {
             let record = row.get_ref(12)?.as_blob()?;
             let times = (time(row.get(13)?), time(row.get(14)?));
             let entries = match kept {
-                Some(unpacked) => Ok(Some(Entries::All(unpacked))),
+                Some(unpacked) => Ok(Some(unpacked)),
                 None => asked.read(opener, (record, &stand), times).inspect(|read| {
-                    if let Some(Entries::All(unpacked)) = read {
-                        cache.unpacked.insert(id, unpacked.clone());
+                    if let Some(all) = read.as_ref().filter(|read| read.len() as u64 == all) {
+                        cache.unpacked.insert(id, all.clone());
                     }
                 }),
             };
@@ -246,18 +246,18 @@ impl Asked<'_> {
         opener: &mut BlockOpener,
         (record, stand): (&[u8], &Stand<'_>),
         times: (Time, Time),
-    ) -> Result<Option<Entries>, Damaged> {
+    ) -> Result<Option<Arc<Unpacked>>, Damaged> {
         if let Self::Few((seqs, wanted)) | Self::FewOrAll((seqs, wanted)) = self
             && let Some(few) = opener.pick(record, stand, seqs, wanted)?
         {
-            return Ok(Some(Entries::Few(few)));
+            return Ok(Some(Arc::new(few)));
         }
         if matches!(self, Self::Few(_)) {
             return Ok(None);
         }
         let unpacked = opener.unpack_entries(record, stand)?;
         let whole = unpacked.times() == Some(times);
-        if whole { Ok(Some(Entries::All(Arc::new(unpacked)))) } else { Err(Damaged) }
+        if whole { Ok(Some(Arc::new(unpacked))) } else { Err(Damaged) }
     }
 }
 

@@ -22,8 +22,7 @@ const STEP_BYTES: usize = 4 << 20;
 
 /// Packs changes that arrive together.
 pub(super) fn pack(sealer: &mut Sealer, arrivals: &[Arrival]) -> Result<Vec<u8>, StoreError> {
-    let changes: Vec<Change> = arrivals.iter().map(|arrival| arrival.change.clone()).collect();
-    sealer.seal(&changes).map_err(unreadable)
+    sealer.seal(arrivals.iter().map(|arrival| &arrival.change)).map_err(unreadable)
 }
 
 /// Writes changes that arrive together as a block. The strand has their bytes already.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::super::StoreError;
-use super::super::picked::{Entries, Picked};
+use super::super::picked::Picked;
 use super::super::pruning::PruningReader;
 use super::super::series::{ARCHIVED_AT_ONCE, STRETCHES, SeriesReader, misplaced};
 use super::blocks::{self, Asked, column};
@@ -260,9 +260,8 @@ impl SeriesReader for SqliteReader {
             let Some(picked) = reader.pick_of_block(block, Asked::Few((&seqs, &wanted)))? else {
                 return Ok(None);
             };
-            let Entries::Few(few) = &picked.entries else { return Ok(None) };
             let named = (stretch.offset, stretch.author, seqs.clone(), stretch.count as usize);
-            let held = (picked.offset, picked.author, picked.seqs.clone(), few.len());
+            let held = (picked.offset, picked.author, picked.seqs.clone(), picked.entries.len());
             if held == named { Ok(Some(picked)) } else { Err(misplaced(series, stretch.end())) }
         })
     }
