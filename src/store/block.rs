@@ -470,9 +470,10 @@ impl<'a> Table<'a> {
             (0..changes).map(|_| input.length(CHANGE_ENTRIES)).collect::<Option<_>>()?;
         (counts.iter().sum::<usize>() == all).then_some(())?;
         let distinct = input.length(all)?;
-        let names: Vec<Names<'_>> = (0..distinct)
-            .map(|_| Some([input.text()?, input.text()?, input.text()?, input.text()?]))
-            .collect::<Option<_>>()?;
+        let mut names: Vec<Names<'_>> = Vec::with_capacity(distinct.min(input.bytes.len() / 4));
+        for _ in 0..distinct {
+            names.push([input.text()?, input.text()?, input.text()?, input.text()?]);
+        }
         let mut column = || {
             let length = input.length(beside.len())?;
             Some(Input { bytes: input.take(length)? })
@@ -607,13 +608,18 @@ impl<'a> Input<'a> {
     /// An unsigned LEB128 number.
     #[inline]
     fn number(&mut self) -> Option<u64> {
-        if let Some((&byte, rest)) = self.bytes.split_first()
-            && byte & 0x80 == 0
-        {
-            self.bytes = rest; // most are one byte
-            return Some(u64::from(byte));
+        // Most are one byte, or two.
+        match *self.bytes {
+            [one @ 0..0x80, ref rest @ ..] => {
+                self.bytes = rest;
+                Some(u64::from(one))
+            }
+            [low, high @ 0..0x80, ref rest @ ..] => {
+                self.bytes = rest;
+                Some(u64::from(low & 0x7f) | u64::from(high) << 7)
+            }
+            _ => self.long_number(),
         }
-        self.long_number()
     }
 
     fn long_number(&mut self) -> Option<u64> {

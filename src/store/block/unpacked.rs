@@ -178,34 +178,102 @@ impl Named {
 impl Table<'_> {
     /// The rows of the entries that are wanted, by which names they have and how many entries stand before
     /// them; their data is as long as `length` says, all entries together.
+    ///
+    /// Column by column, since what is not wanted is passed over fastest so.
     pub(super) fn rows(
         &self,
         length: usize,
-        mut wanted: impl FnMut(usize, usize) -> bool,
+        wanted: impl Fn(usize, usize) -> bool,
     ) -> Option<Vec<Row>> {
-        let [mut which, mut attributes, mut lengths, mut times, mut texts] = self.columns;
-        let all_texts = texts.bytes.len();
-        let (mut time, mut at, mut rows) = (0_u64, 0_usize, Vec::new());
-        for before in 0..self.counts.iter().sum::<usize>() {
-            let name = which.length(self.names.len().checked_sub(1)?)?;
-            time = time.checked_add(times.number()?)?;
-            let count = attributes.length(ATTRIBUTES)?;
-            let end = at.checked_add(lengths.length(length)?)?;
+        let all = self.entries();
+        let [mut which, attributes, lengths, times, texts] = self.columns;
+        let names = self.names.len().checked_sub(1)?;
+        let mut rows: Vec<Row> = Vec::new();
+        for before in 0..all {
+            let name = which.length(names)?;
             if wanted(name, before) {
-                let number = |number: usize| u32::try_from(number).ok();
-                rows.push(Row {
-                    before: number(before)?,
-                    which: number(name)?,
-                    time: Time::from_bits(time)?,
-                    attributes: number(count)?,
-                    texts: number(all_texts - texts.bytes.len())?,
-                    data: number(at)?..number(end)?,
-                });
+                let (before, which) = (u32::try_from(before).ok()?, u32::try_from(name).ok()?);
+                let time = Time::default();
+                rows.push(Row { before, which, time, attributes: 0, texts: 0, data: 0..0 });
             }
-            (0..2 * count).try_for_each(|_| texts.skip_text())?;
-            at = end;
         }
-        let columns = [which, attributes, lengths, times, texts];
-        (at == length && columns.iter().all(|column| column.bytes.is_empty())).then_some(rows)
+        which.bytes.is_empty().then_some(())?;
+        Sums::over(times, all).each(&mut rows, |row, _, to| {
+            row.time = Time::from_bits(to)?;
+            Some(())
+        })?;
+        let data = Sums::over(lengths, all).each(&mut rows, |row, from, to| {
+            row.data = u32::try_from(from).ok()?..u32::try_from(to).ok()?;
+            Some(())
+        })?;
+        (data == length as u64).then_some(())?;
+        let is_none =
+            attributes.bytes.len() == all && attributes.bytes.iter().all(|byte| *byte == 0);
+        if is_none {
+            return texts.bytes.is_empty().then_some(rows);
+        }
+        note_attributes(attributes, texts, all, &mut rows)?;
+        Some(rows)
+    }
+}
+
+/// Notes how many attributes the entries of rows have, and where their texts begin.
+fn note_attributes(
+    mut attributes: Input<'_>,
+    mut texts: Input<'_>,
+    all: usize,
+    rows: &mut [Row],
+) -> Option<()> {
+    let all_texts = texts.bytes.len();
+    let mut rows = rows.iter_mut().peekable();
+    for before in 0..all {
+        let count = attributes.length(ATTRIBUTES)?;
+        if let Some(row) = rows.next_if(|row| row.before as usize == before) {
+            row.attributes = u32::try_from(count).ok()?;
+            row.texts = u32::try_from(all_texts - texts.bytes.len()).ok()?;
+        }
+        (0..2 * count).try_for_each(|_| texts.skip_text())?;
+    }
+    (attributes.bytes.is_empty() && texts.bytes.is_empty()).then_some(())
+}
+
+/// A column of numbers, one for each entry, that add up.
+struct Sums<'a> {
+    column: Input<'a>,
+    sum: u64,
+    /// How many were added.
+    added: usize,
+    all: usize,
+}
+
+impl<'a> Sums<'a> {
+    fn over(column: Input<'a>, all: usize) -> Self {
+        Self { column, sum: 0, added: 0, all }
+    }
+
+    /// Adds numbers until these are so many.
+    fn up_to(&mut self, count: usize) -> Option<u64> {
+        let mut sum = self.sum;
+        for _ in self.added..count {
+            sum = sum.checked_add(self.column.number()?)?;
+        }
+        (self.sum, self.added) = (sum, count);
+        Some(sum)
+    }
+
+    /// Calls with each row, and the sums before its number and with it. Returns the sum of all numbers.
+    fn each(
+        mut self,
+        rows: &mut [Row],
+        mut call: impl FnMut(&mut Row, u64, u64) -> Option<()>,
+    ) -> Option<u64> {
+        for row in rows {
+            let before = row.before as usize;
+            let from = self.up_to(before)?;
+            let to = self.up_to(before + 1)?;
+            call(row, from, to)?;
+        }
+        let sum = self.up_to(self.all)?;
+        self.column.bytes.is_empty().then_some(sum)
     }
 }
