@@ -360,6 +360,23 @@ pub trait Store: Send {
 /// Opens a reader of one store.
 pub type Opener = Box<dyn Fn() -> Result<Box<dyn Reader>, StoreError> + Send + Sync>;
 
+/// Runs a reading of many calls in one snapshot, where the store has such: nothing changes between them, and
+/// each costs less.
+///
+/// # Errors
+/// What the reading returns, or the store can't be read.
+pub fn at_once<T, E: From<StoreError>>(
+    reader: &mut dyn Reader,
+    reading: impl FnOnce(&mut dyn Reader) -> Result<T, E>,
+) -> Result<T, E> {
+    let held = reader.hold_still()?;
+    let read = reading(reader);
+    if held {
+        reader.let_go()?;
+    }
+    read
+}
+
 /// The reading half of a store: it sees whole commits only. No call reads more than it is told to.
 ///
 /// Every change that is handed out has been checked against its hash. A reader also answers what the
@@ -378,6 +395,17 @@ pub trait Reader:
     /// # Errors
     /// The store can't be read; so for every call here.
     fn watermark(&mut self) -> Result<Offset, StoreError>;
+
+    /// From now on this sees no commit that is not there yet, until [`Self::let_go`]. Returns false where it
+    /// did so before, or never does.
+    fn hold_still(&mut self) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
+    /// Sees what has been committed since [`Self::hold_still`].
+    fn let_go(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
 
     /// All heads of all authors.
     fn frontier(&mut self) -> Result<Frontier, StoreError>;

@@ -11,7 +11,7 @@ use super::explain::{Explanation, Trace};
 use super::filter::{Filter, Gaps};
 use super::{forked, runs};
 use crate::core::merge::Direction;
-use crate::store::{Reader, StoreError};
+use crate::store::{Reader, StoreError, at_once};
 use crate::words::time::Moment;
 use crate::words::{Entry, EntryId, Offset};
 
@@ -140,7 +140,7 @@ impl Page {
 /// # Errors
 /// See [`QueryError`].
 pub fn page(reader: &mut dyn Reader, query: &Query) -> Result<Page, QueryError> {
-    list(reader, query, &mut Trace::default())
+    at_once(reader, |reader| list(reader, query, &mut Trace::default()))
 }
 
 /// Answers a query, and says what was read for it.
@@ -148,10 +148,12 @@ pub fn page(reader: &mut dyn Reader, query: &Query) -> Result<Page, QueryError> 
 /// # Errors
 /// See [`QueryError`].
 pub fn explain(reader: &mut dyn Reader, query: &Query) -> Result<(Page, Explanation), QueryError> {
-    let mut trace = Trace::detailed();
-    let page = list(reader, query, &mut trace)?;
-    let explanation = trace.explain(reader, query, page.entries.len())?;
-    Ok((page, explanation))
+    at_once(reader, |reader| {
+        let mut trace = Trace::detailed();
+        let page = list(reader, query, &mut trace)?;
+        let explanation = trace.explain(reader, query, page.entries.len())?;
+        Ok((page, explanation))
+    })
 }
 
 fn list(reader: &mut dyn Reader, query: &Query, trace: &mut Trace) -> Result<Page, QueryError> {

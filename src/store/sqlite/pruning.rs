@@ -285,7 +285,7 @@ impl PruningReader for SqliteReader {
 
     fn gone_of(&mut self, strand: Strand) -> Result<Option<Range<Seq>>, StoreError> {
         self.at_once(|reader| match reader.strand_row(strand)? {
-            Some((row, _)) => reader.gone_in(row),
+            Some(known) => reader.gone_in(known.row),
             None => Ok(None),
         })
     }

@@ -1,5 +1,6 @@
 //! The reading half: one connection of its own, read only, a bounded page cache.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -39,6 +40,18 @@ pub struct SqliteReader {
     pub(super) blocks: Blocks,
     pub(super) kinds: KnownKinds,
     spans: KnownSpans,
+    /// What was looked up in the snapshot that is read now.
+    pub(super) strands: HashMap<Strand, KnownStrand>,
+}
+
+/// The row of a strand.
+#[derive(Clone, Copy)]
+pub(super) struct KnownStrand {
+    pub row: i64,
+    /// The seq of its first entry.
+    pub start: Seq,
+    pub author: NodeId,
+    pub strand: Strand,
 }
 
 impl SqliteReader {
@@ -53,7 +66,8 @@ impl SqliteReader {
         let (path, openings) = (path.to_owned(), Openings::default());
         let blocks = Blocks::new(cache, damages.clone())?;
         let (kinds, spans) = (KnownKinds::default(), KnownSpans::default());
-        Ok(Self { connection, path, owner, id, damages, openings, blocks, kinds, spans })
+        let strands = HashMap::new();
+        Ok(Self { connection, path, owner, id, damages, openings, blocks, kinds, spans, strands })
     }
 
     /// Opens a store for reading only, whoever owns it.
@@ -105,12 +119,11 @@ impl SqliteReader {
         &mut self,
         reading: impl FnOnce(&mut Self) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        if !self.connection.is_autocommit() {
-            return reading(self);
-        }
-        self.connection.prepare_cached("BEGIN")?.execute([])?;
+        let held = self.hold_still()?;
         let read = reading(self);
-        self.connection.prepare_cached("COMMIT")?.execute([])?;
+        if held {
+            self.let_go()?;
+        }
         read
     }
 }
@@ -176,6 +189,20 @@ impl Reader for SqliteReader {
 
     fn watermark(&mut self) -> Result<Offset, StoreError> {
         watermark(&self.connection)
+    }
+
+    fn hold_still(&mut self) -> Result<bool, StoreError> {
+        if !self.connection.is_autocommit() {
+            return Ok(false);
+        }
+        self.strands.clear();
+        self.connection.prepare_cached("BEGIN")?.execute([])?;
+        Ok(true)
+    }
+
+    fn let_go(&mut self) -> Result<(), StoreError> {
+        self.connection.prepare_cached("COMMIT")?.execute([])?;
+        Ok(())
     }
 
     fn frontier(&mut self) -> Result<Frontier, StoreError> {
@@ -252,7 +279,7 @@ impl Reader for SqliteReader {
         max_bytes: usize,
     ) -> Result<Vec<Arrival>, StoreError> {
         self.at_once(|reader| {
-            let Some((row, start)) = reader.strand_row(strand)? else {
+            let Some(KnownStrand { row, start, .. }) = reader.strand_row(strand)? else {
                 return Ok(Vec::new());
             };
             match direction {
@@ -289,7 +316,7 @@ impl Reader for SqliteReader {
 
     fn packed(&mut self, strand: Strand, from: Seq) -> Result<Option<SignedBlock>, StoreError> {
         self.at_once(|reader| {
-            let Some((row, _)) = reader.strand_row(strand)? else { return Ok(None) };
+            let Some(KnownStrand { row, .. }) = reader.strand_row(strand)? else { return Ok(None) };
             let trust = (reader.owner.cluster, &reader.damages);
             blocks::beginning_at(&reader.connection, trust, row, from)
         })

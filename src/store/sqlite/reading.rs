@@ -11,7 +11,7 @@ use rusqlite::{OptionalExtension, params};
 use super::super::{Reader, StoreError, whole};
 use super::blocks::{self, Opened, column};
 use super::pruning::hole_at;
-use super::reader::{CHANGE, SqliteReader, arrival, offset};
+use super::reader::{CHANGE, KnownStrand, SqliteReader, arrival, offset};
 use super::seq;
 use crate::core::change::Change;
 use crate::core::frontier::Head;
@@ -67,6 +67,9 @@ enum End {
     /// The next row doesn't go on where the one before ended. A block must stand between them.
     Hole,
 }
+
+/// How many strands are known by their row in a snapshot; the others are looked up each time.
+const KNOWN_STRANDS: usize = 1_024;
 
 impl SqliteReader {
     pub(super) fn arrivals_from(
@@ -321,12 +324,24 @@ impl SqliteReader {
         Ok(opened)
     }
 
-    /// A strand's row, and its first seq.
-    pub(super) fn strand_row(&self, strand: Strand) -> Result<Option<(i64, Seq)>, StoreError> {
-        let query = "SELECT id, start FROM segments WHERE name = ?1 AND side = ?2";
+    /// A strand's row. In a snapshot it is looked up once.
+    pub(super) fn strand_row(&mut self, strand: Strand) -> Result<Option<KnownStrand>, StoreError> {
+        let in_snapshot = !self.connection.is_autocommit();
+        if let Some(known) = self.strands.get(&strand).filter(|_| in_snapshot) {
+            return Ok(Some(*known));
+        }
+        let query = "SELECT s.id, s.start, a.node FROM segments s JOIN authors a ON a.id = s.author
+             WHERE s.name = ?1 AND s.side = ?2";
         let mut query = self.connection.prepare_cached(query)?;
-        let values = params![strand.segment.0, strand.side];
-        Ok(query.query_row(values, |row| Ok((row.get(0)?, seq(row.get(1)?)))).optional()?)
+        let found = query.query_row(params![strand.segment.0, strand.side], |row| {
+            let (start, author) = (seq(row.get(1)?), NodeId(row.get(2)?));
+            Ok(KnownStrand { row: row.get(0)?, start, author, strand })
+        });
+        let found = found.optional()?;
+        if let Some(known) = found.filter(|_| in_snapshot && self.strands.len() < KNOWN_STRANDS) {
+            self.strands.insert(strand, known);
+        }
+        Ok(found)
     }
 
     pub(super) fn pass(

@@ -9,7 +9,7 @@ use super::super::StoreError;
 use super::super::picked::{ByNames, Picked};
 use super::super::zones::{Zone, ZoneReader};
 use super::blocks::{self, Asked, Pieces, column};
-use super::reader::{SqliteReader, offset};
+use super::reader::{KnownStrand, SqliteReader, offset};
 use super::{seq, time};
 use crate::core::log::Arrival;
 use crate::core::merge::Direction;
@@ -57,7 +57,7 @@ impl ZoneReader for SqliteReader {
         limit: usize,
     ) -> Result<Vec<Zone>, StoreError> {
         self.at_once(|reader| {
-            let Some(held) = reader.strand_held(strand)? else { return Ok(Vec::new()) };
+            let Some(held) = reader.strand_row(strand)? else { return Ok(Vec::new()) };
             let mut zones = reader.zones_in(BLOCK, "blocks", (held, from), direction, limit)?;
             zones.extend(reader.zones_in(CHANGE, "changes", (held, from), direction, limit)?);
             Ok(first(zones, |zone| zone.seqs.start, direction, limit))
@@ -89,7 +89,7 @@ impl ZoneReader for SqliteReader {
         self.at_once(|reader| {
             let row = reader.strand_row(zone.strand)?;
             let block = match row {
-                Some((row, _)) => blocks::at_seq(&reader.connection, row, zone.seqs.start)?,
+                Some(known) => blocks::at_seq(&reader.connection, known.row, zone.seqs.start)?,
                 None => None,
             };
             let Some(block) = block else { return Ok(true) };
@@ -123,7 +123,7 @@ impl ZoneReader for SqliteReader {
             Direction::Backward => Seq(seqs.end.0.saturating_sub(1)),
         };
         self.at_once(|reader| {
-            let Some((row, _)) = reader.strand_row(strand)? else { return Ok(None) };
+            let Some(KnownStrand { row, .. }) = reader.strand_row(strand)? else { return Ok(None) };
             let Some(block) = blocks::at_seq(&reader.connection, row, at)? else { return Ok(None) };
             reader.pick_of_block(block, few.map_or(Asked::All, |few| Asked::FewOrAll((seqs, few))))
         })
@@ -155,7 +155,9 @@ impl ZoneReader for SqliteReader {
         max_bytes: usize,
     ) -> Result<Vec<Arrival>, StoreError> {
         self.at_once(|reader| {
-            let Some((row, start)) = reader.strand_row(strand)? else { return Ok(Vec::new()) };
+            let Some(KnownStrand { row, start, .. }) = reader.strand_row(strand)? else {
+                return Ok(Vec::new());
+            };
             let from = seqs.start.max(start);
             match direction {
                 Direction::Forward => reader.strand_from(row, (from, seqs.end), max_bytes),
@@ -188,22 +190,12 @@ impl SqliteReader {
         Ok(Some(picked))
     }
 
-    fn strand_held(&self, strand: Strand) -> Result<Option<Held>, StoreError> {
-        let query = "SELECT s.id, a.node FROM segments s JOIN authors a ON a.id = s.author
-             WHERE s.name = ?1 AND s.side = ?2";
-        let mut query = self.connection.prepare_cached(query)?;
-        let found = query.query_row(params![strand.segment.0, strand.side], |row| {
-            Ok(Held { row: row.get(0)?, author: NodeId(row.get(1)?), strand })
-        });
-        Ok(found.optional()?)
-    }
-
     /// Zones of one table, of a strand.
     fn zones_in(
         &self,
         columns: &str,
         table: &str,
-        (held, from): (Held, Seq),
+        (held, from): (KnownStrand, Seq),
         direction: Direction,
         limit: usize,
     ) -> Result<Vec<Zone>, StoreError> {
@@ -266,8 +258,12 @@ impl SqliteReader {
 
     /// The first zone of a strand that ends at or after a time. Times rise with seqs, so it is found by
     /// halving the range of seqs.
-    fn first_ending_at(&self, strand: Strand, wanted: Time) -> Result<Option<Zone>, StoreError> {
-        let Some(held) = self.strand_held(strand)? else { return Ok(None) };
+    fn first_ending_at(
+        &mut self,
+        strand: Strand,
+        wanted: Time,
+    ) -> Result<Option<Zone>, StoreError> {
+        let Some(held) = self.strand_row(strand)? else { return Ok(None) };
         let query = "SELECT start, next_seq FROM kept WHERE id = ?1";
         let mut bounds = self.connection.prepare_cached(query)?;
         let (first, end): (i64, i64) =
@@ -304,7 +300,7 @@ impl SqliteReader {
         Ok(found)
     }
 
-    fn zone_around(&self, held: Held, at: Seq) -> Result<Option<Zone>, StoreError> {
+    fn zone_around(&self, held: KnownStrand, at: Seq) -> Result<Option<Zone>, StoreError> {
         for (columns, packed) in [(BLOCK, true), (CHANGE, false)] {
             let mut query = self.connection.prepare_cached(&format!(
                 "{columns} WHERE segment = ?1 AND first_seq <= ?2 ORDER BY first_seq DESC LIMIT 1"
@@ -318,14 +314,6 @@ impl SqliteReader {
         }
         Ok(None)
     }
-}
-
-/// A strand, its row, and who wrote it.
-#[derive(Clone, Copy)]
-struct Held {
-    row: i64,
-    author: NodeId,
-    strand: Strand,
 }
 
 /// The first of zones that two tables gave, in the direction of reading.
@@ -344,7 +332,7 @@ fn first<T: Ord>(
 }
 
 /// A zone of a strand.
-fn of_strand(row: &Row<'_>, held: Held, packed: bool) -> rusqlite::Result<Zone> {
+fn of_strand(row: &Row<'_>, held: KnownStrand, packed: bool) -> rusqlite::Result<Zone> {
     let seqs = seq(row.get(0)?)..seq(row.get(1)?);
     let offsets = if packed {
         let mut pieces = Pieces::read(row.get_ref(4)?.as_blob()?);
