@@ -22,6 +22,7 @@ use crate::core::segment::{Opening, Strand};
 use crate::words::{ChangeHash, EmitNumber, NodeId, Offset, SegmentId, Seq, Time};
 
 mod blocks;
+mod checkpoints;
 mod copying;
 mod openings;
 mod past;
@@ -38,6 +39,7 @@ pub mod view;
 mod zones;
 
 use blocks::{BlockCache, Blocks, NewestBlock};
+use checkpoints::Checkpoints;
 
 pub use copying::{begin_anew, bring_up_to_date, copy, owner};
 pub use reader::SqliteReader;
@@ -99,6 +101,8 @@ const INDEX: u64 = 32 << 10;
 
 /// The writing half.
 pub struct SqliteStore {
+    /// Ahead of the connection: the last one to close moves what is left in the log.
+    _checkpoints: Checkpoints,
     connection: Connection,
     path: PathBuf,
     owner: Owner,
@@ -156,14 +160,16 @@ impl SqliteStore {
                 check_owner(found, owner)?;
             }
         }
-        let connection = Connection::open(path).map_err(StoreError::from)?;
+        let mut connection = Connection::open(path).map_err(StoreError::from)?;
         schema::configure(&connection)?;
         schema::settle(&connection)?;
         schema::migrate(&connection, path, owner, StoreId(fresh_id))?;
         let (_, id) = schema::owner(&connection)?;
         let damages = Damages::default();
         let newest = NewestBlock::of(&connection)?;
+        let _checkpoints = Checkpoints::start(&mut connection, path)?;
         Ok(Self {
+            _checkpoints,
             connection,
             newest,
             path: path.to_owned(),

@@ -112,9 +112,7 @@ pub(super) fn configure(connection: &Connection) -> Result<(), OpenError> {
     }
     set("journal_mode", "WAL", "wal")?;
     set("synchronous", "FULL", "2")?;
-    if planted(Bug::NoSync) {
-        set("synchronous", "OFF", "0")?;
-    }
+    sync_all(connection).map_err(StoreError::from)?;
     set("foreign_keys", "ON", "1")?;
     set("cell_size_check", "ON", "1")?;
     set("cache_size", "-8192", "-8192")?;
@@ -122,6 +120,12 @@ pub(super) fn configure(connection: &Connection) -> Result<(), OpenError> {
     set("journal_size_limit", "67108864", "67108864")?;
     connection.set_prepared_statement_cache_capacity(32);
     Ok(())
+}
+
+/// Has a connection sync whatever is to be on the disk.
+pub(super) fn sync_all(connection: &Connection) -> rusqlite::Result<()> {
+    let synchronous = if planted(Bug::NoSync) { "OFF" } else { "FULL" };
+    connection.pragma_update(None, "synchronous", synchronous)
 }
 
 /// Moves what the process before left in the write-ahead log into the file, and begins the log

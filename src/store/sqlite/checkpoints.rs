@@ -1,0 +1,159 @@
+//! Checkpoints beside the writer: what it has put into the write-ahead log moves into the file while it
+//! goes on.
+//!
+//! A checkpoint writes a thousand pages into the file and syncs it, which takes milliseconds, ten times as
+//! long as a commit. So a thread with a connection of its own makes it. It can't begin the log anew, since
+//! commits have followed meanwhile: that the writer does, which then has little left to move. Where the
+//! thread doesn't get on, the writer moves all, as it would without it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+use rusqlite::hooks::Wal;
+use rusqlite::{Connection, OpenFlags};
+
+use super::schema;
+use crate::store::StoreError;
+
+/// From so many pages of log on, the thread is asked for a checkpoint, and again after so many more.
+const BEGIN: i32 = 1_024;
+/// So many pages are left to the writer. Where more have come meanwhile, the thread is asked once more.
+const REST: i32 = 64;
+/// How often the thread tries to move all, each time it is asked.
+const TRIES: usize = 16;
+/// How many pages more the writer waits for the thread.
+const PATIENCE: i32 = 3_072; // over: the writer makes the checkpoint
+
+/// The thread, while there is one. It ends with this value.
+pub(super) struct Checkpoints {
+    asks: SyncSender<Ask>,
+    thread: Option<JoinHandle<()>>,
+}
+
+enum Ask {
+    Checkpoint,
+    End,
+}
+
+impl Checkpoints {
+    /// Starts the thread, and has the writer's connection ask it.
+    ///
+    /// # Errors
+    /// There is no thread to be had.
+    pub fn start(writer: &mut Connection, path: &Path) -> Result<Self, StoreError> {
+        let (asks, asked) = sync_channel(1);
+        let seen = Arc::new(Seen::default());
+        let work = {
+            let (path, seen) = (path.to_owned(), seen.clone());
+            move || work(&path, &asked, &seen)
+        };
+        let thread = std::thread::Builder::new().name("towline-checkpoint".into());
+        let thread = thread
+            .spawn(work)
+            .map_err(|error| StoreError::Failed(format!("no thread for checkpoints: {error}")))?;
+        let mut turns = Turns { asks: asks.clone(), seen, due: BEGIN, asked_at: None };
+        writer.wal_hook(Some(move |wal: &mut Wal, pages| {
+            turns.committed(wal, pages);
+            Ok(())
+        }))?;
+        Ok(Self { asks, thread: Some(thread) })
+    }
+}
+
+impl Drop for Checkpoints {
+    fn drop(&mut self) {
+        self.asks.send(Ask::End).ok();
+        self.thread.take().map(JoinHandle::join);
+    }
+}
+
+/// What the writer and the thread see of each other.
+#[derive(Default)]
+struct Seen {
+    /// The thread is done with what it was asked for last.
+    done: AtomicBool,
+    /// How many pages the log has after the newest commit.
+    pages: AtomicI32,
+}
+
+/// Whose turn it is.
+struct Turns {
+    asks: SyncSender<Ask>,
+    seen: Arc<Seen>,
+    /// How many pages the log has when a checkpoint is due.
+    due: i32,
+    /// How many it had when the thread was asked, if it was.
+    asked_at: Option<i32>,
+}
+
+impl Turns {
+    /// A commit has left the log with so many pages.
+    fn committed(&mut self, wal: &mut Wal, pages: i32) {
+        self.seen.pages.store(pages, Ordering::Release);
+        if pages < BEGIN {
+            (self.due, self.asked_at) = (BEGIN, None); // it was begun anew
+        }
+        if pages < self.due {
+            return;
+        }
+        let late = pages - self.due >= PATIENCE;
+        match self.asked_at {
+            None => self.ask(pages),
+            Some(_) if !self.seen.done.load(Ordering::Acquire) && !late => {}
+            Some(at) if pages - at > REST && !late => self.ask(pages),
+            Some(_) => {
+                // What goes wrong leaves the pages in the log, and they are moved another time.
+                wal.checkpoint().ok();
+                (self.due, self.asked_at) = (pages.saturating_add(BEGIN), None);
+            }
+        }
+    }
+
+    fn ask(&mut self, pages: i32) {
+        self.seen.done.store(false, Ordering::Release);
+        // It has no other to do: only where it has ended this fails, and then patience ends.
+        self.asks.try_send(Ask::Checkpoint).ok();
+        self.asked_at = Some(pages);
+    }
+}
+
+fn work(path: &Path, asked: &Receiver<Ask>, seen: &Seen) {
+    let mut connection = None;
+    while let Ok(Ask::Checkpoint) = asked.recv() {
+        let mut checkpoint = || -> rusqlite::Result<Connection> {
+            let connection = match connection.take() {
+                Some(connection) => connection,
+                None => open(path)?,
+            };
+            // SQLite syncs the file only where nothing was committed while pages were moved. Each try has less
+            // to move, so that comes soon; and what is synced here the writer needn't wait for.
+            for _ in 0..TRIES {
+                if moved(&connection)? == seen.pages.load(Ordering::Acquire) {
+                    break;
+                }
+            }
+            Ok(connection)
+        };
+        match checkpoint() {
+            Ok(kept) => connection = Some(kept),
+            Err(error) => tracing::debug!(%error, "no checkpoint beside the writer for now"),
+        }
+        seen.done.store(true, Ordering::Release);
+    }
+}
+
+/// Moves what is in the log now. Returns how many pages that is, with those that were moved before.
+fn moved(connection: &Connection) -> rusqlite::Result<i32> {
+    let mut checkpoint = connection.prepare_cached("PRAGMA wal_checkpoint(PASSIVE)")?;
+    checkpoint.query_row([], |row| row.get(2))
+}
+
+fn open(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    schema::sync_all(&connection)?;
+    Ok(connection)
+}
