@@ -23,6 +23,9 @@ const PAUSE: Duration = Duration::from_millis(250);
 const BUSY: u64 = 8_192;
 /// ... until so many entries have arrived since it last looked.
 const BACKLOG: u64 = 128 << 10;
+/// How long the next block waits while entries arrive: whoever appends waits for the one that is written,
+/// and for the disk, which has more to sync.
+const BREATH: Duration = Duration::from_millis(16);
 /// What arrived so long ago is sealed however little it is.
 const OLD: Duration = Duration::from_secs(60);
 
@@ -87,7 +90,9 @@ impl Sealing {
     /// # Errors
     /// See [`SealError`]. What is sealed already stays sealed.
     pub async fn seal_below(&self, old: Offset) -> Result<usize, SealError> {
-        let mut sealed = 0;
+        let watermark = self.writer.watermark();
+        let began = *watermark.borrow();
+        let (mut sealed, mut before) = (0, began);
         loop {
             let blocks = self.reading.run(move |reader| reader.sealable(old)).await?;
             if blocks.is_empty() {
@@ -99,6 +104,11 @@ impl Sealing {
                 let packed = packed.await.map_err(|e| StoreError::Failed(e.to_string()))??;
                 self.writer.seal(packed).await?;
                 self.metrics.sealed.inc();
+                let now = *watermark.borrow();
+                if now != before && now.0 - began.0 < BACKLOG {
+                    tokio::time::sleep(BREATH).await;
+                }
+                before = now;
             }
         }
     }
