@@ -682,6 +682,7 @@ impl Node {
     ) -> Result<(), ReplicationError> {
         let me = self.inner.id;
         let roster = &self.inner.roster;
+        let _awaiting = (wanted > 0).then(|| roster.await_peers());
         let mut bell = roster.bell();
         let have = || roster.holders(&me, next_seq).len();
         let enough = async { while have() < wanted && bell.changed().await.is_ok() {} };

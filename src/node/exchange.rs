@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-use tokio::time::MissedTickBehavior;
+use tokio::time::{self, MissedTickBehavior};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::bans::Verdict;
@@ -40,7 +40,7 @@ use crate::store::block::BlockOpener;
 use crate::store::damage::{Damages, Lost};
 use crate::store::ranges::{compare, fetch, holds, wanted};
 use crate::store::{Reader, StoreError};
-use crate::words::{ClusterId, NodeId, Seq, Time};
+use crate::words::{ClusterId, NodeId, Offset, Seq, Time};
 
 mod pruned;
 
@@ -52,6 +52,11 @@ const HELD_KIB: usize = 16 << 10; // full: nothing more is read from the link
 const FRAMES_OUT: usize = 2; // full: the session is not asked for more
 /// How many runs may wait to be verified, and how many to be committed.
 const RUNS: usize = 16; // full: no further frame is handled
+/// After so many own entries that are told at once ...
+const MUCH: u64 = 32;
+/// ... the next ones wait so long. A peer that is told of each group verifies, commits and acknowledges
+/// each, which takes most of the time of three nodes that share a machine.
+const LULL: Duration = Duration::from_millis(8);
 /// How many changes a scan reads at once.
 const SCANNED: usize = 512;
 /// Larger frames are read on a thread that may block.
@@ -339,19 +344,25 @@ impl Exchange {
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut links = Vec::new();
         roster.mark_changed();
+        let mut lull = Lull::new(*watermark.borrow());
         loop {
             if let Err(ended) = self.advance().await {
                 return ended;
             }
             self.heard = None;
             let frames_out = self.frames_out.clone();
+            let rests = lull.until.filter(|_| !self.context.roster.is_awaited());
             let event = tokio::select! {
                 frame = self.frames_in.recv() => Event::Frame(frame),
                 // A place has become free: the session may say more.
                 _ = frames_out.reserve(), if frames_out.capacity() == 0 => Event::Room,
                 trouble = self.trouble.recv() => Event::End(trouble.unwrap_or(Ended::Shutdown)),
-                grown = watermark.changed() => match grown {
-                    Ok(()) => Event::Grown,
+                () = time::sleep_until(rests.unwrap_or_else(time::Instant::now)), if rests.is_some() => {
+                    lull.until = None;
+                    continue;
+                }
+                grown = watermark.changed(), if rests.is_none() => match grown {
+                    Ok(()) => Event::Grown(*watermark.borrow_and_update()),
                     Err(_) => Event::End(Ended::Shutdown),
                 },
                 _ = interval.tick() => Event::Interval,
@@ -360,7 +371,8 @@ impl Exchange {
             };
             let handled = match event {
                 Event::Frame(frame) => self.handle(frame).await,
-                Event::Grown => {
+                Event::Grown(now) => {
+                    lull.note(now, self.context.writer.newest().author() == Some(self.context.me));
                     self.session.handle_growth();
                     self.settle_own().await
                 }
@@ -526,11 +538,33 @@ impl Exchange {
     }
 }
 
+/// The rest after much was appended, while nobody waits for peers: what is appended meanwhile goes in one
+/// frame, is verified as one, and is one commit of the peer.
+struct Lull {
+    until: Option<time::Instant>,
+    /// Where the log ended when it was looked at last.
+    seen: Offset,
+}
+
+impl Lull {
+    fn new(seen: Offset) -> Self {
+        Self { until: None, seen }
+    }
+
+    /// The log has grown. What others wrote is not held up: it comes in large pieces by itself.
+    fn note(&mut self, now: Offset, own: bool) {
+        let much = own && now.0 - self.seen.0 >= MUCH;
+        self.until = much.then(|| time::Instant::now() + LULL);
+        self.seen = now;
+    }
+}
+
 /// What an exchange waits for.
 enum Event {
     Frame(Option<Result<Heard, Ended>>),
     Room,
-    Grown,
+    /// The log ends there now.
+    Grown(Offset),
     Interval,
     Roster,
     End(Ended),

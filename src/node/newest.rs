@@ -13,7 +13,7 @@ use crate::core::log::Arrival;
 use crate::core::session::Passed;
 use crate::store::block::worth;
 use crate::store::ranges::{RUN_BYTES, run};
-use crate::words::Offset;
+use crate::words::{NodeId, Offset};
 
 /// How many changes are held, and how many bytes of them.
 const CHANGES: usize = 1_024; // full: the oldest are let go, and read from the store
@@ -40,6 +40,11 @@ impl Newest {
     /// Takes what was committed.
     pub fn push(&self, arrivals: &[Arrival]) {
         self.with(|held| arrivals.iter().for_each(|arrival| held.push(arrival)));
+    }
+
+    /// Who wrote the newest.
+    pub fn author(&self) -> Option<NodeId> {
+        self.with(|held| held.arrivals.back().map(|newest| newest.change.author))
     }
 
     /// The changes that end above an offset, without their bytes, and the offset after the last of them.

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -72,6 +72,17 @@ pub struct Roster {
     /// Which of them is asked for what, where much is lacking.
     sharing: Mutex<Sharing>,
     began: Instant,
+    /// How many wait until peers hold something.
+    awaiting: AtomicUsize,
+}
+
+/// Somebody waits until peers hold something, as long as this lasts.
+pub struct Awaiting<'r>(&'r Roster);
+
+impl Drop for Awaiting<'_> {
+    fn drop(&mut self) {
+        self.0.awaiting.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 impl Roster {
@@ -88,7 +99,21 @@ impl Roster {
             sessions: AtomicU64::new(0),
             sharing: Mutex::default(),
             began: Instant::now(),
+            awaiting: AtomicUsize::new(0),
         }
+    }
+
+    /// Somebody waits until peers hold something: from now on they are told at once.
+    pub fn await_peers(&self) -> Awaiting<'_> {
+        if self.awaiting.fetch_add(1, Ordering::AcqRel) == 0 {
+            self.changed.send_modify(|changes| *changes += 1);
+        }
+        Awaiting(self)
+    }
+
+    /// Whether somebody does.
+    pub fn is_awaited(&self) -> bool {
+        self.awaiting.load(Ordering::Acquire) > 0
     }
 
     /// Changes what is known of a peer.
