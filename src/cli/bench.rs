@@ -167,6 +167,10 @@ pub struct Bench {
     #[arg(long, value_name = "N", default_value_t = 8)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=16))]
     authors: u64,
+    /// How many nodes the cluster of that step has, all on this machine
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=16))]
+    nodes: u64,
     /// How many threads the step of that name has
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
@@ -210,8 +214,8 @@ impl Bench {
         }
         let parent = self.directory.clone().or_else(|| global.named_data());
         let parent = parent.unwrap_or_else(|| PathBuf::from("."));
-        let Self { entries, topics, authors, threads, tenants, .. } = *self;
-        let scale = Scale { entries, topics, authors, threads, tenants };
+        let Self { entries, topics, authors, nodes, threads, tenants, .. } = *self;
+        let scale = Scale { entries, topics, authors, nodes, threads, tenants };
         let ground = Ground::make(&parent, payloads, scale);
         let ground = ground.map_err(|e| Failure::file("the bench can't write", &parent, &e))?;
         if is_memory(&parent) {

@@ -704,3 +704,21 @@ async fn settle(
         return drop(report.send(ended).await);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_much_of_ones_own_is_followed_by_a_lull() {
+        let mut lull = Lull::new(Offset(10));
+        lull.note(Offset(10 + MUCH - 1), true);
+        assert_eq!(lull.until, None, "little");
+        lull.note(Offset(10 + 2 * MUCH), false);
+        assert_eq!(lull.until, None, "what others wrote");
+        lull.note(Offset(10 + 3 * MUCH), true);
+        assert!(lull.until.is_some_and(|until| until > time::Instant::now()));
+        lull.note(Offset(11 + 3 * MUCH), true);
+        assert_eq!(lull.until, None, "one more");
+    }
+}

@@ -226,3 +226,24 @@ impl Roster {
         peers.get(peer).is_some_and(|entry| entry.session.is_some())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_waits_for_peers_is_seen_while_it_lasts_and_the_first_rings() {
+        let roster = Roster::new(NodeId([1; 32]), &[]);
+        let mut bell = roster.bell();
+        assert!(!roster.is_awaited() && !bell.has_changed().unwrap());
+        let first = roster.await_peers();
+        assert!(roster.is_awaited() && bell.has_changed().unwrap());
+        bell.mark_unchanged();
+        let second = roster.await_peers();
+        assert!(!bell.has_changed().unwrap(), "it is known");
+        drop(first);
+        assert!(roster.is_awaited());
+        drop(second);
+        assert!(!roster.is_awaited());
+    }
+}

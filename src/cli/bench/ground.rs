@@ -41,6 +41,8 @@ pub struct Scale {
     pub topics: Option<u64>,
     /// How many authors the merged log has.
     pub authors: u64,
+    /// How many nodes a cluster has.
+    pub nodes: u64,
     /// How many threads there are where threads are measured.
     pub threads: u64,
     /// Of how many tenants those are.

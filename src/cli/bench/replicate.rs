@@ -95,15 +95,15 @@ async fn one_way(ground: &Ground, a: &Node, b: &Node) -> Result<Samples, BenchEr
     Ok(times)
 }
 
-/// Three nodes: one appends until both others have said that they hold everything.
+/// Several nodes: one appends until all others have said that they hold everything.
 ///
 /// # Errors
 /// See [`latency`].
 pub async fn cluster(ground: &Ground) -> Result<Vec<Figure>, BenchError> {
     let room = ground.room("cluster")?;
-    let members: Result<Vec<Member>, BenchError> =
-        ["a", "b", "c"].iter().map(|name| Member::make(&room.path().join(name))).collect();
-    let members = members?;
+    let member = |number: u64| Member::make(&room.path().join(format!("node-{number}")));
+    let members =
+        (0..ground.scale.nodes).map(member).collect::<Result<Vec<Member>, BenchError>>()?;
     let mut nodes = Vec::new();
     for member in &members {
         nodes.push(member.open(&members).await?);
@@ -117,11 +117,12 @@ pub async fn cluster(ground: &Ground) -> Result<Vec<Figure>, BenchError> {
 
     let started = Instant::now();
     ground.fill(&nodes[0], 0..ground.scale.entries, ground.few_topics(), CALLERS).await?;
-    nodes[0].wait_replicated(Seq(ground.scale.entries), 2, PATIENCE).await?;
+    let others = nodes.len() - 1;
+    nodes[0].wait_replicated(Seq(ground.scale.entries), others, PATIENCE).await?;
     let bulk = rate(ground.scale.entries, started.elapsed());
     let started = Instant::now();
     ground.crowd(&nodes[0], crowd).await?;
-    nodes[0].wait_replicated(Seq(ground.scale.entries + crowd), 2, PATIENCE).await?;
+    nodes[0].wait_replicated(Seq(ground.scale.entries + crowd), others, PATIENCE).await?;
     let crowded = rate(crowd, started.elapsed());
 
     bulk_limit.sample_half(crowd)?;
@@ -129,11 +130,12 @@ pub async fn cluster(ground: &Ground) -> Result<Vec<Figure>, BenchError> {
     for node in nodes {
         node.shutdown().await?;
     }
+    let count = ground.scale.nodes;
     Ok(vec![
-        Figure::new("three nodes, bulk on A until B and C hold all", bulk, "entries/s")
-            .beside("three SQLite tables", bulk_limit.rate()),
-        Figure::new("three nodes, 64 appenders on A", crowded, "entries/s")
-            .beside("three tables, 64 rows a commit", crowd_limit.rate()),
+        Figure::new(format!("{count} nodes, bulk on one until all hold all"), bulk, "entries/s")
+            .beside(format!("{count} SQLite tables"), bulk_limit.rate()),
+        Figure::new(format!("{count} nodes, 64 appenders on one"), crowded, "entries/s")
+            .beside(format!("{count} tables, 64 rows a commit"), crowd_limit.rate()),
     ])
 }
 

@@ -157,3 +157,55 @@ fn open(path: &Path) -> rusqlite::Result<Connection> {
     schema::sync_all(&connection)?;
     Ok(connection)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the log may have at most, and a commit on top.
+    const MOST: u64 = (BEGIN + PATIENCE + 64) as u64 * 4_120;
+
+    /// A database in WAL mode, into which [`fill`] writes ten times as much as the log may have.
+    fn writer(path: &Path) -> Connection {
+        let writer = Connection::open(path).unwrap();
+        let mode = "PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF; CREATE TABLE t (b BLOB)";
+        writer.execute_batch(mode).unwrap();
+        writer
+    }
+
+    fn fill(writer: &Connection, path: &Path) {
+        for _ in 0..10 * (BEGIN + PATIENCE) / 32 {
+            writer.execute("INSERT INTO t VALUES (zeroblob(131072))", []).unwrap();
+            let log = std::fs::metadata(path.with_extension("sqlite-wal")).unwrap().len();
+            assert!(log <= MOST, "the log has {log} bytes");
+        }
+    }
+
+    #[test]
+    fn the_log_is_begun_anew_while_the_writer_goes_on() {
+        let room = tempfile::tempdir().unwrap();
+        let path = room.path().join("test.sqlite");
+        let mut writer = writer(&path);
+        let checkpoints = Checkpoints::start(&mut writer, &path).unwrap();
+        fill(&writer, &path);
+        drop(checkpoints);
+        let held: i64 = writer.query_row("SELECT count(*) FROM t", [], |row| row.get(0)).unwrap();
+        assert_eq!(held, i64::from(10 * (BEGIN + PATIENCE) / 32));
+    }
+
+    #[test]
+    fn the_writer_makes_checkpoints_where_the_thread_does_not_get_on() {
+        let room = tempfile::tempdir().unwrap();
+        let path = room.path().join("test.sqlite");
+        let mut writer = writer(&path);
+        let (asks, asked) = sync_channel(1);
+        let mut turns = Turns { asks, seen: Arc::default(), due: BEGIN, asked_at: None };
+        let hook = move |wal: &mut Wal, pages: i32| {
+            turns.committed(wal, pages);
+            Ok(())
+        };
+        writer.wal_hook(Some(hook)).unwrap();
+        fill(&writer, &path);
+        assert!(matches!(asked.try_recv(), Ok(Ask::Checkpoint)), "it was asked first");
+    }
+}
