@@ -4,13 +4,14 @@
 //! A checkpoint writes a thousand pages into the file and syncs it, which takes milliseconds, ten times as
 //! long as a commit. So a thread with a connection of its own makes it. It can't begin the log anew, since
 //! commits have followed meanwhile: that the writer does, which then has little left to move. Where the
-//! thread doesn't get on, the writer moves all, as it would without it.
+//! thread doesn't get on, the writer waits for it, and at last does without.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use rusqlite::hooks::Wal;
 use rusqlite::{Connection, OpenFlags};
@@ -24,8 +25,10 @@ const BEGIN: i32 = 1_024;
 const REST: i32 = 64;
 /// How often the thread tries to move all, each time it is asked.
 const TRIES: usize = 16;
-/// How many pages more the writer waits for the thread.
-const PATIENCE: i32 = 3_072; // over: the writer makes the checkpoint
+/// How many pages more come while the thread is at it.
+const PATIENCE: i32 = 3_072; // over: the writer waits for it, and moves the rest
+/// How long the writer waits then.
+const WAIT: Duration = Duration::from_secs(1); // over: the thread is given up
 
 /// The thread, while there is one. It ends with this value.
 pub(super) struct Checkpoints {
@@ -54,7 +57,7 @@ impl Checkpoints {
         let thread = thread
             .spawn(work)
             .map_err(|error| StoreError::Failed(format!("no thread for checkpoints: {error}")))?;
-        let mut turns = Turns { asks: asks.clone(), seen, due: BEGIN, asked_at: None };
+        let mut turns = Turns::new(asks.clone(), seen);
         writer.wal_hook(Some(move |wal: &mut Wal, pages| {
             turns.committed(wal, pages);
             Ok(())
@@ -75,6 +78,8 @@ impl Drop for Checkpoints {
 struct Seen {
     /// The thread is done with what it was asked for last.
     done: AtomicBool,
+    /// The writer waits for it.
+    hurry: AtomicBool,
     /// How many pages the log has after the newest commit.
     pages: AtomicI32,
 }
@@ -87,9 +92,15 @@ struct Turns {
     due: i32,
     /// How many it had when the thread was asked, if it was.
     asked_at: Option<i32>,
+    /// The thread has not answered, and isn't asked any more.
+    alone: bool,
 }
 
 impl Turns {
+    fn new(asks: SyncSender<Ask>, seen: Arc<Seen>) -> Self {
+        Self { asks, seen, due: BEGIN, asked_at: None, alone: false }
+    }
+
     /// A commit has left the log with so many pages.
     fn committed(&mut self, wal: &mut Wal, pages: i32) {
         self.seen.pages.store(pages, Ordering::Release);
@@ -99,24 +110,44 @@ impl Turns {
         if pages < self.due {
             return;
         }
-        let late = pages - self.due >= PATIENCE;
+        let is_late = pages - self.due >= PATIENCE;
         match self.asked_at {
-            None => self.ask(pages),
-            Some(_) if !self.seen.done.load(Ordering::Acquire) && !late => {}
-            Some(at) if pages - at > REST && !late => self.ask(pages),
-            Some(_) => {
-                // What goes wrong leaves the pages in the log, and they are moved another time.
-                wal.checkpoint().ok();
-                (self.due, self.asked_at) = (pages.saturating_add(BEGIN), None);
+            _ if self.alone => {}
+            None => return self.ask(pages),
+            Some(at) if !is_late => {
+                if !self.seen.done.load(Ordering::Acquire) {
+                    return;
+                }
+                if pages - at > REST {
+                    return self.ask(pages);
+                }
             }
+            Some(_) => self.alone = !self.is_done_soon(),
         }
+        // What goes wrong leaves the pages in the log, and they are moved another time.
+        wal.checkpoint().ok();
+        (self.due, self.asked_at) = (pages.saturating_add(BEGIN), None);
     }
 
     fn ask(&mut self, pages: i32) {
         self.seen.done.store(false, Ordering::Release);
-        // It has no other to do: only where it has ended this fails, and then patience ends.
+        self.seen.hurry.store(false, Ordering::Release);
+        // It has nothing else to do: only where it has ended this fails, which is noticed later.
         self.asks.try_send(Ask::Checkpoint).ok();
         self.asked_at = Some(pages);
+    }
+
+    /// Waits until the thread is done with what it is at.
+    fn is_done_soon(&self) -> bool {
+        self.seen.hurry.store(true, Ordering::Release);
+        let began = Instant::now();
+        while !self.seen.done.load(Ordering::Acquire) {
+            if began.elapsed() > WAIT {
+                return false;
+            }
+            std::thread::sleep(Duration::from_micros(100));
+        }
+        true
     }
 }
 
@@ -131,7 +162,8 @@ fn work(path: &Path, asked: &Receiver<Ask>, seen: &Seen) {
             // SQLite syncs the file only where nothing was committed while pages were moved. Each try has less
             // to move, so that comes soon; and what is synced here the writer needn't wait for.
             for _ in 0..TRIES {
-                if moved(&connection)? == seen.pages.load(Ordering::Acquire) {
+                let all = moved(&connection)? == seen.pages.load(Ordering::Acquire);
+                if all || seen.hurry.load(Ordering::Acquire) {
                     break;
                 }
             }
@@ -199,7 +231,7 @@ mod tests {
         let path = room.path().join("test.sqlite");
         let mut writer = writer(&path);
         let (asks, asked) = sync_channel(1);
-        let mut turns = Turns { asks, seen: Arc::default(), due: BEGIN, asked_at: None };
+        let mut turns = Turns::new(asks, Arc::default());
         let hook = move |wal: &mut Wal, pages: i32| {
             turns.committed(wal, pages);
             Ok(())
