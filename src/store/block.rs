@@ -41,7 +41,8 @@ pub const BLOCK_BYTES: usize = 256 << 10;
 const FORM_OPENING: u8 = 3;
 /// How any other one begins; the hash of the change before it follows.
 const FORM_PREVIOUS: u8 = 4;
-/// The same of records that end in another checksum. They are read, and not written any more.
+/// The same of records that spell names otherwise, and end in another checksum. They are read, and not
+/// written any more.
 const OLD_OPENING: u8 = 1;
 const OLD_PREVIOUS: u8 = 2;
 /// How hard zstd tries: 3 is a sixth smaller than 1, and takes half as long again.
@@ -235,9 +236,10 @@ impl BlockOpener {
     pub fn open(&mut self, record: &[u8], stand: &Stand<'_>) -> Result<Vec<Change>, Damaged> {
         is_whole(record, stand).then_some(()).ok_or(Damaged)?;
         let record = &record[..record.len() - CHECKSUM];
-        let (link, packed) = split_link(record, stand.opening).ok_or(Damaged)?;
+        let Begun { link, layout, packed } = begin(record, stand.opening).ok_or(Damaged)?;
         let (beside, data) = self.unpack(packed).ok_or(Damaged)?;
-        let changes = read(&beside, &data, (stand, link), Trust::Own).ok_or(Damaged)?;
+        let columns = (&beside[..], &data[..]);
+        let changes = read(columns, layout, (stand, link), Trust::Own).ok_or(Damaged)?;
         let ends =
             |change: &Change| change.hash == stand.last && change.next_seq() == stand.next_seq;
         if changes.last().is_some_and(ends) { Ok(changes) } else { Err(Damaged) }
@@ -272,14 +274,14 @@ impl BlockOpener {
             last: ChangeHash([0; 32]), // not said: the signature says it
         };
         let end = block.record.len().checked_sub(CHECKSUM).ok_or(VerifyError::Record)?;
-        let (link, packed) =
-            split_link(&block.record[..end], &opening).ok_or(VerifyError::Record)?;
+        let Begun { link, layout, packed } =
+            begin(&block.record[..end], &opening).ok_or(VerifyError::Record)?;
         if link != place.link {
             return Err(VerifyError::Record);
         }
         let (beside, data) = self.unpack(packed).ok_or(VerifyError::Record)?;
-        let mut changes =
-            read(&beside, &data, (&stand, link), Trust::Nobody).ok_or(VerifyError::Record)?;
+        let changes = read((&beside, &data), layout, (&stand, link), Trust::Nobody);
+        let mut changes = changes.ok_or(VerifyError::Record)?;
         let last = changes.last_mut().filter(|last| last.next_seq() == block.next_seq);
         let last = last.ok_or(VerifyError::Record)?;
         if !last.author.verify(cluster, last.hash, &block.signature) {
@@ -349,19 +351,30 @@ enum Trust {
 
 /// What a block hangs on, given the opening of its segment; none where the record is none of ours.
 pub fn link(record: &[u8], opening: &str) -> Option<Link> {
-    split_link(record, opening).map(|(link, _)| link)
+    begin(record, opening).map(|begun| begun.link)
 }
 
-fn split_link<'r>(record: &'r [u8], opening: &str) -> Option<(Link, &'r [u8])> {
+/// The beginning of a record.
+struct Begun<'r> {
+    link: Link,
+    layout: Layout,
+    /// What follows.
+    packed: &'r [u8],
+}
+
+fn begin<'r>(record: &'r [u8], opening: &str) -> Option<Begun<'r>> {
     let mut input = Input { bytes: record };
-    let link = match input.take(1)? {
-        [FORM_OPENING | OLD_OPENING] => Link::Opening(Opening::parse(opening).ok()?),
-        [FORM_PREVIOUS | OLD_PREVIOUS] => {
+    let &[form] = input.take(1)? else { return None };
+    let link = match form {
+        FORM_OPENING | OLD_OPENING => Link::Opening(Opening::parse(opening).ok()?),
+        FORM_PREVIOUS | OLD_PREVIOUS => {
             Link::Previous(ChangeHash(input.take(32)?.try_into().ok()?))
         }
         _ => return None,
     };
-    Some((link, input.bytes))
+    let is_old = matches!(form, OLD_OPENING | OLD_PREVIOUS);
+    let layout = if is_old { Layout::Spelled } else { Layout::Listed };
+    Some(Begun { link, layout, packed: input.bytes })
 }
 
 /// Names that many entries share: tenant, topic, kind, content type.
@@ -372,10 +385,11 @@ type Names<'a> = [&'a str; 4];
 struct Columns {
     /// How many entries each change holds.
     head: Vec<u8>,
-    /// The distinct names, in the order of their first entry.
-    names: Vec<u8>,
-    known: HashMap<Vec<u8>, u64>,
-    newest: Option<(Vec<u8>, u64)>,
+    /// The distinct names, in the order of their first entry: which texts they are.
+    names: Vec<[u32; 4]>,
+    texts_of: [Texts; 4],
+    known: HashMap<[u32; 4], u64>,
+    newest: Option<([u32; 4], u64)>,
     /// For each entry: which names, how many attributes, how long the data.
     which: Vec<u8>,
     attributes: Vec<u8>,
@@ -386,6 +400,34 @@ struct Columns {
     /// The texts of attributes.
     texts: Vec<u8>,
     data: Vec<u8>,
+}
+
+/// The distinct texts of one sort of name, in the order of their first entry.
+#[derive(Default)]
+struct Texts {
+    spelled: Vec<u8>,
+    known: HashMap<String, u32>,
+    newest: (String, u32),
+}
+
+impl Texts {
+    fn which(&mut self, wanted: &str) -> u32 {
+        let (newest, which) = &mut self.newest;
+        if newest == wanted && !self.known.is_empty() {
+            return *which;
+        }
+        let next = self.known.len() as u32;
+        *which = match self.known.get(wanted) {
+            Some(known) => *known,
+            None => {
+                text(&mut self.spelled, wanted);
+                *self.known.entry(wanted.to_owned()).or_insert(next)
+            }
+        };
+        newest.clear();
+        newest.push_str(wanted);
+        *which
+    }
 }
 
 impl Columns {
@@ -404,19 +446,17 @@ impl Columns {
     }
 
     fn which_names(&mut self, view: &View<'_>) -> u64 {
-        let mut spelled = Vec::with_capacity(64);
-        for name in [view.tenant, view.topic, view.kind, view.content_type] {
-            text(&mut spelled, name);
-        }
-        if let Some((newest, which)) = &self.newest
-            && *newest == spelled
+        let texts = [view.tenant, view.topic, view.kind, view.content_type];
+        let spelled: [u32; 4] = std::array::from_fn(|at| self.texts_of[at].which(texts[at]));
+        if let Some((newest, which)) = self.newest
+            && newest == spelled
         {
-            return *which;
+            return which;
         }
-        let next = self.known.len() as u64;
-        let which = *self.known.entry(spelled.clone()).or_insert(next);
+        let next = self.names.len() as u64;
+        let which = *self.known.entry(spelled).or_insert(next);
         if which == next {
-            self.names.extend_from_slice(&spelled);
+            self.names.push(spelled);
         }
         self.newest = Some((spelled, which));
         which
@@ -426,8 +466,12 @@ impl Columns {
     fn join(self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.head.len() + self.lengths.len() * 6 + 256);
         out.extend_from_slice(&self.head);
-        number(&mut out, self.known.len() as u64);
-        out.extend_from_slice(&self.names);
+        number(&mut out, self.names.len() as u64);
+        for (at, texts) in self.texts_of.iter().enumerate() {
+            number(&mut out, texts.known.len() as u64);
+            out.extend_from_slice(&texts.spelled);
+            self.names.iter().for_each(|names| number(&mut out, u64::from(names[at])));
+        }
         for column in [self.which, self.attributes, self.lengths, self.times, self.texts] {
             number(&mut out, column.len() as u64);
             out.extend_from_slice(&column);
@@ -437,17 +481,51 @@ impl Columns {
 }
 
 fn read(
-    beside: &[u8],
-    data: &[u8],
+    (beside, data): (&[u8], &[u8]),
+    layout: Layout,
     start: (&Stand<'_>, Link),
     trust: Trust,
 ) -> Option<Vec<Change>> {
-    let mut table = Table::read(beside, &start.0.seqs())?;
+    let mut table = Table::read(beside, layout, &start.0.seqs())?;
     if trust == Trust::Nobody {
         table.names.iter().all(|names| are_sound(*names)).then_some(())?;
     }
     let counts = std::mem::take(&mut table.counts);
     build(table.over(data), &counts, start, trust)
+}
+
+/// How a record spells names.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Layout {
+    /// All texts of each.
+    Spelled,
+    /// The distinct texts, and which of them each has.
+    Listed,
+}
+
+fn read_names<'a>(input: &mut Input<'a>, all: usize, layout: Layout) -> Option<Vec<Names<'a>>> {
+    let distinct = input.length(all)?;
+    // Each takes four bytes at least.
+    (distinct <= input.bytes.len() / 4).then_some(())?;
+    let mut names: Vec<Names<'_>> = Vec::with_capacity(distinct);
+    if layout == Layout::Spelled {
+        for _ in 0..distinct {
+            names.push([input.text()?, input.text()?, input.text()?, input.text()?]);
+        }
+        return Some(names);
+    }
+    names.resize(distinct, [""; 4]);
+    let mut texts: Vec<&str> = Vec::new();
+    for at in 0..4 {
+        texts.clear();
+        for _ in 0..input.length(distinct)? {
+            texts.push(input.text()?);
+        }
+        for names in &mut names {
+            names[at] = *texts.get(usize::try_from(input.number()?).ok()?)?;
+        }
+    }
+    Some(names)
 }
 
 /// What stands beside the data, unpacked.
@@ -460,7 +538,7 @@ struct Table<'a> {
 }
 
 impl<'a> Table<'a> {
-    fn read(beside: &'a [u8], seqs: &Range<Seq>) -> Option<Self> {
+    fn read(beside: &'a [u8], layout: Layout, seqs: &Range<Seq>) -> Option<Self> {
         let mut input = Input { bytes: beside };
         // Nothing is made room for that the block has no entries for: a few bytes unpack to millions.
         let all = seqs.end.0.checked_sub(seqs.start.0)?;
@@ -469,11 +547,7 @@ impl<'a> Table<'a> {
         let counts: Vec<usize> =
             (0..changes).map(|_| input.length(CHANGE_ENTRIES)).collect::<Option<_>>()?;
         (counts.iter().sum::<usize>() == all).then_some(())?;
-        let distinct = input.length(all)?;
-        let mut names: Vec<Names<'_>> = Vec::with_capacity(distinct.min(input.bytes.len() / 4));
-        for _ in 0..distinct {
-            names.push([input.text()?, input.text()?, input.text()?, input.text()?]);
-        }
+        let names = read_names(&mut input, all, layout)?;
         let mut column = || {
             let length = input.length(beside.len())?;
             Some(Input { bytes: input.take(length)? })

@@ -191,7 +191,7 @@ fn blocks() -> Vec<Seed> {
     let (five, two) = ([form::WHOLE, 4, 0], [form::WHOLE, 1, 0]);
     let unchecked = |record: &[u8]| record[..record.len() - 8].to_vec();
     // One change of three entries that share their names: no attributes, two bytes, a millisecond.
-    let names = b"\x07default\x01t\x01k\x0atext/plain";
+    let names = b"\x01\x07default\0\x01\x01t\0\x01\x01k\0\x01\x0atext/plain\0";
     let columns = [
         &[1, 3, 1][..],
         names,

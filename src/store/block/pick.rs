@@ -6,7 +6,7 @@ use zstd::zstd_safe::{find_frame_compressed_size, get_frame_content_size};
 
 use super::unpacked::{Row, Unpacked};
 use super::{
-    BlockOpener, CHECKSUM, DATA_MOST, Damaged, Part, Stand, Table, is_whole, split_link,
+    BlockOpener, CHECKSUM, DATA_MOST, Damaged, Layout, Part, Stand, Table, begin, is_whole,
     split_packed,
 };
 use crate::words::Seq;
@@ -25,11 +25,11 @@ impl BlockOpener {
         record: &[u8],
         stand: &Stand<'_>,
     ) -> Result<Unpacked, Damaged> {
-        let [beside, data] = parts(record, stand)?;
+        let ([beside, data], layout) = parts(record, stand)?;
         let length = data.length;
         let beside = self.unpack_part(beside).ok_or(Damaged)?;
         let data = self.unpack_part(data).ok_or(Damaged)?;
-        let table = Table::read(&beside, &stand.seqs()).ok_or(Damaged)?;
+        let table = Table::read(&beside, layout, &stand.seqs()).ok_or(Damaged)?;
         let rows = table.rows(length, |_, _| true).ok_or(Damaged)?;
         Unpacked::new(stand, &table.names, rows, table.texts(), data)
     }
@@ -46,9 +46,9 @@ impl BlockOpener {
         seqs: &Range<Seq>,
         wanted: &dyn Fn(&str, &str) -> bool,
     ) -> Result<Option<Unpacked>, Damaged> {
-        let [beside, data] = parts(record, stand)?;
+        let ([beside, data], layout) = parts(record, stand)?;
         let beside = self.unpack_part(beside).ok_or(Damaged)?;
-        let table = Table::read(&beside, &stand.seqs()).ok_or(Damaged)?;
+        let table = Table::read(&beside, layout, &stand.seqs()).ok_or(Damaged)?;
         let of_names: Vec<bool> =
             table.names.iter().map(|[tenant, topic, ..]| wanted(tenant, topic)).collect();
         let is_wanted = |which: usize, before: usize| {
@@ -96,10 +96,12 @@ impl BlockOpener {
     }
 }
 
-/// The parts of a record that is as it was sealed.
-fn parts<'r>(record: &'r [u8], stand: &Stand<'_>) -> Result<[Part<'r>; 2], Damaged> {
+/// The parts of a record that is as it was sealed, and how it spells names.
+pub(super) fn parts<'r>(
+    record: &'r [u8],
+    stand: &Stand<'_>,
+) -> Result<([Part<'r>; 2], Layout), Damaged> {
     is_whole(record, stand).then_some(()).ok_or(Damaged)?;
-    let (_, packed) =
-        split_link(&record[..record.len() - CHECKSUM], stand.opening).ok_or(Damaged)?;
-    split_packed(packed).ok_or(Damaged)
+    let begun = begin(&record[..record.len() - CHECKSUM], stand.opening).ok_or(Damaged)?;
+    Ok((split_packed(begun.packed).ok_or(Damaged)?, begun.layout))
 }
