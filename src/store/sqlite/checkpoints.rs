@@ -19,8 +19,12 @@ use rusqlite::{Connection, OpenFlags};
 use super::schema;
 use crate::store::StoreError;
 
-/// From so many pages of log on, the thread is asked for a checkpoint, and again after so many more.
+/// From so many pages of log on, the thread is asked for a checkpoint ...
 const BEGIN: i32 = 1_024;
+/// ... and, where the log could not be begun anew since a reader needs it, after so many more.
+const AGAIN: i32 = 256;
+/// A commit of so many pages takes longer than moving them: from twice `BEGIN` on it makes the checkpoint.
+const LARGE: i32 = 256;
 /// So many pages are left to the writer. Where more have come meanwhile, the thread is asked once more.
 const REST: i32 = 64;
 /// How often the thread tries to move all, each time it is asked.
@@ -92,41 +96,42 @@ struct Turns {
     due: i32,
     /// How many it had when the thread was asked, if it was.
     asked_at: Option<i32>,
+    /// How many it had before this commit.
+    before: i32,
     /// The thread has not answered, and isn't asked any more.
     alone: bool,
 }
 
 impl Turns {
     fn new(asks: SyncSender<Ask>, seen: Arc<Seen>) -> Self {
-        Self { asks, seen, due: BEGIN, asked_at: None, alone: false }
+        Self { asks, seen, due: BEGIN, asked_at: None, before: 0, alone: false }
     }
 
     /// A commit has left the log with so many pages.
     fn committed(&mut self, wal: &mut Wal, pages: i32) {
         self.seen.pages.store(pages, Ordering::Release);
-        if pages < BEGIN {
+        let before = std::mem::replace(&mut self.before, pages);
+        if pages < before.max(BEGIN) {
             (self.due, self.asked_at) = (BEGIN, None); // it was begun anew
         }
         if pages < self.due {
             return;
         }
         let is_late = pages - self.due >= PATIENCE;
+        let is_large = pages - before >= LARGE && pages >= 2 * BEGIN;
+        let is_done = self.seen.done.load(Ordering::Acquire);
         match self.asked_at {
             _ if self.alone => {}
+            None if is_large => {}
             None => return self.ask(pages),
-            Some(at) if !is_late => {
-                if !self.seen.done.load(Ordering::Acquire) {
-                    return;
-                }
-                if pages - at > REST {
-                    return self.ask(pages);
-                }
-            }
-            Some(_) => self.alone = !self.is_done_soon(),
+            Some(_) if is_late || is_large => self.alone = !self.is_done_soon(),
+            Some(_) if !is_done => return,
+            Some(at) if pages - at > REST => return self.ask(pages),
+            Some(_) => {}
         }
         // What goes wrong leaves the pages in the log, and they are moved another time.
         wal.checkpoint().ok();
-        (self.due, self.asked_at) = (pages.saturating_add(BEGIN), None);
+        (self.due, self.asked_at) = (pages.saturating_add(AGAIN), None);
     }
 
     fn ask(&mut self, pages: i32) {
@@ -205,9 +210,9 @@ mod tests {
         writer
     }
 
-    fn fill(writer: &Connection, path: &Path) {
-        for _ in 0..10 * (BEGIN + PATIENCE) / 32 {
-            writer.execute("INSERT INTO t VALUES (zeroblob(131072))", []).unwrap();
+    fn fill(writer: &Connection, path: &Path, pages: i32) {
+        for _ in 0..10 * (BEGIN + PATIENCE) / pages {
+            writer.execute("INSERT INTO t VALUES (zeroblob(?1))", [pages * 4_096]).unwrap();
             let log = std::fs::metadata(path.with_extension("sqlite-wal")).unwrap().len();
             assert!(log <= MOST, "the log has {log} bytes");
         }
@@ -219,10 +224,21 @@ mod tests {
         let path = room.path().join("test.sqlite");
         let mut writer = writer(&path);
         let checkpoints = Checkpoints::start(&mut writer, &path).unwrap();
-        fill(&writer, &path);
+        fill(&writer, &path, 32);
         drop(checkpoints);
         let held: i64 = writer.query_row("SELECT count(*) FROM t", [], |row| row.get(0)).unwrap();
         assert_eq!(held, i64::from(10 * (BEGIN + PATIENCE) / 32));
+    }
+
+    #[test]
+    fn large_commits_leave_a_log_of_two_of_them() {
+        let room = tempfile::tempdir().unwrap();
+        let path = room.path().join("test.sqlite");
+        let mut writer = writer(&path);
+        let _checkpoints = Checkpoints::start(&mut writer, &path).unwrap();
+        fill(&writer, &path, 1_300);
+        let log = std::fs::metadata(path.with_extension("sqlite-wal")).unwrap().len();
+        assert!(log < 3 * 1_300 * 4_120, "the log has {log} bytes");
     }
 
     #[test]
@@ -237,7 +253,7 @@ mod tests {
             Ok(())
         };
         writer.wal_hook(Some(hook)).unwrap();
-        fill(&writer, &path);
+        fill(&writer, &path, 32);
         assert!(matches!(asked.try_recv(), Ok(Ask::Checkpoint)), "it was asked first");
     }
 }
