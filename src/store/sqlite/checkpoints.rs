@@ -1,7 +1,7 @@
 //! Checkpoints beside the writer: what it has put into the write-ahead log moves into the file while it
 //! goes on.
 //!
-//! A checkpoint writes a thousand pages into the file and syncs it, which takes milliseconds, ten times as
+//! A checkpoint writes hundreds of pages into the file and syncs it, which takes milliseconds, ten times as
 //! long as a commit. So a thread with a connection of its own makes it. It can't begin the log anew, since
 //! commits have followed meanwhile: that the writer does, which then has little left to move. Where the
 //! thread doesn't get on, the writer waits for it, and at last does without.
@@ -20,10 +20,10 @@ use super::schema;
 use crate::store::StoreError;
 
 /// From so many pages of log on, the thread is asked for a checkpoint ...
-const BEGIN: i32 = 1_024;
+const BEGIN: i32 = 2_048;
 /// ... and, where the log could not be begun anew since a reader needs it, after so many more.
 const AGAIN: i32 = 256;
-/// A commit of so many pages takes longer than moving them: from twice `BEGIN` on it makes the checkpoint.
+/// A commit of so many pages takes longer than moving them: from `BEGIN` on it makes the checkpoint.
 const LARGE: i32 = 256;
 /// So many pages are left to the writer. Where more have come meanwhile, the thread is asked once more.
 const REST: i32 = 64;
@@ -118,7 +118,7 @@ impl Turns {
             return;
         }
         let is_late = pages - self.due >= PATIENCE;
-        let is_large = pages - before >= LARGE && pages >= 2 * BEGIN;
+        let is_large = pages - before >= LARGE;
         let is_done = self.seen.done.load(Ordering::Acquire);
         match self.asked_at {
             _ if self.alone => {}
