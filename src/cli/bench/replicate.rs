@@ -130,12 +130,12 @@ pub async fn cluster(ground: &Ground) -> Result<Vec<Figure>, BenchError> {
     for node in nodes {
         node.shutdown().await?;
     }
-    let count = ground.scale.nodes;
+    let (count, s) = (ground.scale.nodes, if ground.scale.nodes == 1 { "" } else { "s" });
     Ok(vec![
-        Figure::new(format!("{count} nodes, bulk on one until all hold all"), bulk, "entries/s")
-            .beside(format!("{count} SQLite tables"), bulk_limit.rate()),
-        Figure::new(format!("{count} nodes, 64 appenders on one"), crowded, "entries/s")
-            .beside(format!("{count} tables, 64 rows a commit"), crowd_limit.rate()),
+        Figure::new(format!("{count} node{s}, bulk on one until all hold all"), bulk, "entries/s")
+            .beside(format!("{count} SQLite table{s}"), bulk_limit.rate()),
+        Figure::new(format!("{count} node{s}, 64 appenders on one"), crowded, "entries/s")
+            .beside(format!("{count} table{s}, 64 rows a commit"), crowd_limit.rate()),
     ])
 }
 
