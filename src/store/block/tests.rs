@@ -175,6 +175,25 @@ fn names_that_repeat_are_kept_once() {
     assert!(record.len() < 4_000, "{} bytes", record.len());
 }
 
+#[test]
+fn a_record_in_the_place_of_another_is_noticed_without_opening_it() {
+    let all = changes(&[vec![Draft::text("t", "k", "x").unwrap(); 3]]);
+    let opening = opening(&all);
+    let here = || stand(&all, &opening);
+    let new = Sealer::new().unwrap().seal(&all).unwrap();
+    for record in [as_before(&new, &here()), new] {
+        assert!(is_whole(&record, &here()));
+        let elsewhere = [
+            Stand { segment: SegmentId([9; 16]), ..here() },
+            Stand { index: 1, ..here() },
+            Stand { first_seq: Seq(1), ..here() },
+            Stand { next_seq: Seq(4), ..here() },
+            Stand { last: ChangeHash([9; 32]), ..here() },
+        ];
+        assert!(elsewhere.iter().all(|stand| !is_whole(&record, stand)));
+    }
+}
+
 /// A record as it was written before: names are spelled, and the checksum is another one.
 fn as_before(record: &[u8], stand: &Stand<'_>) -> Vec<u8> {
     let body = &record[..record.len() - CHECKSUM];
