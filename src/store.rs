@@ -365,9 +365,9 @@ pub type Opener = Box<dyn Fn() -> Result<Box<dyn Reader>, StoreError> + Send + S
 ///
 /// # Errors
 /// What the reading returns, or the store can't be read.
-pub fn at_once<T, E: From<StoreError>>(
-    reader: &mut dyn Reader,
-    reading: impl FnOnce(&mut dyn Reader) -> Result<T, E>,
+pub fn at_once<R: Reader + ?Sized, T, E: From<StoreError>>(
+    reader: &mut R,
+    reading: impl FnOnce(&mut R) -> Result<T, E>,
 ) -> Result<T, E> {
     let held = reader.hold_still()?;
     let read = reading(reader);

@@ -191,7 +191,7 @@ fn moved(connection: &Connection) -> rusqlite::Result<i32> {
 fn open(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
-    schema::sync_all(&connection)?;
+    connection.pragma_update(None, "synchronous", schema::synchronous().0)?;
     Ok(connection)
 }
 

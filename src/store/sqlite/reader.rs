@@ -8,7 +8,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 
 use super::super::damage::Damages;
 use super::super::{
-    EmitMark, KeyRecord, OpenError, Owner, Reader, Span, StoreError, StoreId, signed,
+    EmitMark, KeyRecord, OpenError, Owner, Reader, Span, StoreError, StoreId, at_once, signed,
 };
 use super::blocks::{self, BlockCache, Blocks, column};
 use super::openings::Openings;
@@ -119,12 +119,7 @@ impl SqliteReader {
         &mut self,
         reading: impl FnOnce(&mut Self) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let held = self.hold_still()?;
-        let read = reading(self);
-        if held {
-            self.let_go()?;
-        }
-        read
+        at_once(self, reading)
     }
 }
 

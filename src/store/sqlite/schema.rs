@@ -111,8 +111,8 @@ pub(super) fn configure(connection: &Connection) -> Result<(), OpenError> {
         set("auto_vacuum", "2", "2")?; // incremental: what is freed can be given back
     }
     set("journal_mode", "WAL", "wal")?;
-    set("synchronous", "FULL", "2")?;
-    sync_all(connection).map_err(StoreError::from)?;
+    let (value, read_back) = synchronous();
+    set("synchronous", value, read_back)?;
     set("foreign_keys", "ON", "1")?;
     set("cell_size_check", "ON", "1")?;
     set("cache_size", "-8192", "-8192")?;
@@ -122,10 +122,9 @@ pub(super) fn configure(connection: &Connection) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// Has a connection sync whatever is to be on the disk.
-pub(super) fn sync_all(connection: &Connection) -> rusqlite::Result<()> {
-    let synchronous = if planted(Bug::NoSync) { "OFF" } else { "FULL" };
-    connection.pragma_update(None, "synchronous", synchronous)
+/// Whatever is to be on the disk is synced: the value of the PRAGMA, and how it reads.
+pub(super) fn synchronous() -> (&'static str, &'static str) {
+    if planted(Bug::NoSync) { ("OFF", "0") } else { ("FULL", "2") }
 }
 
 /// Moves what the process before left in the write-ahead log into the file, and begins the log
