@@ -28,6 +28,11 @@ use crate::words::{ClusterId, NodeId, Offset, SegmentId, Seq};
 
 /// Live scanning waits while so many ranges are still to be sent.
 const RANGES: usize = 64; // full: the scan of the store waits
+/// Each time that it didn't help it is waited twice as long, and no longer after so many times.
+const RESENDS: u32 = 3;
+/// So many neighbours of a node send it what it lacks after an interval, twice as many more after the next.
+const HELPERS: usize = 4;
+
 /// Who takes part in a session.
 #[derive(Clone, Debug)]
 pub struct Parties {
@@ -124,8 +129,8 @@ pub enum Violation {
 struct Known {
     /// Its heads, as it last said.
     heads: Vec<(SegmentId, Seq)>,
-    /// How far the author was when the last frontier came.
-    at_last_frontier: Seq,
+    /// How far the author was at the last comparison, and at which interval it was first found there.
+    stood: Option<(Seq, u64)>,
 }
 
 impl Known {
@@ -153,6 +158,15 @@ impl Known {
             |(segment, next): &(SegmentId, Seq)| *segment == head.segment || *next > head.next_seq;
         self.heads.iter().any(|known| known.1 >= head.next_seq && by(known))
     }
+}
+
+/// What is known of a range that the other lacks.
+#[derive(Clone, Copy, Debug)]
+struct Lacking {
+    /// Since which interval it has lacked and was not sent.
+    since: u64,
+    /// How often it was sent for having lacked so long.
+    times: u32,
 }
 
 /// What the other was told of an author's pruned segments.
@@ -184,6 +198,8 @@ pub struct Session {
     digest_due: bool,
     ready: VecDeque<Frame>,
     acks: BTreeMap<NodeId, Vec<Head>>,
+    /// Whether they are due now, and not only with the next digest.
+    acks_due: bool,
     /// The other's frontier, not compared yet.
     compare: Option<Heads>,
     /// What the other lacks and is to be sent, in order.
@@ -197,13 +213,17 @@ pub struct Session {
     links: HashSet<NodeId>,
     /// The authors that the other asks of somebody else.
     elsewhere: HashSet<NodeId>,
+    /// Those of them of whom something was kept that would have been sent.
+    withheld: HashSet<NodeId>,
     /// Those that it asked of somebody else, and does no more; at the next comparison they are sent.
     released: HashSet<NodeId>,
     /// Whether the first of the ranges is being read.
     fetching: bool,
     own_digest: Option<[u8; 32]>,
-    /// Where what the other lacked at the last comparison and was not sent begins.
-    lacking: HashSet<(Strand, Seq)>,
+    /// What the other lacked at the last comparison, by where it begins.
+    lacking: HashMap<(Strand, Seq), Lacking>,
+    /// How many intervals have passed since the first comparison.
+    intervals: u64,
 }
 
 impl Session {
@@ -223,6 +243,7 @@ impl Session {
             digest_due: false,
             ready: VecDeque::new(),
             acks: BTreeMap::new(),
+            acks_due: false,
             compare: None,
             ranges: VecDeque::new(),
             cursor: None,
@@ -230,10 +251,12 @@ impl Session {
             known: HashMap::new(),
             links: HashSet::new(),
             elsewhere: HashSet::new(),
+            withheld: HashSet::new(),
             released: HashSet::new(),
             fetching: false,
             own_digest: None,
-            lacking: HashSet::new(),
+            lacking: HashMap::new(),
+            intervals: 0,
         }
     }
 
@@ -308,9 +331,11 @@ impl Session {
         self.grown = true;
     }
 
-    /// An interval has passed: the digest of the frontier is due.
+    /// An interval has passed: the digest of the frontier is due, and acks that were put off.
     pub fn handle_interval(&mut self) {
+        self.intervals += u64::from(self.cursor.is_some());
         self.digest_due = true;
+        self.acks_due = true;
     }
 
     /// This node's connections have changed.
@@ -326,13 +351,19 @@ impl Session {
 
     /// Keeps what the other asks of somebody else, also where it was to be sent.
     fn keep(&mut self, elsewhere: HashSet<NodeId>) {
-        self.released.extend(self.elsewhere.difference(&elsewhere));
+        let no_more = self.elsewhere.difference(&elsewhere);
+        self.released.extend(no_more.filter(|author| self.withheld.contains(author)));
         self.released.retain(|author| !elsewhere.contains(author));
+        self.withheld.retain(|author| elsewhere.contains(author));
         self.elsewhere = elsewhere;
         let mut place = 0;
         self.ranges.retain(|range| {
             place += 1;
-            (place == 1 && self.fetching) || !self.elsewhere.contains(&range.author)
+            let kept = (place > 1 || !self.fetching) && self.elsewhere.contains(&range.author);
+            if kept {
+                self.withheld.insert(range.author);
+            }
+            !kept
         });
     }
 
@@ -365,7 +396,8 @@ impl Session {
     }
 
     /// The answer to [`Step::Compare`]: what the other lacks, the authors of whom it has heads that
-    /// lead to nothing held here, and the offset up to which that was looked for.
+    /// lead to nothing held here, the offset up to which that was looked for, and how far a peer of this
+    /// node holds an author, by its own word.
     ///
     /// Of those authors the other may have all that is held here and more: it sends first. What
     /// still lacks there at the next comparison, when its heads are known or it had no more, is
@@ -375,6 +407,7 @@ impl Session {
         missing: Vec<Range>,
         ahead: &HashSet<NodeId>,
         watermark: Offset,
+        held: impl Fn(&NodeId, &NodeId) -> Seq,
     ) {
         let first = self.cursor.is_none();
         if first {
@@ -382,21 +415,63 @@ impl Session {
             self.grown = true;
         }
         if self.ranges.is_empty() {
-            let (due, later): (Vec<Range>, Vec<Range>) = missing.into_iter().partition(|range| {
-                let known = self.known.get(&range.author);
-                let stands = known.is_none_or(|known| known.next_seq() == known.at_last_frontier);
-                let again = self.lacking.contains(&(range.strand, range.from))
-                    || self.released.contains(&range.author);
-                !self.elsewhere.contains(&range.author)
-                    && (again || ((first || stands) && !ahead.contains(&range.author)))
-            });
+            let lacked = std::mem::take(&mut self.lacking);
+            for range in missing {
+                let (author, start) = (range.author, (range.strand, range.from));
+                let is_ahead = ahead.contains(&author);
+                let stands = !is_ahead && self.stands(&author);
+                let since = self.intervals.saturating_sub(u64::from(stands));
+                let mut lacks = lacked.get(&start).copied().unwrap_or(Lacking { since, times: 0 });
+                let is_next = self.released.contains(&author) || (first && !is_ahead);
+                if is_next && self.elsewhere.contains(&author) {
+                    self.withheld.insert(author);
+                } else if is_next || self.is_stuck(&range, lacks, &held) {
+                    self.ranges.push_back(range);
+                    let times = (lacks.times + u32::from(!is_next)).min(RESENDS);
+                    lacks = Lacking { since: self.intervals, times };
+                }
+                self.lacking.insert(start, lacks);
+            }
             self.released.clear();
-            self.ranges.extend(due);
-            self.lacking = later.iter().map(|range| (range.strand, range.from)).collect();
         }
         for known in self.known.values_mut() {
-            known.at_last_frontier = known.next_seq();
+            let next_seq = known.next_seq();
+            if known.stood.is_none_or(|(before, _)| before != next_seq) {
+                known.stood = Some((next_seq, self.intervals));
+            }
         }
+    }
+
+    /// Whether the other's share of an author hasn't moved for an interval, between two comparisons.
+    fn stands(&self, author: &NodeId) -> bool {
+        let Some(known) = self.known.get(author) else { return true };
+        known.stood.is_some_and(|(at, since)| at == known.next_seq() && since < self.intervals)
+    }
+
+    /// Whether a range has lacked there since an interval that was so long ago that this node sends it,
+    /// whoever should have.
+    ///
+    /// Its author sends it again at each interval, and so do four of the other's neighbours that hold it;
+    /// eight more at each second one, sixteen more at each third one, and so on. All at once they would send
+    /// it as often as there are neighbours, and most often to a node that stands still because it has too
+    /// much to do. For the same reason each waits twice as long where it has sent the same before.
+    fn is_stuck(
+        &self,
+        Range { author, to, .. }: &Range,
+        Lacking { since, times }: Lacking,
+        held: impl Fn(&NodeId, &NodeId) -> Seq,
+    ) -> bool {
+        let waited = self.intervals.saturating_sub(since) >> times;
+        // They take turns by a distance that orders the neighbours of each node differently.
+        let Parties { me, peer, .. } = &self.parties;
+        let distance =
+            |node: &NodeId| -> [u8; 32] { std::array::from_fn(|at| node.0[at] ^ peer.0[at]) };
+        let mine = distance(me);
+        let nearer =
+            |node: &&NodeId| *node != author && distance(node) < mine && held(node, author) >= *to;
+        let turn = || u64::from((self.links.iter().filter(nearer).count() / HELPERS + 1).ilog2());
+        let elsewhere = self.elsewhere.contains(author);
+        !elsewhere && waited > 0 && (me == author || waited > turn())
     }
 
     /// Beside the answer to [`Step::Compare`]: segments that the other lacks and whose entries were
@@ -431,13 +506,21 @@ impl Session {
         for change in passed {
             let Passed { author, first_seq, head, side } = *change;
             let left_to_author = author != self.parties.me && self.links.contains(&author);
-            let has = self.known.get(&author).is_some_and(|known| known.has(&head));
+            let has = left_to_author
+                || author == self.parties.peer
+                || self.known.get(&author).is_some_and(|known| known.has(&head));
             let elsewhere = self.elsewhere.contains(&author);
-            if has || left_to_author || elsewhere || author == self.parties.peer {
+            if elsewhere && !has {
+                self.withheld.insert(author);
+            }
+            if has || elsewhere {
                 let acks = self.acks.entry(author).or_default();
                 acks.retain(|ack| ack.segment != head.segment && ack.next_seq > head.next_seq);
                 acks.truncate(BRANCHES - 1);
                 acks.push(head);
+                // Where the author itself tells the other, this only says what is held here. All nodes
+                // of a full mesh would say it to each other at every commit.
+                self.acks_due |= !left_to_author;
                 continue;
             }
             let strand = Strand { segment: head.segment, side };
@@ -516,7 +599,7 @@ impl Session {
         {
             return Some(Step::Scan(cursor));
         }
-        if !self.acks.is_empty() {
+        if std::mem::take(&mut self.acks_due) && !self.acks.is_empty() {
             let heads = std::mem::take(&mut self.acks).into_iter().collect();
             return Some(Step::Send(Frame::Ack(heads)));
         }

@@ -38,7 +38,7 @@ use crate::net::endpoint::{ConnectError, Connected, HANDSHAKE};
 use crate::net::link::{LinkError, Receiver, Sender};
 use crate::store::block::BlockOpener;
 use crate::store::damage::{Damages, Lost};
-use crate::store::ranges::{compare, fetch, holds, wanted};
+use crate::store::ranges::{Comparison, compare, fetch, holds, wanted};
 use crate::store::{Reader, StoreError};
 use crate::words::{ClusterId, NodeId, Offset, Seq, Time};
 
@@ -339,7 +339,7 @@ impl Exchange {
 
     async fn drive(&mut self, mut closing: watch::Receiver<bool>) -> Ended {
         let mut watermark = self.context.writer.watermark();
-        let mut roster = self.context.roster.bell();
+        let mut roster = self.context.roster.exchange_bell();
         let mut interval = tokio::time::interval(self.context.interval);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut links = Vec::new();
@@ -500,7 +500,10 @@ impl Exchange {
         let compared = self.context.reading.run(move |reader| compare(reader, &theirs)).await?;
         self.share(&compared.own);
         self.session.handle_pruned(compared.pruned);
-        self.session.handle_compared(compared.missing, &compared.ahead, compared.watermark);
+        let Comparison { missing, ahead, watermark, .. } = compared;
+        let roster = &self.context.roster;
+        let held = |peer: &NodeId, author: &NodeId| roster.held_by(peer, author);
+        self.session.handle_compared(missing, &ahead, watermark, held);
         self.settle_own().await
     }
 

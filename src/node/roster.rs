@@ -67,7 +67,9 @@ pub struct SessionNumber(u64);
 pub struct Roster {
     me: NodeId,
     peers: Mutex<BTreeMap<NodeId, Peer>>,
-    changed: watch::Sender<u64>,
+    changed: watch::Sender<()>,
+    /// What exchanges go by has changed: every one of them is woken.
+    turned: watch::Sender<()>,
     sessions: AtomicU64,
     /// Which of them is asked for what, where much is lacking.
     sharing: Mutex<Sharing>,
@@ -95,7 +97,8 @@ impl Roster {
         Self {
             me,
             peers,
-            changed: watch::Sender::new(0),
+            changed: watch::Sender::new(()),
+            turned: watch::Sender::new(()),
             sessions: AtomicU64::new(0),
             sharing: Mutex::default(),
             began: Instant::now(),
@@ -106,7 +109,7 @@ impl Roster {
     /// Somebody waits until peers hold something: from now on they are told at once.
     pub fn await_peers(&self) -> Awaiting<'_> {
         if self.awaiting.fetch_add(1, Ordering::AcqRel) == 0 {
-            self.changed.send_modify(|changes| *changes += 1);
+            self.turned.send_replace(());
         }
         Awaiting(self)
     }
@@ -121,7 +124,7 @@ impl Roster {
         let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
         change(peers.entry(node).or_default());
         drop(peers);
-        self.changed.send_modify(|count| *count += 1);
+        self.changed.send_replace(());
     }
 
     /// All peers as they stand.
@@ -136,6 +139,12 @@ impl Roster {
         peers.iter().filter(|(_, peer)| holds(peer)).map(|(node, _)| *node).collect()
     }
 
+    /// How far a peer has persisted an author, by its own word.
+    pub fn held_by(&self, peer: &NodeId, author: &NodeId) -> Seq {
+        let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        peers.get(peer).and_then(|peer| peer.holds.get(author)).copied().unwrap_or_default()
+    }
+
     /// The peers with which a session stands.
     pub fn connected(&self) -> Vec<NodeId> {
         let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -144,8 +153,15 @@ impl Roster {
     }
 
     /// A bell that rings at every change.
-    pub fn bell(&self) -> watch::Receiver<u64> {
+    pub fn bell(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
+    }
+
+    /// A bell that rings when exchanges have to look up: other peers are connected, another one is asked
+    /// for something, or somebody waits for peers. What peers hold doesn't ring it, which changes with
+    /// each of their acks.
+    pub fn exchange_bell(&self) -> watch::Receiver<()> {
+        self.turned.subscribe()
     }
 
     /// Enters a session, and ends the one that it replaces. None: the one that stands is kept.
@@ -174,7 +190,8 @@ impl Roster {
         entry.contact = Contact::Connected;
         entry.trouble = None;
         drop(peers);
-        self.changed.send_modify(|count| *count += 1);
+        self.changed.send_replace(());
+        self.turned.send_replace(());
         Some(SessionNumber(number))
     }
 
@@ -187,6 +204,7 @@ impl Roster {
                 entry.trouble = Some(why.to_owned());
             }
         });
+        self.turned.send_replace(());
     }
 
     /// Closes the session with a peer, if one stands.
@@ -210,7 +228,7 @@ impl Roster {
         let progress = sharing.progress();
         drop((peers, sharing));
         if others {
-            self.changed.send_modify(|count| *count += 1);
+            self.turned.send_replace(());
         }
         progress
     }
@@ -232,9 +250,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_peers_hold_wakes_who_waits_for_it_and_no_exchange() {
+        let roster = Roster::new(NodeId([1; 32]), &[]);
+        let (bell, exchanges) = (roster.bell(), roster.exchange_bell());
+        let (peer, author) = (NodeId([2; 32]), NodeId([3; 32]));
+        roster.update(peer, |entry| drop(entry.holds.insert(author, Seq(5))));
+        assert!(bell.has_changed().unwrap() && !exchanges.has_changed().unwrap());
+        assert_eq!(
+            (roster.held_by(&peer, &author), roster.held_by(&author, &author)),
+            (Seq(5), Seq(0))
+        );
+    }
+
+    #[test]
     fn whoever_waits_for_peers_is_seen_while_it_lasts_and_the_first_rings() {
         let roster = Roster::new(NodeId([1; 32]), &[]);
-        let mut bell = roster.bell();
+        let mut bell = roster.exchange_bell();
         assert!(!roster.is_awaited() && !bell.has_changed().unwrap());
         let first = roster.await_peers();
         assert!(roster.is_awaited() && bell.has_changed().unwrap());

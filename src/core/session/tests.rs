@@ -315,7 +315,12 @@ impl World {
             Some(Step::ReadFrontier) => session.handle_own_frontier(&host.log.frontier()),
             Some(Step::Compare(theirs)) => {
                 let (ranges, ahead) = host.compare(&theirs);
-                session.handle_compared(ranges, &ahead, host.disk.watermark());
+                let watermark = host.disk.watermark();
+                let held = |peer: &NodeId, author: &NodeId| {
+                    let other = host.sessions.values().find(|other| other.parties.peer == *peer);
+                    other.and_then(|other| other.peer_holds(author)).unwrap_or_default()
+                };
+                session.handle_compared(ranges, &ahead, watermark, held);
             }
             Some(Step::Scan(from)) => {
                 let (passed, next) = host.scan(from, 1 + self.chance.below(4));
@@ -565,6 +570,25 @@ fn what_is_asked_of_another_peer_is_not_sent() {
 }
 
 #[test]
+fn what_a_peer_need_not_keep_any_more_still_comes_from_its_author_only() {
+    in_any_order(|seed| {
+        let mut world = World::mesh(3, seed);
+        world.runs();
+        for elsewhere in [vec![node(ALICE)], Vec::new()] {
+            world.append(ALICE, 2);
+            world.go_on(20);
+            let session = world.hosts[CAROL].sessions.get_mut(&BOB).unwrap();
+            session.handle_elsewhere(elsewhere);
+            world.wake();
+        }
+        world.settle();
+        assert!(world.equal());
+        assert_eq!(world.duplicates, 0);
+        assert!(world.runs().iter().all(|(from, ..)| *from == ALICE));
+    });
+}
+
+#[test]
 fn what_a_peer_was_to_bring_comes_from_another_when_it_is_gone() {
     in_any_order(|seed| {
         let mut world = shared_out(seed);
@@ -661,6 +685,34 @@ fn a_repair_sends_no_entry_twice() {
     });
 }
 
+/// Seven nodes hold what an eighth one lacks that hears them, and has no time to write.
+#[test]
+fn to_a_node_that_stands_still_few_send_the_same_and_ever_more_seldom() {
+    const LAST: usize = 7;
+    in_any_order(|seed| {
+        let mut world = World::mesh(8, seed);
+        world.append(ALICE, 1);
+        world.settle();
+        world.interval();
+        world.stopped.insert(LAST);
+        world.append(ALICE, 5);
+        world.settle();
+        world.runs();
+        let mut sent = [0; 8];
+        for _ in 0..8 {
+            world.interval();
+            let to_last = |(_, to, _): &(usize, usize, usize)| *to == LAST;
+            world.runs().into_iter().filter(to_last).for_each(|(from, ..)| sent[from] += 1);
+        }
+        assert_eq!(sent[ALICE], 3, "after one interval, two more, and four more");
+        sent.sort_unstable();
+        assert_eq!(sent, [0, 2, 2, 3, 3, 3, 3, 3], "two wait until four others have sent it");
+        world.stopped.clear();
+        world.settle();
+        assert!(world.equal());
+    });
+}
+
 #[test]
 fn two_sides_with_branches_converge() {
     in_any_order(|seed| {
@@ -735,6 +787,7 @@ fn acks_tell_what_the_peer_has_persisted() {
                 (0..world.hosts.len()).for_each(|host| world.append(host, round));
                 world.settle();
             }
+            world.interval();
             for me in 0..world.hosts.len() {
                 for peer in world.hosts[me].sessions.keys() {
                     let (known, holds) = world.held(me, *peer);
@@ -742,6 +795,25 @@ fn acks_tell_what_the_peer_has_persisted() {
                 }
             }
         }
+    });
+}
+
+#[test]
+fn in_a_full_mesh_only_its_author_hears_at_once_that_an_entry_is_held() {
+    in_any_order(|seed| {
+        let mut world = World::mesh(4, seed);
+        world.sent.clear();
+        world.append(ALICE, 5);
+        world.settle();
+        let acks = |(from, to, frame): &(usize, usize, Frame)| {
+            matches!(frame, Frame::Ack(_)).then_some((*from, *to))
+        };
+        let acks: BTreeSet<(usize, usize)> =
+            world.sent.drain(..).filter_map(|it| acks(&it)).collect();
+        assert_eq!(acks, [(BOB, ALICE), (CAROL, ALICE), (3, ALICE)].into());
+        assert_eq!(world.held(BOB, CAROL).0.get(&node(ALICE)), None);
+        world.interval();
+        assert_eq!(world.held(BOB, CAROL).0.get(&node(ALICE)), Some(&Seq(5)));
     });
 }
 
@@ -898,7 +970,7 @@ fn a_range_that_the_store_no_longer_holds_is_passed_over() {
         let strand = Strand::first(SegmentId([n; 16]));
         Range { author: node(CAROL), strand, from: Seq(0), to: Seq(5) }
     };
-    session.handle_compared(vec![range(1), range(2)], &HashSet::new(), Offset(0));
+    session.handle_compared(vec![range(1), range(2)], &HashSet::new(), Offset(0), |_, _| Seq(0));
     assert_eq!(session.poll(), Some(Step::Fetch(range(1))));
     session.handle_fetched(None);
     assert_eq!(session.poll(), Some(Step::Fetch(range(2))));

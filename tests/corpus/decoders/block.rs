@@ -36,7 +36,7 @@ pub mod form {
 pub fn block(bytes: &[u8]) -> Verdict {
     let (&[form, low, high], rest) = bytes.split_first_chunk().unwrap_or((&[0; 3], &[]));
     let entries = 1 + u64::from(u16::from_le_bytes([low, high])) % SEGMENT_ENTRIES;
-    match form % 4 {
+    match form % (form::HONEST + 1) {
         form::WHOLE => record(rest, entries),
         form::UNCHECKED => record(&checked(rest, entries), entries),
         form::COLUMNS => {

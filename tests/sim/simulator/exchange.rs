@@ -187,14 +187,20 @@ impl Exchange {
         self.session.handle_adopted((author, end), taken_over);
     }
 
-    /// Does what the session wants, until it wants nothing or there is no room for a frame.
+    /// How far the peer holds an author, by its own word.
+    pub fn peer_holds(&self, author: &NodeId) -> Option<Seq> {
+        self.session.peer_holds(author)
+    }
+
+    /// Does what the session wants, until it wants nothing or there is no room for a frame. `held` says
+    /// how far a peer of this node holds an author, by its own word.
     ///
     /// # Errors
     /// What is said breaks a promise.
     pub fn advance(
         &mut self,
-        store: &mut MemoryStore,
-        ledger: &Ledger,
+        (store, ledger): (&mut MemoryStore, &Ledger),
+        held: impl Fn(&NodeId, &NodeId) -> Seq,
         stage: &mut Stage,
     ) -> Outcome {
         while stage.network.has_room(self.connection, self.side)
@@ -206,7 +212,8 @@ impl Exchange {
                 Step::Compare(heads) => {
                     let found = compare(store, &heads)?;
                     self.session.handle_pruned(found.pruned);
-                    self.session.handle_compared(found.missing, &found.ahead, found.watermark);
+                    let watermark = found.watermark;
+                    self.session.handle_compared(found.missing, &found.ahead, watermark, &held);
                     self.look_at_own(store, ledger)?;
                 }
                 Step::Scan(from) => {

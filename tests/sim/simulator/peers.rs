@@ -264,11 +264,19 @@ impl Node {
         let Some(life) = &mut self.life else {
             return Ok(());
         };
-        let Some(exchange) = life.exchanges.get_mut(&at) else {
+        let Some(mut exchange) = life.exchanges.remove(&at) else {
             return Ok(());
         };
-        exchange.advance(&mut life.store, &self.disk.ledger, stage)?;
-        if exchange.is_settled() && life.rejoin.settled.insert(exchange.peer) {
+        let others = &life.exchanges;
+        let held = |peer: &NodeId, author: &NodeId| {
+            let same = others.values().filter(|other| other.peer_id() == *peer);
+            same.filter_map(|other| other.peer_holds(author)).max().unwrap_or_default()
+        };
+        let advanced = exchange.advance((&mut life.store, &self.disk.ledger), held, stage);
+        let settled = exchange.is_settled().then_some(exchange.peer);
+        life.exchanges.insert(at, exchange);
+        advanced?;
+        if settled.is_some_and(|peer| life.rejoin.settled.insert(peer)) {
             return self.look_at_rejoin(stage);
         }
         Ok(())
