@@ -134,8 +134,10 @@ impl Sharing {
         lacking: &BTreeMap<NodeId, u64>,
     ) -> Option<NodeId> {
         let enough = own.next_seq(&author).plus(lacking.get(&author)?.saturating_sub(NEAR));
-        let has =
-            |(_, holds): &&(NodeId, &Holds)| holds.get(&author).is_some_and(|held| *held >= enough);
+        // The author has all that it wrote, also where it has not said so yet.
+        let has = |(peer, holds): &&(NodeId, &Holds)| {
+            *peer == author || holds.get(&author).is_some_and(|held| *held >= enough)
+        };
         let having: Vec<NodeId> = peers.iter().filter(has).map(|(peer, _)| *peer).collect();
         if having.len() < 2 {
             return None;

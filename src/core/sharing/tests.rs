@@ -55,6 +55,15 @@ fn one_peer_alone_is_asked_for_everything() {
 }
 
 #[test]
+fn an_author_that_goes_on_is_asked_itself_though_others_said_later_what_they_hold() {
+    let mut sharing = Sharing::default();
+    let peers = [peer(1, &[(2, 100_000)]), peer(2, &[(2, 50_000)]), peer(3, &[(2, 90_000)])];
+    assert!(look(&mut sharing, 0, &held(&[]), &peers));
+    let keep = [1, 2, 3].map(|n| sharing.elsewhere(&node(n)));
+    assert_eq!(keep, [vec![node(2)], vec![], vec![node(2)]]);
+}
+
+#[test]
 fn a_little_is_asked_of_nobody() {
     let mut sharing = Sharing::default();
     let near = held(&[(11, 99_000), (12, 99_000), (13, 99_000), (14, 99_000)]);
