@@ -254,7 +254,7 @@ mod tests {
         let roster = Roster::new(NodeId([1; 32]), &[]);
         let (bell, exchanges) = (roster.bell(), roster.exchange_bell());
         let (peer, author) = (NodeId([2; 32]), NodeId([3; 32]));
-        roster.update(peer, |entry| drop(entry.holds.insert(author, Seq(5))));
+        roster.update(peer, |entry| entry.holds.extend([(author, Seq(5))]));
         assert!(bell.has_changed().unwrap() && !exchanges.has_changed().unwrap());
         assert_eq!(
             (roster.held_by(&peer, &author), roster.held_by(&author, &author)),
