@@ -451,8 +451,8 @@ impl Session {
     /// Whether a range has lacked there since an interval that was so long ago that this node sends it,
     /// whoever should have.
     ///
-    /// Its author sends it again at each interval, and so do four of the other's neighbours that hold it;
-    /// eight more at each second one, sixteen more at each third one, and so on. All at once they would send
+    /// Its author sends it after an interval, and so do four of the other's neighbours that hold it; eight
+    /// more after the second one, sixteen more after the third one, and so on. All at once they would send
     /// it as often as there are neighbours, and most often to a node that stands still because it has too
     /// much to do. For the same reason each waits twice as long where it has sent the same before.
     fn is_stuck(
