@@ -423,9 +423,10 @@ impl Session {
                 let since = self.intervals.saturating_sub(u64::from(stands));
                 let mut lacks = lacked.get(&start).copied().unwrap_or(Lacking { since, times: 0 });
                 let is_next = self.released.contains(&author) || (first && !is_ahead);
-                if is_next && self.elsewhere.contains(&author) {
+                let is_kept = self.elsewhere.contains(&author);
+                if is_next && is_kept {
                     self.withheld.insert(author);
-                } else if is_next || self.is_stuck(&range, lacks, &held) {
+                } else if is_next || (!is_kept && self.is_stuck(&range, lacks, &held)) {
                     self.ranges.push_back(range);
                     let times = (lacks.times + u32::from(!is_next)).min(RESENDS);
                     lacks = Lacking { since: self.intervals, times };
@@ -470,8 +471,7 @@ impl Session {
         let nearer =
             |node: &&NodeId| *node != author && distance(node) < mine && held(node, author) >= *to;
         let turn = || u64::from((self.links.iter().filter(nearer).count() / HELPERS + 1).ilog2());
-        let elsewhere = self.elsewhere.contains(author);
-        !elsewhere && waited > 0 && (me == author || waited > turn())
+        waited > 0 && (me == author || waited > turn())
     }
 
     /// Beside the answer to [`Step::Compare`]: segments that the other lacks and whose entries were
