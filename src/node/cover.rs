@@ -3,7 +3,7 @@
 //! Everything that lists entries asks here, and nothing else asks the index for a listing: so what the
 //! index doesn't name yet is thought of in one place. A cover may be too large, never too small.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -35,7 +35,7 @@ pub enum Cover {
     /// Anywhere.
     All,
     /// In changes with these seqs, by their authors; in order and apart from each other.
-    Changes(HashMap<NodeId, Rc<[Range<Seq>]>>),
+    Changes(BTreeMap<NodeId, Rc<[Range<Seq>]>>),
     /// Between these offsets; in order and apart from each other.
     Windows(Rc<[Range<Offset>]>),
 }
@@ -120,11 +120,10 @@ impl Cover {
         let indexed = reader.indexed()?;
         let (mut entries, mut held) = (0, Vec::new());
         for series in series {
-            if let Some(standing) = reader.standing_of(&series)?
-                && standing.entries > 0
-            {
-                entries += standing.entries;
-                held.push((series, standing.entries));
+            let of_series = reader.entries_of(&series)?;
+            if of_series > 0 {
+                entries += of_series;
+                held.push((series, of_series));
             }
         }
         let exact = if entries <= EXACT_ENTRIES { list(reader, &held)? } else { None };
@@ -150,7 +149,7 @@ impl Cover {
     }
 
     fn changes(listed: Vec<(NodeId, Range<Seq>)>) -> Self {
-        let mut by_author: HashMap<NodeId, Vec<Range<Seq>>> = HashMap::new();
+        let mut by_author: BTreeMap<NodeId, Vec<Range<Seq>>> = BTreeMap::new();
         for (author, seqs) in listed {
             by_author.entry(author).or_default().push(seqs);
         }
@@ -169,12 +168,24 @@ impl Cover {
         }
     }
 
-    /// Whether entries of a span may be wanted.
-    pub fn meets_span(&self, span: &Span) -> bool {
-        let anywhere = Offset(0)..Offset(u64::MAX);
+    /// Keeps those spans of which entries may be wanted. Where those of an author follow each other, it is
+    /// looked up once.
+    pub fn keep(&self, spans: &mut Vec<Span>) {
         match self {
-            Self::Windows(windows) => !windows.is_empty(),
-            _ => self.meets(span.author, &(span.first_seq..span.next_seq), &anywhere),
+            Self::All => {}
+            Self::Windows(windows) if windows.is_empty() => spans.clear(),
+            Self::Windows(_) => {}
+            Self::Changes(changes) => {
+                let mut newest: Option<(NodeId, &[Range<Seq>])> = None;
+                spans.retain(|span| {
+                    let (_, listed) = match newest {
+                        Some(newest) if newest.0 == span.author => newest,
+                        _ => (span.author, changes.get(&span.author).map_or(&[][..], |it| it)),
+                    };
+                    newest = Some((span.author, listed));
+                    overlaps(listed, &(span.first_seq..span.next_seq))
+                });
+            }
         }
     }
 }

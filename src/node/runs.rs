@@ -48,9 +48,8 @@ pub fn page(
     if query.filter.author.is_none() {
         check_complete(reader, &spans, watermark)?;
     }
-    spans.retain(|span| {
-        query.filter.admits_times(span.first_time, span.last_time) && cover.meets_span(span)
-    });
+    cover.keep(&mut spans);
+    spans.retain(|span| query.filter.admits_times(span.first_time, span.last_time));
     let edge = match after.filter(|_| query.order == Order::Author) {
         Some(last) => Some(edge_of_author_order(reader, &last)?),
         None => None,
@@ -340,10 +339,11 @@ impl SpanRun<'_, '_> {
 
     /// The zone in which a part begins, in the direction of reading.
     fn zone_of(&self, part: &Range<Seq>) -> Result<Option<Zone>, StoreError> {
-        let direction = self.source.query.direction;
-        let from = direction.near(part);
-        let mut shared = self.source.shared.borrow_mut();
-        Ok(shared.reader.zones(self.span.strand, from, direction, 1)?.pop())
+        let first = match self.source.query.direction {
+            Direction::Forward => part.start,
+            Direction::Backward => Seq(part.end.0.saturating_sub(1)),
+        };
+        self.source.shared.borrow_mut().reader.zone_holding(self.span.strand, first)
     }
 
     fn next_zone(&mut self) -> Result<Option<Zone>, StoreError> {

@@ -83,7 +83,7 @@ pub fn visit<E: From<StoreError>>(
     series: &Series,
     mut call: impl FnMut(Place, &View<'_>) -> Result<(), E>,
 ) -> Result<u64, E> {
-    let end = reader.standing_of(series)?.unwrap_or_default().entries;
+    let end = reader.entries_of(series)?;
     let (mut at, mut seen) = (0, 0);
     while at < end {
         let stretches = reader.of_series(series, at + 1, Direction::Forward, READ_BYTES)?;
@@ -334,7 +334,7 @@ pub fn ordinal_at(
     series: &Series,
     offset: Offset,
 ) -> Result<u64, StoreError> {
-    let newest = reader.standing_of(series)?.map_or(0, |standing| standing.entries);
+    let newest = reader.entries_of(series)?;
     if let Some(found) = ordinal_below(reader, series, newest, offset)? {
         return Ok(found);
     }

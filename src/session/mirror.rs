@@ -141,7 +141,7 @@ impl TenantLog {
         let series = Series::thread(self.tenant.clone(), session_topic(session)?);
         let (of, tenant, name) = (series.clone(), self.tenant.clone(), session.clone());
         let (announced, newest) = read(self, move |reader| {
-            let end = reader.standing_of(&of)?.map_or(0, |standing| standing.entries);
+            let end = reader.entries_of(&of)?;
             Ok((end, newest_of(reader, &tenant, &name)?))
         })
         .await?;
@@ -297,8 +297,7 @@ impl Mirror {
         }
         let series = Series::thread(self.log.tenant.clone(), self.shown.thread.clone());
         let of = series.clone();
-        let end = read(&self.log, move |reader| Ok(reader.standing_of(&of)?)).await?;
-        let end = end.map_or(0, |standing| standing.entries);
+        let end = read(&self.log, move |reader| Ok(reader.entries_of(&of)?)).await?;
         let Place { mut at, mut tip } = self.shown.place;
         if end.saturating_sub(at) > LAG {
             self.due = Some((Due::Reset, self.shown.newest.clone()));

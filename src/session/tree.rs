@@ -349,8 +349,8 @@ fn first_damage(
     name: &TranscriptName,
     error: StoreError,
 ) -> SessionError {
-    let entries = match reader.standing_of(series) {
-        Ok(standing) => standing.unwrap_or_default().entries,
+    let entries = match reader.entries_of(series) {
+        Ok(entries) => entries,
         Err(error) => return error.into(),
     };
     let whole = Standing { entries, ..Standing::default() };

@@ -151,7 +151,7 @@ fn is_extended(
     own: EntryId,
 ) -> Result<bool, SessionError> {
     // What is archived follows all the same.
-    let entries = reader.standing_of(series)?.unwrap_or_default().entries;
+    let entries = reader.entries_of(series)?;
     let standing = Standing { entries, ..Standing::default() };
     let from = series::ordinal_at(reader, series, place)?;
     let name = after.to_string();

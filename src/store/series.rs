@@ -27,6 +27,11 @@ pub trait SeriesReader {
     /// The store can't be read; so for every call here.
     fn standing_of(&mut self, series: &Series) -> Result<Option<Standing>, StoreError>;
 
+    /// How many entries of a series have arrived: the ordinal of the newest.
+    fn entries_of(&mut self, series: &Series) -> Result<u64, StoreError> {
+        Ok(self.standing_of(series)?.map_or(0, |standing| standing.entries))
+    }
+
     /// At most `limit` stretches of a series: forward from the one that holds the ordinal `from`, or
     /// backward from it.
     fn stretches(

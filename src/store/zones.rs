@@ -46,6 +46,12 @@ pub trait ZoneReader {
         limit: usize,
     ) -> Result<Vec<Zone>, StoreError>;
 
+    /// The zone of a strand that holds an entry; none where none does.
+    fn zone_holding(&mut self, strand: Strand, seq: Seq) -> Result<Option<Zone>, StoreError> {
+        let zones = self.zones(strand, seq, Direction::Forward, 1)?;
+        Ok(zones.into_iter().next().filter(|zone| zone.seqs.contains(&seq)))
+    }
+
     /// The first zone of a strand that doesn't end before a time; none where all do.
     fn zone_at(&mut self, strand: Strand, time: Time) -> Result<Option<Zone>, StoreError>;
 

@@ -40,7 +40,7 @@ pub struct SqliteReader {
     pub(super) blocks: Blocks,
     pub(super) kinds: KnownKinds,
     spans: KnownSpans,
-    /// What was looked up in the snapshot that is read now.
+    /// What was looked up. A strand stays in its row for good.
     pub(super) strands: HashMap<Strand, KnownStrand>,
 }
 
@@ -190,7 +190,6 @@ impl Reader for SqliteReader {
         if !self.connection.is_autocommit() {
             return Ok(false);
         }
-        self.strands.clear();
         self.connection.prepare_cached("BEGIN")?.execute([])?;
         Ok(true)
     }

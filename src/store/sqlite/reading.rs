@@ -68,7 +68,7 @@ enum End {
     Hole,
 }
 
-/// How many strands are known by their row in a snapshot; the others are looked up each time.
+/// How many strands are known by their row; one more, and they are looked up again.
 const KNOWN_STRANDS: usize = 1_024;
 
 impl SqliteReader {
@@ -324,10 +324,9 @@ impl SqliteReader {
         Ok(opened)
     }
 
-    /// A strand's row. In a snapshot it is looked up once.
+    /// A strand's row.
     pub(super) fn strand_row(&mut self, strand: Strand) -> Result<Option<KnownStrand>, StoreError> {
-        let in_snapshot = !self.connection.is_autocommit();
-        if let Some(known) = self.strands.get(&strand).filter(|_| in_snapshot) {
+        if let Some(known) = self.strands.get(&strand) {
             return Ok(Some(*known));
         }
         let query = "SELECT s.id, s.start, a.node FROM segments s JOIN authors a ON a.id = s.author
@@ -338,7 +337,10 @@ impl SqliteReader {
             Ok(KnownStrand { row: row.get(0)?, start, author, strand })
         });
         let found = found.optional()?;
-        if let Some(known) = found.filter(|_| in_snapshot && self.strands.len() < KNOWN_STRANDS) {
+        if let Some(known) = found {
+            if self.strands.len() >= KNOWN_STRANDS {
+                self.strands.clear();
+            }
             self.strands.insert(strand, known);
         }
         Ok(found)

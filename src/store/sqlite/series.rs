@@ -148,9 +148,9 @@ fn standing(connection: &Connection, row: i64) -> Result<Standing, StoreError> {
     Ok(Standing { entries: entries_of(connection, row)?, archived, hidden: hidden as u64 })
 }
 
-/// A stretch, and who wrote its change.
-const STRETCH: &str = "SELECT t.before, t.count, t.offset, a.node, t.first_seq, t.next_seq
-    FROM stretches t JOIN authors a ON a.id = t.author";
+/// A stretch, and the row of who wrote its change.
+const STRETCH: &str = "SELECT t.before, t.count, t.offset, t.author, t.first_seq, t.next_seq
+    FROM stretches t";
 
 /// Which stretches are read, in which order.
 fn condition(direction: Direction) -> &'static str {
@@ -175,17 +175,33 @@ fn read_stretches(
     let query = format!("{STRETCH} {} LIMIT ?3", condition(direction));
     let mut query = connection.prepare_cached(&query)?;
     let values = params![row, column(from), column(limit as u64)];
-    let stretches = query.query_map(values, |row| {
-        Ok(Stretch {
+    let mut rows = query.query(values)?;
+    let mut authors: HashMap<i64, NodeId> = HashMap::new();
+    let mut stretches = Vec::new();
+    while let Some(row) = rows.next()? {
+        // Most are of few authors, so each is looked up once.
+        let author = match authors.entry(row.get(3)?) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(new) => {
+                let author = author_of(connection, *new.key())?;
+                *new.insert(author)
+            }
+        };
+        stretches.push(Stretch {
             before: row.get::<_, i64>(0)? as u64,
             count: row.get(1)?,
             offset: Offset(row.get::<_, i64>(2)? as u64),
-            author: NodeId(row.get(3)?),
+            author,
             first_seq: seq(row.get(4)?),
             next_seq: seq(row.get(5)?),
-        })
-    })?;
-    Ok(stretches.collect::<Result<_, _>>()?)
+        });
+    }
+    Ok(stretches)
+}
+
+fn author_of(connection: &Connection, row: i64) -> Result<NodeId, StoreError> {
+    let mut query = connection.prepare_cached("SELECT node FROM authors WHERE id = ?1")?;
+    Ok(NodeId(query.query_row([row], |row| row.get(0))?))
 }
 
 /// Checks that no stretch is missing between one and the one that was read before it.
@@ -220,6 +236,13 @@ impl SeriesReader for SqliteReader {
         self.at_once(|reader| {
             let row = row_of(&reader.connection, series)?;
             row.map(|row| standing(&reader.connection, row)).transpose()
+        })
+    }
+
+    fn entries_of(&mut self, series: &Series) -> Result<u64, StoreError> {
+        self.at_once(|reader| {
+            let row = row_of(&reader.connection, series)?;
+            row.map_or(Ok(0), |row| entries_of(&reader.connection, row))
         })
     }
 

@@ -4,7 +4,7 @@
 //! look only those strands are read again of which something arrived, and a page of a listing costs no
 //! statement for each segment of the log.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use rusqlite::{Connection, Row, params};
 
@@ -50,8 +50,8 @@ pub(super) struct KnownSpans {
     upto: Offset,
     /// The newest pruning that they know of.
     prunings: i64,
-    spans: Vec<Span>,
-    /// Where the strand of a row stands.
+    by_author: BTreeMap<NodeId, Vec<Span>>,
+    /// Where the strand of a row stands among those of its author.
     places: HashMap<i64, usize>,
 }
 
@@ -59,8 +59,8 @@ impl KnownSpans {
     /// All spans, or those of one author.
     pub fn of(&self, author: Option<NodeId>) -> Vec<Span> {
         match author {
-            None => self.spans.clone(),
-            Some(author) => self.spans.iter().filter(|s| s.author == author).copied().collect(),
+            None => self.by_author.values().flatten().copied().collect(),
+            Some(author) => self.by_author.get(&author).cloned().unwrap_or_default(),
         }
     }
 
@@ -78,7 +78,7 @@ impl KnownSpans {
         if prunings != self.prunings
             || watermark < self.upto
             || watermark.0 - self.upto.0 > MANY
-            || self.spans.is_empty()
+            || self.by_author.is_empty()
         {
             *self = Self::default();
             let mut all = connection.prepare_cached(SPAN)?;
@@ -115,12 +115,14 @@ impl KnownSpans {
         if span.next_seq <= span.first_seq {
             return;
         }
-        if let Some(place) = self.places.get(&id) {
-            self.spans[*place] = span;
-            return;
+        let spans = self.by_author.entry(span.author).or_default();
+        match self.places.get(&id) {
+            Some(place) => spans[*place] = span,
+            None => {
+                self.places.insert(id, spans.len());
+                spans.push(span);
+            }
         }
-        self.places.insert(id, self.spans.len());
-        self.spans.push(span);
     }
 }
 

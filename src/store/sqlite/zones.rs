@@ -64,6 +64,13 @@ impl ZoneReader for SqliteReader {
         })
     }
 
+    fn zone_holding(&mut self, strand: Strand, seq: Seq) -> Result<Option<Zone>, StoreError> {
+        self.at_once(|reader| match reader.strand_row(strand)? {
+            Some(held) => reader.zone_around(held, seq),
+            None => Ok(None),
+        })
+    }
+
     fn zone_at(&mut self, strand: Strand, wanted: Time) -> Result<Option<Zone>, StoreError> {
         self.at_once(|reader| reader.first_ending_at(strand, wanted))
     }
