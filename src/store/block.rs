@@ -11,23 +11,29 @@
 //! 1.1 to 1.7 times `zstd -3` of the lines, and columns as here 1.0 to 1.3 times; and a reader of a
 //! few entries would inflate thousands. Any set of blocks opens into changes that make the document.
 
-use std::collections::HashMap;
 use std::ops::Range;
 
 use sha2::{Digest, Sha256};
 use twox_hash::XxHash3_64;
-use zstd::bulk::{Compressor, Decompressor};
 
 use super::Sealed;
 use crate::core::change::{Change, Link, Place, SignedBlock, VerifyError, cut, rebuild};
 use crate::core::log::Arrival;
 use crate::core::segment::Opening;
 use crate::words::entry::View;
-use crate::words::limits::{ATTRIBUTES, CHANGE_BYTES, CHANGE_ENTRIES};
+use crate::words::limits::CHANGE_BYTES;
 use crate::words::{ChangeHash, ClusterId, NodeId, SegmentId, Seq, Time};
+use columns::Columns;
+use frames::{Packer, Part, Unpacker};
+use input::{Input, number};
+use table::{Entries, Layout, Table, are_sound};
 
+mod columns;
+mod frames;
+mod input;
 mod names;
 mod pick;
+mod table;
 mod unpacked;
 pub mod worth;
 
@@ -38,20 +44,11 @@ pub const BLOCK_ENTRIES: usize = 1_024;
 /// The most bytes of changes in a block of several.
 pub const BLOCK_BYTES: usize = 256 << 10;
 /// How a record begins whose block begins its segment.
-const FORM_OPENING: u8 = 3;
+const FORM_OPENING: u8 = 5;
 /// How any other one begins; the hash of the change before it follows.
-const FORM_PREVIOUS: u8 = 4;
-/// The same of records that spell names otherwise, and end in another checksum. They are read, and not
-/// written any more.
-const OLD_OPENING: u8 = 1;
-const OLD_PREVIOUS: u8 = 2;
-/// How hard zstd tries: 3 is a sixth smaller than 1, and takes half as long again.
-const LEVEL: i32 = 3;
+const FORM_PREVIOUS: u8 = 6;
 /// What the columns beside the data may take, unpacked: far more than honest ones do.
 const COLUMNS_MOST: usize = 4 << 20;
-/// How many bytes of data are packed together: whoever wants a few entries unpacks no more than these, and
-/// a twentieth is all that larger ones would save.
-const FRAME: usize = 16 << 10;
 /// What the data may take, unpacked.
 const DATA_MOST: usize = CHANGE_BYTES + BLOCK_BYTES;
 
@@ -99,7 +96,7 @@ pub fn is_whole(record: &[u8], stand: &Stand<'_>) -> bool {
 
 /// Seals changes into records, one after the other; it keeps the compressor's memory.
 pub struct Sealer {
-    compressor: Compressor<'static>,
+    packer: Packer,
 }
 
 impl Sealer {
@@ -108,7 +105,7 @@ impl Sealer {
     /// # Errors
     /// There is no memory for it.
     pub fn new() -> std::io::Result<Self> {
-        Ok(Self { compressor: Compressor::new(LEVEL)? })
+        Ok(Self { packer: Packer::new()? })
     }
 
     /// Seals consecutive changes of one strand.
@@ -121,19 +118,17 @@ impl Sealer {
     ) -> Result<Vec<u8>, Damaged> {
         let changes: Vec<&Change> = changes.into_iter().collect();
         let first = changes.first().ok_or(Damaged)?;
-        let mut columns = Columns::default();
-        number(&mut columns.head, changes.len() as u64);
+        let mut columns = Columns::of(changes.len());
         for change in &changes {
-            number(&mut columns.head, u64::from(change.count));
+            columns.begin_change(change.count);
             let chunk = change.chunk().map_err(|_| Damaged)?;
             for entry in chunk.entries() {
                 columns.push(&View::read(entry).map_err(|_| Damaged)?);
             }
         }
-        let data = std::mem::take(&mut columns.data);
-        let beside = columns.join();
-        let beside_packed = one_frame(&mut self.compressor, &beside)?;
-        let data_packed = frames(&mut self.compressor, &data)?;
+        let (beside, data) = columns.join();
+        let beside_packed = self.packer.one_frame(&beside)?;
+        let data_packed = self.packer.frames(&data)?;
         let mut out = Vec::with_capacity(beside_packed.len() + data_packed.len() + 64);
         match first.link().map_err(|_| Damaged)? {
             Link::Opening(_) => out.push(FORM_OPENING),
@@ -162,19 +157,6 @@ impl Sealer {
         out.extend_from_slice(&checksum);
         Ok(out)
     }
-}
-
-/// Packs data, [`FRAME`] by [`FRAME`]; one frame at least, also where there is nothing to pack.
-fn frames(compressor: &mut Compressor<'_>, data: &[u8]) -> Result<Vec<u8>, Damaged> {
-    let mut packed = Vec::with_capacity(data.len() / 4);
-    for piece in data.chunks(FRAME).chain(data.is_empty().then_some(data)) {
-        packed.extend(one_frame(compressor, piece)?);
-    }
-    Ok(packed)
-}
-
-fn one_frame(compressor: &mut Compressor<'_>, bytes: &[u8]) -> Result<Vec<u8>, Damaged> {
-    compressor.compress(bytes).map_err(|_| Damaged)
 }
 
 /// Says why changes were not packed. They stay as they are.
@@ -216,7 +198,7 @@ pub fn pack(arrivals: &[Arrival]) -> Result<Sealed, PackError> {
 
 /// Opens records; it keeps the decompressor's memory.
 pub struct BlockOpener {
-    decompressor: Decompressor<'static>,
+    unpacker: Unpacker,
 }
 
 impl BlockOpener {
@@ -225,7 +207,7 @@ impl BlockOpener {
     /// # Errors
     /// There is no memory for it.
     pub fn new() -> std::io::Result<Self> {
-        Ok(Self { decompressor: Decompressor::new()? })
+        Ok(Self { unpacker: Unpacker::new()? })
     }
 
     /// The changes of a block of our own, built again. The last one has the hash that its author
@@ -236,10 +218,8 @@ impl BlockOpener {
     pub fn open(&mut self, record: &[u8], stand: &Stand<'_>) -> Result<Vec<Change>, Damaged> {
         is_whole(record, stand).then_some(()).ok_or(Damaged)?;
         let record = &record[..record.len() - CHECKSUM];
-        let Begun { link, layout, packed } = begin(record, stand.opening).ok_or(Damaged)?;
-        let (beside, data) = self.unpack(packed).ok_or(Damaged)?;
-        let columns = (&beside[..], &data[..]);
-        let changes = read(columns, layout, (stand, link), Trust::Own).ok_or(Damaged)?;
+        let begun = begin(record, stand.opening).ok_or(Damaged)?;
+        let changes = self.changes(begun, stand, Trust::Own).ok_or(Damaged)?;
         let ends =
             |change: &Change| change.hash == stand.last && change.next_seq() == stand.next_seq;
         if changes.last().is_some_and(ends) { Ok(changes) } else { Err(Damaged) }
@@ -274,13 +254,11 @@ impl BlockOpener {
             last: ChangeHash([0; 32]), // not said: the signature says it
         };
         let end = block.record.len().checked_sub(CHECKSUM).ok_or(VerifyError::Record)?;
-        let Begun { link, layout, packed } =
-            begin(&block.record[..end], &opening).ok_or(VerifyError::Record)?;
-        if link != place.link {
+        let begun = begin(&block.record[..end], &opening).ok_or(VerifyError::Record)?;
+        if begun.link != place.link {
             return Err(VerifyError::Record);
         }
-        let (beside, data) = self.unpack(packed).ok_or(VerifyError::Record)?;
-        let changes = read((&beside, &data), layout, (&stand, link), Trust::Nobody);
+        let changes = self.changes(begun, &stand, Trust::Nobody);
         let mut changes = changes.ok_or(VerifyError::Record)?;
         let last = changes.last_mut().filter(|last| last.next_seq() == block.next_seq);
         let last = last.ok_or(VerifyError::Record)?;
@@ -292,22 +270,23 @@ impl BlockOpener {
         if is_whole(&block.record, &stand) { Ok(changes) } else { Err(VerifyError::Record) }
     }
 
-    /// Unpacks what follows the link.
-    fn unpack(&mut self, packed: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+    /// The changes of a record that begins so, built again.
+    fn changes(
+        &mut self,
+        Begun { link, layout, packed }: Begun<'_>,
+        stand: &Stand<'_>,
+        trust: Trust,
+    ) -> Option<Vec<Change>> {
         let [beside, data] = split_packed(packed)?;
-        Some((self.unpack_part(beside)?, self.unpack_part(data)?))
+        let beside = self.unpacker.part(beside)?;
+        let table = Table::read(&beside, layout, &stand.seqs())?;
+        if trust == Trust::Nobody {
+            table.names.iter().all(|names| are_sound(*names)).then_some(())?;
+        }
+        let data = self.unpacker.data(data, table.sample)?;
+        let counts = table.counts.clone();
+        build(table.over(&data)?, &counts, (stand, link), trust)
     }
-
-    fn unpack_part(&mut self, Part { packed, length }: Part<'_>) -> Option<Vec<u8>> {
-        let unpacked = self.decompressor.decompress(packed, length).ok()?;
-        (unpacked.len() == length).then_some(unpacked)
-    }
-}
-
-/// A part of a record that is packed by itself, and its length unpacked.
-struct Part<'r> {
-    packed: &'r [u8],
-    length: usize,
 }
 
 /// The columns beside the data, and the data, of what follows the link.
@@ -332,7 +311,7 @@ fn checksum(record: &[u8], stand: &Stand<'_>) -> [u8; CHECKSUM] {
     place.extend_from_slice(&stand.first_seq.0.to_be_bytes());
     place.extend_from_slice(&stand.next_seq.0.to_be_bytes());
     place.extend_from_slice(&stand.last.0);
-    if matches!(record.first(), Some(&(OLD_OPENING | OLD_PREVIOUS))) {
+    if matches!(record.first(), Some(1 | 2)) {
         let digest = Sha256::new().chain_update(place).chain_update(record).finalize();
         return std::array::from_fn(|at| digest[at]);
     }
@@ -365,212 +344,18 @@ struct Begun<'r> {
 fn begin<'r>(record: &'r [u8], opening: &str) -> Option<Begun<'r>> {
     let mut input = Input { bytes: record };
     let &[form] = input.take(1)? else { return None };
-    let link = match form {
-        FORM_OPENING | OLD_OPENING => Link::Opening(Opening::parse(opening).ok()?),
-        FORM_PREVIOUS | OLD_PREVIOUS => {
-            Link::Previous(ChangeHash(input.take(32)?.try_into().ok()?))
-        }
+    // Records of the forms 1 to 4 are read, and not written any more.
+    let layout = match form {
+        1 | 2 => Layout::Spelled,
+        3 | 4 => Layout::Listed,
+        FORM_OPENING | FORM_PREVIOUS => Layout::Grouped,
         _ => return None,
     };
-    let is_old = matches!(form, OLD_OPENING | OLD_PREVIOUS);
-    let layout = if is_old { Layout::Spelled } else { Layout::Listed };
+    let link = match form % 2 == FORM_OPENING % 2 {
+        true => Link::Opening(Opening::parse(opening).ok()?),
+        false => Link::Previous(ChangeHash(input.take(32)?.try_into().ok()?)),
+    };
     Some(Begun { link, layout, packed: input.bytes })
-}
-
-/// Names that many entries share: tenant, topic, kind, content type.
-type Names<'a> = [&'a str; 4];
-
-/// A block's entries, as columns.
-#[derive(Default)]
-struct Columns {
-    /// How many entries each change holds.
-    head: Vec<u8>,
-    /// The distinct names, in the order of their first entry: which texts they are.
-    names: Vec<[u32; 4]>,
-    texts_of: [Texts; 4],
-    known: HashMap<[u32; 4], u64>,
-    newest: Option<([u32; 4], u64)>,
-    /// For each entry: which names, how many attributes, how long the data.
-    which: Vec<u8>,
-    attributes: Vec<u8>,
-    lengths: Vec<u8>,
-    /// Times, each as what it rises above the one before.
-    times: Vec<u8>,
-    time: u64,
-    /// The texts of attributes.
-    texts: Vec<u8>,
-    data: Vec<u8>,
-}
-
-/// The distinct texts of one sort of name, in the order of their first entry.
-#[derive(Default)]
-struct Texts {
-    spelled: Vec<u8>,
-    known: HashMap<String, u32>,
-    newest: (String, u32),
-}
-
-impl Texts {
-    fn which(&mut self, wanted: &str) -> u32 {
-        let (newest, which) = &mut self.newest;
-        if newest == wanted && !self.known.is_empty() {
-            return *which;
-        }
-        let next = self.known.len() as u32;
-        *which = match self.known.get(wanted) {
-            Some(known) => *known,
-            None => {
-                text(&mut self.spelled, wanted);
-                *self.known.entry(wanted.to_owned()).or_insert(next)
-            }
-        };
-        newest.clear();
-        newest.push_str(wanted);
-        *which
-    }
-}
-
-impl Columns {
-    fn push(&mut self, view: &View<'_>) {
-        let which = self.which_names(view);
-        number(&mut self.which, which);
-        number(&mut self.attributes, view.attributes.len() as u64);
-        for (key, value) in &view.attributes {
-            text(&mut self.texts, key);
-            text(&mut self.texts, value);
-        }
-        number(&mut self.lengths, view.data.len() as u64);
-        number(&mut self.times, view.time.bits().wrapping_sub(self.time));
-        self.time = view.time.bits();
-        self.data.extend_from_slice(view.data);
-    }
-
-    fn which_names(&mut self, view: &View<'_>) -> u64 {
-        let texts = [view.tenant, view.topic, view.kind, view.content_type];
-        let spelled: [u32; 4] = std::array::from_fn(|at| self.texts_of[at].which(texts[at]));
-        if let Some((newest, which)) = self.newest
-            && newest == spelled
-        {
-            return which;
-        }
-        let next = self.names.len() as u64;
-        let which = *self.known.entry(spelled).or_insert(next);
-        if which == next {
-            self.names.push(spelled);
-        }
-        self.newest = Some((spelled, which));
-        which
-    }
-
-    /// All columns but the data, each behind its length.
-    fn join(self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(self.head.len() + self.lengths.len() * 6 + 256);
-        out.extend_from_slice(&self.head);
-        number(&mut out, self.names.len() as u64);
-        for (at, texts) in self.texts_of.iter().enumerate() {
-            number(&mut out, texts.known.len() as u64);
-            out.extend_from_slice(&texts.spelled);
-            self.names.iter().for_each(|names| number(&mut out, u64::from(names[at])));
-        }
-        for column in [self.which, self.attributes, self.lengths, self.times, self.texts] {
-            number(&mut out, column.len() as u64);
-            out.extend_from_slice(&column);
-        }
-        out
-    }
-}
-
-fn read(
-    (beside, data): (&[u8], &[u8]),
-    layout: Layout,
-    start: (&Stand<'_>, Link),
-    trust: Trust,
-) -> Option<Vec<Change>> {
-    let mut table = Table::read(beside, layout, &start.0.seqs())?;
-    if trust == Trust::Nobody {
-        table.names.iter().all(|names| are_sound(*names)).then_some(())?;
-    }
-    let counts = std::mem::take(&mut table.counts);
-    build(table.over(data), &counts, start, trust)
-}
-
-/// How a record spells names.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Layout {
-    /// All texts of each.
-    Spelled,
-    /// The distinct texts, and which of them each has.
-    Listed,
-}
-
-fn read_names<'a>(input: &mut Input<'a>, all: usize, layout: Layout) -> Option<Vec<Names<'a>>> {
-    let distinct = input.length(all)?;
-    // Each takes four bytes at least.
-    (distinct <= input.bytes.len() / 4).then_some(())?;
-    let mut names: Vec<Names<'_>> = Vec::with_capacity(distinct);
-    if layout == Layout::Spelled {
-        for _ in 0..distinct {
-            names.push([input.text()?, input.text()?, input.text()?, input.text()?]);
-        }
-        return Some(names);
-    }
-    names.resize(distinct, [""; 4]);
-    let mut texts: Vec<&str> = Vec::new();
-    for at in 0..4 {
-        texts.clear();
-        for _ in 0..input.length(distinct)? {
-            texts.push(input.text()?);
-        }
-        for names in &mut names {
-            names[at] = *texts.get(usize::try_from(input.number()?).ok()?)?;
-        }
-    }
-    Some(names)
-}
-
-/// What stands beside the data, unpacked.
-struct Table<'a> {
-    /// How many entries each change holds.
-    counts: Vec<usize>,
-    names: Vec<Names<'a>>,
-    /// Which names, how many attributes, lengths of data, times, texts of attributes.
-    columns: [Input<'a>; 5],
-}
-
-impl<'a> Table<'a> {
-    fn read(beside: &'a [u8], layout: Layout, seqs: &Range<Seq>) -> Option<Self> {
-        let mut input = Input { bytes: beside };
-        // Nothing is made room for that the block has no entries for: a few bytes unpack to millions.
-        let all = seqs.end.0.checked_sub(seqs.start.0)?;
-        let all = usize::try_from(all).ok()?;
-        let changes = input.length(all)?;
-        let counts: Vec<usize> =
-            (0..changes).map(|_| input.length(CHANGE_ENTRIES)).collect::<Option<_>>()?;
-        (counts.iter().sum::<usize>() == all).then_some(())?;
-        let names = read_names(&mut input, all, layout)?;
-        let mut column = || {
-            let length = input.length(beside.len())?;
-            Some(Input { bytes: input.take(length)? })
-        };
-        let columns = [column()?, column()?, column()?, column()?, column()?];
-        input.bytes.is_empty().then_some(Self { counts, names, columns })
-    }
-
-    /// How many entries the block holds.
-    fn entries(&self) -> usize {
-        self.counts.iter().sum()
-    }
-
-    /// The texts of attributes.
-    fn texts(&self) -> &'a [u8] {
-        self.columns[4].bytes
-    }
-
-    fn over(self, data: &'a [u8]) -> Entries<'a> {
-        let Self { names, columns: [which, attributes, lengths, times, texts], .. } = self;
-        let data = Input { bytes: data };
-        Entries { names, which, attributes, lengths, times, texts, time: 0, data }
-    }
 }
 
 /// Builds the changes, each on the one before.
@@ -614,130 +399,6 @@ fn build(
         changes.push(change);
     }
     entries.is_empty().then_some(changes)
-}
-
-/// Whether names are such as an entry may have.
-fn are_sound([tenant, topic, kind, content_type]: Names<'_>) -> bool {
-    let (time, attributes, data): (_, _, &[u8]) = (Time::default(), Vec::new(), &[]);
-    let view = View { time, tenant, topic, kind, attributes, content_type, data };
-    view.check_names().is_ok()
-}
-
-/// The entries of an unpacked block, one after the other.
-struct Entries<'a> {
-    names: Vec<Names<'a>>,
-    which: Input<'a>,
-    attributes: Input<'a>,
-    lengths: Input<'a>,
-    times: Input<'a>,
-    texts: Input<'a>,
-    time: u64,
-    data: Input<'a>,
-}
-
-impl<'a> Entries<'a> {
-    fn next_view(&mut self) -> Option<View<'a>> {
-        let [tenant, topic, kind, content_type] =
-            *self.names.get(usize::try_from(self.which.number()?).ok()?)?;
-        self.time = self.time.checked_add(self.times.number()?)?;
-        let time = Time::from_bits(self.time)?;
-        let attributes = self.attributes.length(ATTRIBUTES)?;
-        let attributes = (0..attributes)
-            .map(|_| Some((self.texts.text()?, self.texts.text()?)))
-            .collect::<Option<_>>()?;
-        let length = self.lengths.length(self.data.bytes.len())?;
-        let data = self.data.take(length)?;
-        Some(View { time, tenant, topic, kind, attributes, content_type, data })
-    }
-
-    /// Writes the next entry's CBOR, and returns its time.
-    fn write_next(&mut self, out: &mut Vec<u8>, trust: Trust) -> Option<Time> {
-        let view = self.next_view()?;
-        if trust == Trust::Nobody {
-            view.check_content().ok()?;
-        }
-        view.write(out);
-        Some(view.time)
-    }
-
-    fn is_empty(&self) -> bool {
-        let columns = [&self.which, &self.attributes, &self.lengths, &self.times, &self.texts];
-        columns.iter().all(|column| column.bytes.is_empty()) && self.data.bytes.is_empty()
-    }
-}
-
-/// Bytes that are read from front to back; every read can fail, none can panic.
-#[derive(Clone, Copy)]
-struct Input<'a> {
-    bytes: &'a [u8],
-}
-
-impl<'a> Input<'a> {
-    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.bytes.split_at_checked(length)?;
-        self.bytes = rest;
-        Some(taken)
-    }
-
-    /// An unsigned LEB128 number.
-    #[inline]
-    fn number(&mut self) -> Option<u64> {
-        // Most are one byte, or two.
-        match *self.bytes {
-            [one @ 0..0x80, ref rest @ ..] => {
-                self.bytes = rest;
-                Some(u64::from(one))
-            }
-            [low, high @ 0..0x80, ref rest @ ..] => {
-                self.bytes = rest;
-                Some(u64::from(low & 0x7f) | u64::from(high) << 7)
-            }
-            _ => self.long_number(),
-        }
-    }
-
-    fn long_number(&mut self) -> Option<u64> {
-        let mut number = 0;
-        for shift in (0..64).step_by(7) {
-            let (&byte, rest) = self.bytes.split_first()?;
-            self.bytes = rest;
-            number |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Some(number);
-            }
-        }
-        None
-    }
-
-    /// A number that is at most `most`.
-    #[inline]
-    fn length(&mut self, most: usize) -> Option<usize> {
-        usize::try_from(self.number()?).ok().filter(|length| *length <= most)
-    }
-
-    #[inline]
-    fn skip_text(&mut self) -> Option<()> {
-        let length = self.length(self.bytes.len())?;
-        self.take(length).map(drop)
-    }
-
-    fn text(&mut self) -> Option<&'a str> {
-        let length = self.length(self.bytes.len())?;
-        std::str::from_utf8(self.take(length)?).ok()
-    }
-}
-
-fn number(out: &mut Vec<u8>, mut number: u64) {
-    while number > 0x7f {
-        out.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    out.push(number as u8);
-}
-
-fn text(out: &mut Vec<u8>, text: &str) {
-    number(out, text.len() as u64);
-    out.extend_from_slice(text.as_bytes());
 }
 
 #[cfg(test)]

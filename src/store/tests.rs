@@ -12,6 +12,7 @@ use crate::core::segment::Parent;
 use crate::words::{ChangeHash, Draft, Identity, SegmentId};
 
 // What this suite shares is private to it, so the file is a part of it.
+mod older;
 #[path = "pruning/tests.rs"]
 mod pruning;
 #[path = "series/tests.rs"]
@@ -880,29 +881,4 @@ fn a_batch_that_fails_leaves_nothing_behind() {
     let mut reader = store.reader().unwrap();
     assert_eq!(reader.watermark(), Ok(Offset(18)));
     assert_eq!(reader.frontier().unwrap().len(), 2);
-}
-
-/// The file holds six entries of one author in two lifetimes, as version 1 wrote them.
-#[test]
-fn a_file_of_version_1_is_migrated_and_holds_what_it_held() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("log.sqlite");
-    std::fs::write(&path, include_bytes!("fixtures/version-1.sqlite")).unwrap();
-    let older = SqliteReader::open(&path).err();
-    assert_eq!(older, Some(OpenError::Older { found: 1, known: sqlite::VERSION }));
-    let digits = |text: &str| text.parse::<NodeId>().unwrap();
-    let node = digits("3f2e38bd1eead5c27ba031e81828929b8249546913a7b12054cfad2f38d0f55a");
-    let cluster = digits("406c3be9b7d5149f253e8aae755b2bea8d5d737c22bd0a92c0ef6c571de51175");
-    let owner = Owner { node, cluster: ClusterId(cluster.0) };
-    let mut store = SqliteStore::open(&path, owner, [7; 8]).unwrap();
-    let mut reader = store.reader().unwrap();
-    assert_eq!(reader.watermark(), Ok(Offset(6)));
-    let spans = reader.spans(None).unwrap();
-    assert_eq!(spans.len(), 2);
-    let all = reader.arrivals(Offset(0), Direction::Forward, usize::MAX).unwrap();
-    assert!(all.iter().all(|arrival| arrival.side == 0));
-    let tips = store.resume().unwrap().tips;
-    assert_eq!(tips[0].1.head.next_seq, Seq(6));
-    let digest = hex::encode(reader.frontier().unwrap().digest());
-    assert_eq!(digest, "342f8132c286aaa5f8b0278cb806464a09232d43b84ecfb489d6630f26c41340");
 }

@@ -16,7 +16,7 @@ use towline::words::{
     ChangeHash, EmitNumber, EntryId, Gap, GapReason, NodeId, Offset, SegmentId, Seq, Time,
 };
 
-use super::decoders::block::form;
+use super::decoders::block::{SAMPLED, form};
 use super::decoders::{CLUSTER, run};
 
 /// A seed: the target that takes it, its name among that target's seeds, and its bytes.
@@ -198,15 +198,18 @@ fn blocks() -> Vec<Seed> {
         &[3, 0, 0, 0, 3, 0, 0, 0, 3, 2, 2, 2, 9, 0x80, 0x80, 4, 0x80, 0x80, 4, 0x80, 0x80, 4, 0],
     ]
     .concat();
-    let length = (columns.len() as u16).to_le_bytes();
-    let columns = [&[form::COLUMNS, 2, 0][..], &length, &columns, b"a,b,c,"].concat();
+    let length = columns.len() as u16;
+    let of_columns = |length: u16| {
+        [&[form::COLUMNS, 2, 0][..], &length.to_le_bytes(), &columns, b"a,b,c,"].concat()
+    };
     let honest = |choices: &[u8]| [&[form::HONEST, 0, 0], choices].concat();
     vec![
         ("block", "whole", [&five[..], &first].concat()),
         ("block", "whole-later", [&two[..], &later].concat()),
         ("block", "unchecked", [&[form::UNCHECKED, 4, 0][..], &unchecked(&first)].concat()),
         ("block", "unchecked-later", [&[form::UNCHECKED, 1, 0][..], &unchecked(&later)].concat()),
-        ("block", "columns", columns),
+        ("block", "columns", of_columns(length)),
+        ("block", "columns-sampled", of_columns(length | SAMPLED)),
         (
             "block",
             "honest",

@@ -2,13 +2,10 @@
 
 use std::ops::Range;
 
-use zstd::zstd_safe::{find_frame_compressed_size, get_frame_content_size};
-
-use super::unpacked::{Row, Unpacked};
-use super::{
-    BlockOpener, CHECKSUM, DATA_MOST, Damaged, Layout, Part, Stand, Table, begin, is_whole,
-    split_packed,
-};
+use super::frames::Part;
+use super::table::{Layout, Table};
+use super::unpacked::Unpacked;
+use super::{BlockOpener, CHECKSUM, Damaged, Stand, begin, is_whole, split_packed};
 use crate::words::Seq;
 
 /// Of so many entries of a block one is picked at most: where more are wanted all are read, and kept for
@@ -26,11 +23,10 @@ impl BlockOpener {
         stand: &Stand<'_>,
     ) -> Result<Unpacked, Damaged> {
         let ([beside, data], layout) = parts(record, stand)?;
-        let length = data.length;
-        let beside = self.unpack_part(beside).ok_or(Damaged)?;
-        let data = self.unpack_part(data).ok_or(Damaged)?;
+        let beside = self.unpacker.part(beside).ok_or(Damaged)?;
         let table = Table::read(&beside, layout, &stand.seqs()).ok_or(Damaged)?;
-        let rows = table.rows(length, |_, _| true).ok_or(Damaged)?;
+        let rows = table.rows(data.length, |_, _| true).ok_or(Damaged)?;
+        let data = self.unpacker.data(data, table.sample).ok_or(Damaged)?;
         Unpacked::new(stand, &table.names, rows, table.texts(), data)
     }
 
@@ -47,7 +43,7 @@ impl BlockOpener {
         wanted: &dyn Fn(&str, &str) -> bool,
     ) -> Result<Option<Unpacked>, Damaged> {
         let ([beside, data], layout) = parts(record, stand)?;
-        let beside = self.unpack_part(beside).ok_or(Damaged)?;
+        let beside = self.unpacker.part(beside).ok_or(Damaged)?;
         let table = Table::read(&beside, layout, &stand.seqs()).ok_or(Damaged)?;
         let of_names: Vec<bool> =
             table.names.iter().map(|[tenant, topic, ..]| wanted(tenant, topic)).collect();
@@ -58,41 +54,8 @@ impl BlockOpener {
         if rows.len() * SPARSE > table.entries() {
             return Ok(None);
         }
-        let data = self.unpack_around(data, &mut rows).ok_or(Damaged)?;
+        let data = self.unpacker.around(data, table.sample, &mut rows).ok_or(Damaged)?;
         Unpacked::new(stand, &table.names, rows, table.texts(), data).map(Some)
-    }
-
-    /// The data of these rows, which lie there now as they do in what is returned. Only those frames are
-    /// unpacked in which one of them lies.
-    fn unpack_around(
-        &mut self,
-        Part { mut packed, length }: Part<'_>,
-        rows: &mut [Row],
-    ) -> Option<Vec<u8>> {
-        let (mut at, mut next, mut data) = (0, 0, Vec::new());
-        while !packed.is_empty() {
-            let (frame, rest) =
-                packed.split_at_checked(find_frame_compressed_size(packed).ok()?)?;
-            let size = usize::try_from(get_frame_content_size(frame).ok()??).ok()?;
-            let end = at + Some(size).filter(|size| *size <= DATA_MOST)?;
-            next += rows[next..].partition_point(|row| row.data.end as usize <= at);
-            let within = rows[next..].iter().take_while(|row| (row.data.start as usize) < end);
-            let mut within = within.peekable();
-            if within.peek().is_some() {
-                let piece = self.unpack_part(Part { packed: frame, length: size })?;
-                for row in within {
-                    let (from, to) = (row.data.start as usize, row.data.end as usize);
-                    data.extend_from_slice(piece.get(from.max(at) - at..to.min(end) - at)?);
-                }
-            }
-            (at, packed) = (end, rest);
-        }
-        let mut start = 0;
-        for row in rows {
-            let end = start + (row.data.end - row.data.start);
-            (row.data, start) = (start..end, end);
-        }
-        (at == length && start as usize == data.len()).then_some(data)
     }
 }
 

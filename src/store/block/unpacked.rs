@@ -11,7 +11,9 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::{Damaged, Input, Names, Stand, Table};
+use super::input::Input;
+use super::table::{Names, Table};
+use super::{Damaged, Stand};
 use crate::words::entry::{View, owned_type};
 use crate::words::limits::ATTRIBUTES;
 use crate::words::{Draft, Kind, Seq, Tenant, Time, Topic};
@@ -186,27 +188,27 @@ impl Table<'_> {
         wanted: impl Fn(usize, usize) -> bool,
     ) -> Option<Vec<Row>> {
         let all = self.entries();
-        let [mut which, attributes, lengths, times, texts] = self.columns;
+        let [mut which, attributes, mut lengths, times, texts] = self.columns;
         let names = self.names.len().checked_sub(1)?;
+        let mut places = self.places();
         let mut rows: Vec<Row> = Vec::new();
         for before in 0..all {
             let name = which.length(names)?;
+            let data = places.next(name, lengths.number()?)?;
             if wanted(name, before) {
                 let (before, which) = (u32::try_from(before).ok()?, u32::try_from(name).ok()?);
+                let data = u32::try_from(data.start).ok()?..u32::try_from(data.end).ok()?;
                 let time = Time::default();
-                rows.push(Row { before, which, time, attributes: 0, texts: 0, data: 0..0 });
+                rows.push(Row { before, which, time, attributes: 0, texts: 0, data });
             }
         }
-        which.bytes.is_empty().then_some(())?;
-        Sums::over(times, all).each(&mut rows, |row, _, to| {
-            row.time = Time::from_bits(to)?;
-            Some(())
-        })?;
-        let data = Sums::over(lengths, all).each(&mut rows, |row, from, to| {
-            row.data = u32::try_from(from).ok()?..u32::try_from(to).ok()?;
-            Some(())
-        })?;
-        (data == length as u64).then_some(())?;
+        (which.bytes.is_empty() && lengths.bytes.is_empty()).then_some(())?;
+        (places.rewind()? == length as u64).then_some(())?;
+        for row in &mut rows {
+            let begin = u32::try_from(places.begin(row.which as usize)?).ok()?;
+            row.data = begin + row.data.start..begin + row.data.end;
+        }
+        note_times(times, all, &mut rows)?;
         let is_none =
             attributes.bytes.len() == all && attributes.bytes.iter().all(|byte| *byte == 0);
         if is_none {
@@ -237,43 +239,16 @@ fn note_attributes(
     (attributes.bytes.is_empty() && texts.bytes.is_empty()).then_some(())
 }
 
-/// A column of numbers, one for each entry, that add up.
-struct Sums<'a> {
-    column: Input<'a>,
-    sum: u64,
-    /// How many were added.
-    added: usize,
-    all: usize,
-}
-
-impl<'a> Sums<'a> {
-    fn over(column: Input<'a>, all: usize) -> Self {
-        Self { column, sum: 0, added: 0, all }
-    }
-
-    /// Adds numbers until these are so many.
-    fn up_to(&mut self, count: usize) -> Option<u64> {
-        let mut sum = self.sum;
-        for _ in self.added..count {
-            sum = sum.checked_add(self.column.number()?)?;
+/// Notes the times of the entries of rows. Each number is how far it rises above the one before.
+fn note_times(mut times: Input<'_>, all: usize, rows: &mut [Row]) -> Option<()> {
+    let (mut time, mut added) = (0u64, 0);
+    for row in rows {
+        for _ in added..=row.before {
+            time = time.checked_add(times.number()?)?;
         }
-        (self.sum, self.added) = (sum, count);
-        Some(sum)
+        added = row.before + 1;
+        row.time = Time::from_bits(time)?;
     }
-
-    /// Calls with each row, and the sums before its number and with it. Returns the sum of all numbers.
-    fn each(
-        mut self,
-        rows: &mut [Row],
-        mut call: impl FnMut(&mut Row, u64, u64) -> Option<()>,
-    ) -> Option<u64> {
-        for row in rows {
-            let before = row.before as usize;
-            let from = self.up_to(before)?;
-            let to = self.up_to(before + 1)?;
-            call(row, from, to)?;
-        }
-        let sum = self.up_to(self.all)?;
-        self.column.bytes.is_empty().then_some(sum)
-    }
+    (added as usize..all).try_for_each(|_| times.number().map(drop))?;
+    times.bytes.is_empty().then_some(())
 }

@@ -21,13 +21,17 @@ use super::{CLUSTER, Verdict};
 /// of one change, and the changes.
 const MOST: usize = 64 << 20;
 
+/// The bit of the columns' length that says that they have a sample.
+pub const SAMPLED: u16 = 1 << 15;
+
 /// What the first byte of an input means.
 pub mod form {
     /// The rest is a record.
     pub const WHOLE: u8 = 0;
     /// The rest is a record without the checksum that ends it.
     pub const UNCHECKED: u8 = 1;
-    /// The rest is the columns, behind their length in two bytes, and the data.
+    /// The rest is the columns, behind their length in two bytes, and the data. The highest bit of the
+    /// length says that a part of the data is their sample.
     pub const COLUMNS: u8 = 2;
     /// The rest is choices of which an honest block is made, and of what befalls it.
     pub const HONEST: u8 = 3;
@@ -41,9 +45,9 @@ pub fn block(bytes: &[u8]) -> Verdict {
         form::UNCHECKED => record(&checked(rest, entries), entries),
         form::COLUMNS => {
             let (length, rest) = rest.split_first_chunk().unwrap_or((&[0; 2], &[]));
-            let length = usize::from(u16::from_le_bytes(*length)).min(rest.len());
-            let (beside, data) = rest.split_at(length);
-            record(&checked(&packed(beside, data), entries), entries)
+            let length = u16::from_le_bytes(*length);
+            let (beside, data) = rest.split_at(usize::from(length & !SAMPLED).min(rest.len()));
+            record(&checked(&packed(beside, data, length & SAMPLED != 0), entries), entries)
         }
         _ => honest(&bytes[1..]),
     }
@@ -114,19 +118,29 @@ fn checked(body: &[u8], entries: u64) -> Vec<u8> {
     }
 }
 
-/// The body of a record with these columns and these data.
-fn packed(beside: &[u8], data: &[u8]) -> Vec<u8> {
+/// The body of a record with these columns and these data, half of which are the sample if it has one.
+fn packed(beside: &[u8], data: &[u8], sampled: bool) -> Vec<u8> {
     let pack = |bytes: &[u8]| zstd::bulk::compress(bytes, 1).expect("it compresses");
-    let (packed_beside, packed_data) = (pack(beside), pack(data));
-    let mut body = vec![3];
-    for mut length in [beside.len(), data.len(), packed_beside.len()] {
-        while length > 0x7f {
-            body.push(length as u8 | 0x80);
-            length >>= 7;
-        }
-        body.push(length as u8);
+    let (sample, rest) = data.split_at(if sampled { data.len() / 2 } else { 0 });
+    let mut beside = beside.to_vec();
+    if sampled {
+        number(&mut beside, sample.len());
+        beside.extend_from_slice(sample);
     }
-    [body, packed_beside, packed_data].concat()
+    let (packed_beside, packed_rest) = (pack(&beside), pack(rest));
+    let mut body = vec![if sampled { 5 } else { 3 }];
+    for length in [beside.len(), data.len(), packed_beside.len()] {
+        number(&mut body, length);
+    }
+    [body, packed_beside, packed_rest].concat()
+}
+
+fn number(out: &mut Vec<u8>, mut number: usize) {
+    while number > 0x7f {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
 }
 
 /// Nobody has signed it, so it is taken by neither way; what it is refused for tells how far it was
