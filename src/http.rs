@@ -34,8 +34,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use axum::Router;
 use axum::routing::{MethodRouter, get, post, put};
-use axum::{Router, middleware};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
@@ -281,11 +281,10 @@ fn guarded() -> impl Iterator<Item = (&'static str, Handlers)> {
 fn router(node: &Node, access: Access) -> Router {
     let add =
         |router: Router<Served>, (path, handlers): (&str, Handlers)| router.route(path, handlers());
-    let guarded = guarded().fold(Router::new(), add);
-    let guarded = guarded.route_layer(middleware::from_fn_with_state(access, access::admit));
     OPEN.into_iter()
-        .fold(guarded, add)
+        .chain(guarded())
+        .fold(Router::new(), add)
         .fallback(problem::no_route)
         .method_not_allowed_fallback(problem::no_method)
-        .with_state(Served::new(node.clone()))
+        .with_state(Served::new(node.clone(), access))
 }

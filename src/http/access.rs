@@ -3,10 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
-use axum::middleware::Next;
-use axum::response::Response;
 use prometheus_client::metrics::counter::Counter;
 
 use super::problem::Problem;
@@ -42,7 +39,10 @@ impl Access {
 
     /// What the bearer of a request may do. A token that is shown must be known, even where none is
     /// needed.
-    fn grant(&self, headers: &HeaderMap) -> Result<Grant, Problem> {
+    ///
+    /// # Errors
+    /// The request bears none that is needed, or one that isn't known.
+    pub fn grant(&self, headers: &HeaderMap) -> Result<Grant, Problem> {
         let Some(shown) = headers.get(header::AUTHORIZATION) else {
             return match self.strangers {
                 Strangers::Admitted => Ok(Grant::everything()),
@@ -77,15 +77,4 @@ impl Access {
         }
         Problem::new(Code::Token, why)
     }
-}
-
-/// Lets a request in with what its bearer may do, or refuses it.
-pub async fn admit(
-    State(access): State<Access>,
-    mut request: Request,
-    next: Next,
-) -> Result<Response, Problem> {
-    let grant = access.grant(request.headers())?;
-    request.extensions_mut().insert(grant);
-    Ok(next.run(request).await)
 }

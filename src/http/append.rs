@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::FromRequestParts;
+use axum::http::StatusCode;
+use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
@@ -38,14 +40,13 @@ impl From<&Receipt> for ReceiptJson {
 /// `POST /v1/entries`: appends all drafts of the body in one commit, or none.
 pub async fn append(
     log: Writes,
-    headers: HeaderMap,
+    IdempotencyKey(key): IdempotencyKey,
     parameters: Parameters,
     Drafts { drafts, room: _room }: Drafts,
 ) -> Result<Response, Problem> {
     parameters.allow(&["ack", "timeout"])?;
     let ack = Ack::asked(&parameters)?;
-    let key = idempotency_key(&headers)?;
-    let receipts = log.append(log.admit(drafts)?, key).await?;
+    let receipts = log.append(log.admit(drafts)?, key.as_deref()).await?;
     let json: Vec<ReceiptJson> = receipts.iter().map(ReceiptJson::from).collect();
     let next_seq = receipts.iter().map(|receipt| receipt.id.seq.plus(1)).max();
     let next_seq = next_seq.unwrap_or_default();
@@ -90,15 +91,21 @@ impl Ack {
     }
 }
 
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
-    let Some(value) = headers.get("idempotency-key") else {
-        return Ok(None);
-    };
-    let key = value.to_str().ok();
-    let fits = key.filter(|key| (1..=IDEMPOTENCY_KEY_BYTES).contains(&key.len()));
-    let wrong = || {
-        let detail = format!("an Idempotency-Key is 1 to {IDEMPOTENCY_KEY_BYTES} ASCII characters");
-        Problem::new(Code::Usage, detail)
-    };
-    fits.map(Some).ok_or_else(wrong)
+/// The key under which a request is carried out once, if it has one.
+pub struct IdempotencyKey(Option<String>);
+
+impl<S: Sync> FromRequestParts<S> for IdempotencyKey {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let Some(value) = parts.headers.get("idempotency-key") else { return Ok(Self(None)) };
+        let key = value.to_str().ok();
+        let fits = key.filter(|key| (1..=IDEMPOTENCY_KEY_BYTES).contains(&key.len()));
+        let wrong = || {
+            let detail =
+                format!("an Idempotency-Key is 1 to {IDEMPOTENCY_KEY_BYTES} ASCII characters");
+            Problem::new(Code::Usage, detail)
+        };
+        fits.map(|key| Self(Some(key.to_owned()))).ok_or_else(wrong)
+    }
 }

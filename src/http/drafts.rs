@@ -1,5 +1,7 @@
 //! The drafts that a request's body holds: one, an array, or one a line; or CloudEvents.
 
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
@@ -98,7 +100,12 @@ async fn find_room(length: Option<u64>) -> Option<SemaphorePermit<'static>> {
 }
 
 async fn read_within(body: Body, patience: Duration) -> Result<Bytes, Problem> {
-    match tokio::time::timeout(patience, read(body)).await {
+    let mut reading = pin!(read(body));
+    // Most bodies come with their head, and need no timer.
+    if let Poll::Ready(read) = futures_util::poll!(reading.as_mut()) {
+        return read;
+    }
+    match tokio::time::timeout(patience, reading).await {
         Ok(read) => read,
         Err(_) => {
             let detail = format!("the body did not come within {} s", patience.as_secs());

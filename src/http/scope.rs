@@ -12,6 +12,7 @@ use axum::http::Method;
 use axum::http::request::Parts;
 use prometheus_client::metrics::gauge::Gauge;
 
+use super::access::Access;
 use super::parameters::Parameters;
 use super::problem::Problem;
 use crate::node::consumers::{Lag, Moved, lag};
@@ -27,14 +28,24 @@ use crate::words::{
     ClusterId, Code, Draft, EmitNumber, Entry, EntryId, NameError, Seq, Tenant, Time,
 };
 
-/// The node that is served, which only this file takes out of it.
+/// The node that is served, which only this file takes out of it, and the door before it.
 #[derive(Clone)]
-pub struct Served(Node);
+pub struct Served {
+    node: Node,
+    access: Access,
+}
 
 impl Served {
-    /// A node to be served.
-    pub fn new(node: Node) -> Self {
-        Self(node)
+    /// A node to be served to those whom the door lets in.
+    pub fn new(node: Node, access: Access) -> Self {
+        Self { node, access }
+    }
+
+    /// What the bearer of a request may do. Whoever reads the body finds it among the extensions.
+    fn admit(&self, parts: &mut Parts) -> Result<Grant, Problem> {
+        let grant = self.access.grant(&parts.headers)?;
+        parts.extensions.insert(grant.clone());
+        Ok(grant)
     }
 }
 
@@ -87,13 +98,14 @@ impl Tenancy {
 #[derive(Clone, Debug)]
 pub struct Grant {
     tenancy: Tenancy,
-    rights: Vec<Right>,
+    reads: bool,
+    appends: bool,
 }
 
 impl Grant {
     /// Everything.
     pub fn everything() -> Self {
-        Self { tenancy: Tenancy::All, rights: vec![Right::Read, Right::Append] }
+        Self { tenancy: Tenancy::All, reads: true, appends: true }
     }
 
     /// What a token grants.
@@ -102,7 +114,8 @@ impl Grant {
     /// It names a tenant that is none.
     pub fn of(token: &Token) -> Result<Self, NameError> {
         let tenancy = token.tenant()?.map_or(Tenancy::All, Tenancy::Of);
-        Ok(Self { tenancy, rights: token.rights.clone() })
+        let may = |right| token.rights.contains(&right);
+        Ok(Self { tenancy, reads: may(Right::Read), appends: may(Right::Append) })
     }
 
     /// Whose entries may be named.
@@ -111,13 +124,13 @@ impl Grant {
     }
 
     fn require(&self, right: Right) -> Result<(), Problem> {
-        if self.rights.contains(&right) {
+        let (right, may) = match right {
+            Right::Read => ("read", self.reads),
+            Right::Append => ("append", self.appends),
+        };
+        if may {
             return Ok(());
         }
-        let right = match right {
-            Right::Read => "read",
-            Right::Append => "append",
-        };
         Err(Problem::new(Code::Rights, format!("the token doesn't have the right to {right}")))
     }
 }
@@ -135,12 +148,6 @@ fn not_here(id: EntryId) -> Problem {
     Problem::new(Code::NotFound, format!("no entry {id} has arrived on this node"))
 }
 
-/// The grant of a request. A route that nobody guards grants nothing.
-fn grant(parts: &Parts) -> Result<Grant, Problem> {
-    let granted = parts.extensions.get::<Grant>().cloned();
-    granted.ok_or_else(|| Problem::new(Code::Token, "the route asks for no token"))
-}
-
 /// The log as the bearer may read it.
 pub struct Reads {
     node: Node,
@@ -151,9 +158,9 @@ impl FromRequestParts<Served> for Reads {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, served: &Served) -> Result<Self, Problem> {
-        let grant = grant(parts)?;
+        let grant = served.admit(parts)?;
         grant.require(Right::Read)?;
-        Ok(Self { node: served.0.clone(), tenancy: grant.tenancy })
+        Ok(Self { node: served.node.clone(), tenancy: grant.tenancy })
     }
 }
 
@@ -287,9 +294,9 @@ impl FromRequestParts<Served> for Writes {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, served: &Served) -> Result<Self, Problem> {
-        let grant = grant(parts)?;
+        let grant = served.admit(parts)?;
         grant.require(Right::Append)?;
-        Ok(Self { node: served.0.clone(), tenancy: grant.tenancy })
+        Ok(Self { node: served.node.clone(), tenancy: grant.tenancy })
     }
 }
 
@@ -384,7 +391,7 @@ impl FromRequestParts<Served> for TenantAppends {
 
 /// The log of the tenant in the path, once it is known that the bearer may do this with it.
 async fn named_log(parts: &mut Parts, served: &Served, right: Right) -> Result<TenantLog, Problem> {
-    let grant = grant(parts)?;
+    let grant = served.admit(parts)?;
     grant.require(right)?;
     let path = RawPathParams::from_request_parts(parts, served).await;
     let path = path.map_err(|error| Problem::new(Code::Name, error))?;
@@ -392,7 +399,7 @@ async fn named_log(parts: &mut Parts, served: &Served, right: Right) -> Result<T
     let tenant = Tenant::parse(named.unwrap_or_default());
     let tenant = tenant.map_err(|error| Problem::new(Code::Name, error).at("tenant"))?;
     grant.tenancy.admits(&tenant)?;
-    Ok(TenantLog::new(served.0.clone(), tenant)?)
+    Ok(TenantLog::new(served.node.clone(), tenant)?)
 }
 
 /// The whole node, for bearers that are bound to no tenant and have the right to read, or, where the
@@ -403,11 +410,11 @@ impl FromRequestParts<Served> for Whole {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, served: &Served) -> Result<Self, Problem> {
-        let grant = grant(parts)?;
+        let grant = served.admit(parts)?;
         let reads = matches!(parts.method, Method::GET | Method::HEAD);
         grant.require(if reads { Right::Read } else { Right::Append })?;
         match grant.tenancy {
-            Tenancy::All => Ok(Self(served.0.clone())),
+            Tenancy::All => Ok(Self(served.node.clone())),
             Tenancy::Of(tenant) => {
                 let detail = format!("the token is for the tenant {tenant}, not for the node");
                 Err(Problem::new(Code::Rights, detail))
@@ -427,9 +434,9 @@ impl FromRequestParts<Served> for Consumes {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, served: &Served) -> Result<Self, Problem> {
-        let grant = grant(parts)?;
+        let grant = served.admit(parts)?;
         grant.require(Right::Read)?;
-        Ok(Self { node: served.0.clone(), tenancy: grant.tenancy })
+        Ok(Self { node: served.node.clone(), tenancy: grant.tenancy })
     }
 }
 
@@ -522,6 +529,6 @@ impl FromRequestParts<Served> for Probed {
     type Rejection = std::convert::Infallible;
 
     async fn from_request_parts(_: &mut Parts, served: &Served) -> Result<Self, Self::Rejection> {
-        Ok(Self(served.0.clone()))
+        Ok(Self(served.node.clone()))
     }
 }

@@ -39,6 +39,13 @@ fn parse_hex<const N: usize>(text: &str, what: &'static str) -> Result<[u8; N], 
     Ok(bytes)
 }
 
+/// Writes bytes as hex digits into room for twice as many.
+fn hex_digits<'d>(bytes: &[u8], digits: &'d mut [u8]) -> &'d str {
+    // Neither fails: the room is right, and digits are ASCII.
+    let written = hex::encode_to_slice(bytes, digits).ok();
+    written.and_then(|()| std::str::from_utf8(digits).ok()).unwrap_or_default()
+}
+
 macro_rules! hex_id {
     ($(#[$doc:meta])* $name:ident, $bytes:literal, $what:literal) => {
         $(#[$doc])*
@@ -60,8 +67,7 @@ macro_rules! hex_id {
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 let mut digits = [0; 2 * $bytes];
-                hex::encode_to_slice(self.0, &mut digits).map_err(|_| fmt::Error)?;
-                f.write_str(std::str::from_utf8(&digits).map_err(|_| fmt::Error)?)
+                f.write_str(hex_digits(&self.0, &mut digits))
             }
         }
 
@@ -81,7 +87,8 @@ macro_rules! hex_id {
 
         impl Serialize for $name {
             fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-                s.collect_str(self)
+                let mut digits = [0; 2 * $bytes];
+                s.serialize_str(hex_digits(&self.0, &mut digits))
             }
         }
 
