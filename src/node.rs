@@ -182,6 +182,7 @@ struct Inner {
     name: String,
     store_id: StoreId,
     writer: Writer,
+    sealing: Sealing,
     emitter: Arc<Emitter>,
     reading: Reading,
     damages: Damages,
@@ -344,6 +345,7 @@ impl Node {
             Writer::start(opened.store, log, &resume, (before.next, reserved), metrics.clone())?;
 
         let reading = Reading::new(pool);
+        let sealing = Sealing::new(reading.clone(), writer.clone(), metrics.clone());
         let roster = Arc::new(Roster::new(id, &config.peers));
         let keeper = Keeper::new(config.retention, reading.clone(), writer.clone(), roster.clone());
         let (closing, _) = watch::channel(false);
@@ -354,6 +356,7 @@ impl Node {
             name,
             store_id: resume.id,
             writer: writer.clone(),
+            sealing,
             emitter: emitter.clone(),
             reading,
             damages,
@@ -378,7 +381,8 @@ impl Node {
         if node.inner.directory.is_some() {
             let (reading, closing) = (node.inner.reading.clone(), node.inner.closing.subscribe());
             node.inner.tasks.spawn(scrub::run(reading, closing));
-            node.inner.tasks.spawn(node.sealing().run(node.inner.closing.subscribe()));
+            let closing = node.inner.closing.subscribe();
+            node.inner.tasks.spawn(node.inner.sealing.clone().run(closing));
         }
         let keeping = Keeper::run(node.inner.keeper.clone(), node.inner.closing.subscribe());
         node.inner.tasks.spawn(keeping);
@@ -397,18 +401,13 @@ impl Node {
         Ok(node)
     }
 
-    fn sealing(&self) -> Sealing {
-        let Inner { reading, writer, metrics, .. } = &*self.inner;
-        Sealing::new(reading.clone(), writer.clone(), metrics.clone())
-    }
-
     /// Packs all that is in the store, however little it is, as the background work does in time.
     ///
     /// # Errors
     /// The store can't be read, or the writer takes nothing. What is packed already stays so.
     pub async fn seal(&self) -> Result<(), SealError> {
         let end = *self.inner.writer.watermark().borrow();
-        self.sealing().seal_below(end).await.map(drop)
+        self.inner.sealing.seal_below(end).await.map(drop)
     }
 
     /// What is kept, and what is gone.

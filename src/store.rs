@@ -28,6 +28,7 @@ pub mod pool;
 pub mod pruning;
 pub mod ranges;
 pub mod remembering;
+mod rests;
 pub mod salvage;
 pub mod series;
 pub mod sqlite;

@@ -4,8 +4,10 @@
 //! the writer, which puts the block in the place of the rows in one transaction. One step waits for
 //! the one before, so that a busy writer is asked for one block at a time.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::metrics::Metrics;
@@ -43,17 +45,20 @@ pub enum SealError {
     Writer(#[from] AppendError),
 }
 
-/// What the background work needs.
+/// What the background work needs. Cloning it shares it.
+#[derive(Clone)]
 pub struct Sealing {
     reading: Reading,
     writer: Writer,
-    metrics: std::sync::Arc<Metrics>,
+    metrics: Arc<Metrics>,
+    /// Whoever seals has it: two at a time would pack the same, and leave no core to those who append.
+    turn: Arc<Mutex<()>>,
 }
 
 impl Sealing {
     /// The background work of a node.
-    pub fn new(reading: Reading, writer: Writer, metrics: std::sync::Arc<Metrics>) -> Self {
-        Self { reading, writer, metrics }
+    pub fn new(reading: Reading, writer: Writer, metrics: Arc<Metrics>) -> Self {
+        Self { reading, writer, metrics, turn: Arc::default() }
     }
 
     /// Seals until the node closes.
@@ -90,6 +95,7 @@ impl Sealing {
     /// # Errors
     /// See [`SealError`]. What is sealed already stays sealed.
     pub async fn seal_below(&self, old: Offset) -> Result<usize, SealError> {
+        let _turn = self.turn.lock().await;
         let watermark = self.writer.watermark();
         let began = *watermark.borrow();
         let (mut sealed, mut before) = (0, began);
@@ -111,5 +117,25 @@ impl Sealing {
                 before = now;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::node::{Config, Node};
+    use crate::words::Draft;
+
+    #[tokio::test]
+    async fn what_two_seal_at_a_time_is_packed_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let node = Node::open(Config::new(directory.path())).await.unwrap();
+        for n in 0..300 {
+            node.append(Draft::text("t", "k", n.to_string()).unwrap()).await.unwrap();
+        }
+        // So few are left by the background for a minute.
+        let (one, other) = tokio::join!(node.seal(), node.seal());
+        one.and(other).unwrap();
+        assert_eq!(node.metrics().sealed.get(), 1);
+        node.shutdown().await.unwrap();
     }
 }

@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 use twox_hash::XxHash3_64;
 
 use super::Sealed;
+use super::rests::Rests;
 use crate::core::change::{Change, Link, Place, SignedBlock, VerifyError, cut, rebuild};
 use crate::core::log::Arrival;
 use crate::core::segment::Opening;
@@ -97,6 +98,7 @@ pub fn is_whole(record: &[u8], stand: &Stand<'_>) -> bool {
 /// Seals changes into records, one after the other; it keeps the compressor's memory.
 pub struct Sealer {
     packer: Packer,
+    rests: Rests,
 }
 
 impl Sealer {
@@ -105,7 +107,7 @@ impl Sealer {
     /// # Errors
     /// There is no memory for it.
     pub fn new() -> std::io::Result<Self> {
-        Ok(Self { packer: Packer::new()? })
+        Ok(Self { packer: Packer::new()?, rests: Rests::default() })
     }
 
     /// Seals consecutive changes of one strand.
@@ -125,10 +127,11 @@ impl Sealer {
             for entry in chunk.entries() {
                 columns.push(&View::read(entry).map_err(|_| Damaged)?);
             }
+            self.rests.look();
         }
         let (beside, data) = columns.join();
         let beside_packed = self.packer.one_frame(&beside)?;
-        let data_packed = self.packer.frames(&data)?;
+        let data_packed = self.packer.frames(&data, &mut self.rests)?;
         let mut out = Vec::with_capacity(beside_packed.len() + data_packed.len() + 64);
         match first.link().map_err(|_| Damaged)? {
             Link::Opening(_) => out.push(FORM_OPENING),
@@ -170,7 +173,8 @@ pub enum PackError {
     Memory(#[from] std::io::Error),
 }
 
-/// Packs consecutive changes of one strand into a block, and opens it again to compare.
+/// Packs consecutive changes of one strand into a block, and opens it again to compare. This is for the
+/// background: it rests now and then.
 ///
 /// # Errors
 /// See [`PackError`].
@@ -179,7 +183,8 @@ pub fn pack(arrivals: &[Arrival]) -> Result<Sealed, PackError> {
         return Err(Damaged.into());
     };
     let (first, last) = (&first.change, &last.change);
-    let record = Sealer::new()?.seal(arrivals.iter().map(|arrival| &arrival.change))?;
+    let mut sealer = Sealer { rests: Rests::begin(), ..Sealer::new()? };
+    let record = sealer.seal(arrivals.iter().map(|arrival| &arrival.change))?;
     let opening = first.link().map_err(|_| Damaged)?.message();
     let stand = Stand {
         author: first.author,
@@ -191,7 +196,7 @@ pub fn pack(arrivals: &[Arrival]) -> Result<Sealed, PackError> {
         next_seq: last.next_seq(),
         last: last.hash,
     };
-    BlockOpener::new()?.open(&record, &stand)?;
+    BlockOpener { rests: Rests::begin(), ..BlockOpener::new()? }.open(&record, &stand)?;
     let (first_seq, next_seq, hash) = (first.first_seq, last.next_seq(), last.hash);
     Ok(Sealed { strand: arrivals[0].strand(), first_seq, next_seq, hash, record })
 }
@@ -199,6 +204,7 @@ pub fn pack(arrivals: &[Arrival]) -> Result<Sealed, PackError> {
 /// Opens records; it keeps the decompressor's memory.
 pub struct BlockOpener {
     unpacker: Unpacker,
+    rests: Rests,
 }
 
 impl BlockOpener {
@@ -207,7 +213,7 @@ impl BlockOpener {
     /// # Errors
     /// There is no memory for it.
     pub fn new() -> std::io::Result<Self> {
-        Ok(Self { unpacker: Unpacker::new()? })
+        Ok(Self { unpacker: Unpacker::new()?, rests: Rests::default() })
     }
 
     /// The changes of a block of our own, built again. The last one has the hash that its author
@@ -285,7 +291,7 @@ impl BlockOpener {
         }
         let data = self.unpacker.data(data, table.sample)?;
         let counts = table.counts.clone();
-        build(table.over(&data)?, &counts, (stand, link), trust)
+        build(table.over(&data)?, &counts, (stand, link), trust, &mut self.rests)
     }
 }
 
@@ -364,6 +370,7 @@ fn build(
     counts: &[usize],
     (stand, link): (&Stand<'_>, Link),
     trust: Trust,
+    rests: &mut Rests,
 ) -> Option<Vec<Change>> {
     let mut place = Place {
         author: stand.author,
@@ -397,6 +404,7 @@ fn build(
         place.first_seq = change.next_seq();
         place.link = Link::Previous(change.hash);
         changes.push(change);
+        rests.look();
     }
     entries.is_empty().then_some(changes)
 }

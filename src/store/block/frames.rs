@@ -16,6 +16,7 @@ use zstd::zstd_safe::{
 
 use super::unpacked::Row;
 use super::{DATA_MOST, Damaged};
+use crate::store::rests::Rests;
 
 /// How hard zstd tries. With a sample, what 3 makes is no smaller, and takes a fifth longer.
 const LEVEL: i32 = 1;
@@ -42,7 +43,7 @@ impl Packer {
     }
 
     /// Packs the data behind its sample.
-    pub fn frames(&mut self, data: &[u8]) -> Result<Vec<u8>, Damaged> {
+    pub fn frames(&mut self, data: &[u8], rests: &mut Rests) -> Result<Vec<u8>, Damaged> {
         let (sample, rest) = data.split_at(data.len().min(SAMPLE));
         let mut packed = Vec::with_capacity(rest.len() / 4);
         let mut frame = Vec::with_capacity(compress_bound(FRAME));
@@ -51,6 +52,7 @@ impl Packer {
             let done = self.0.compress_using_dict(&mut frame, piece, dictionary, LEVEL);
             done.map_err(|_| Damaged)?;
             packed.extend_from_slice(&frame);
+            rests.look();
         }
         Ok(packed)
     }

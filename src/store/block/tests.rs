@@ -358,7 +358,7 @@ fn forged(beside: &[u8], data: &[u8], entries: u64) -> SignedBlock {
     block.next_seq = block.place.first_seq.plus(entries);
     let mut packer = Packer::new().unwrap();
     let packed_beside = packer.one_frame(beside).unwrap();
-    let packed_data = packer.frames(data).unwrap();
+    let packed_data = packer.frames(data, &mut Rests::default()).unwrap();
     let mut record = vec![FORM_OPENING];
     for length in [beside.len(), data.len(), packed_beside.len()] {
         number(&mut record, length as u64);

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 
 use super::super::damage::Damages;
+use super::super::rests::Rests;
 use super::super::{
     EmitMark, KeyRecord, OpenError, Owner, Reader, Span, StoreError, StoreId, at_once, signed,
 };
@@ -22,6 +23,10 @@ use crate::core::merge::Direction;
 use crate::core::segment::{Opening, Strand};
 use crate::core::session::Passed;
 use crate::words::{ChangeHash, NodeId, Offset, SegmentId, Seq, Signature};
+
+/// After so many of SQLite's instructions it is looked whether the background should rest: tens of
+/// microseconds.
+const STEPS: i32 = 1_000;
 
 /// All columns of a change, with its segment and author.
 pub(super) const CHANGE: &str =
@@ -317,7 +322,15 @@ impl Reader for SqliteReader {
     }
 
     fn sealable(&mut self, old: Offset) -> Result<Vec<Vec<Arrival>>, StoreError> {
-        self.at_once(|reader| reader.worth_sealing(old))
+        let mut rests = Rests::begin();
+        let rest = move || {
+            rests.look();
+            false // and go on
+        };
+        self.connection.progress_handler(STEPS, Some(rest))?;
+        let found = self.at_once(|reader| reader.worth_sealing(old));
+        self.connection.progress_handler(0, None::<fn() -> bool>)?;
+        found
     }
 
     fn branched(&mut self) -> Result<Vec<NodeId>, StoreError> {
