@@ -12,7 +12,8 @@ use crate::core::segment::Parent;
 use crate::words::{ChangeHash, Draft, Identity, SegmentId};
 
 // What this suite shares is private to it, so the file is a part of it.
-mod older;
+#[path = "fixtures/tests.rs"]
+mod fixtures;
 #[path = "pruning/tests.rs"]
 mod pruning;
 #[path = "series/tests.rs"]

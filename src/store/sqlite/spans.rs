@@ -116,8 +116,10 @@ impl KnownSpans {
             return;
         }
         let spans = self.by_author.entry(span.author).or_default();
-        match self.places.get(&id) {
-            Some(place) => spans[*place] = span,
+        let known = self.places.get(&id).and_then(|place| spans.get_mut(*place));
+        // A row that was altered may name another author now.
+        match known.filter(|known| known.strand == span.strand) {
+            Some(known) => *known = span,
             None => {
                 self.places.insert(id, spans.len());
                 spans.push(span);
