@@ -6,7 +6,7 @@ use std::collections::binary_heap::PeekMut;
 use std::ops::Range;
 
 use crate::words::entry::MergedKey;
-use crate::words::{Entry, Time};
+use crate::words::{Entry, Seq, Time};
 
 /// Which way a sequence is read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,6 +24,14 @@ impl Direction {
         match self {
             Self::Forward => range.start,
             Self::Backward => range.end,
+        }
+    }
+
+    /// The first of some seqs, in this direction.
+    pub fn first_seq(self, seqs: &Range<Seq>) -> Seq {
+        match self {
+            Self::Forward => seqs.start,
+            Self::Backward => Seq(seqs.end.0.saturating_sub(1)),
         }
     }
 

@@ -339,10 +339,7 @@ impl SpanRun<'_, '_> {
 
     /// The zone in which a part begins, in the direction of reading.
     fn zone_of(&self, part: &Range<Seq>) -> Result<Option<Zone>, StoreError> {
-        let first = match self.source.query.direction {
-            Direction::Forward => part.start,
-            Direction::Backward => Seq(part.end.0.saturating_sub(1)),
-        };
+        let first = self.source.query.direction.first_seq(part);
         self.source.shared.borrow_mut().reader.zone_holding(self.span.strand, first)
     }
 

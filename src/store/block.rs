@@ -31,7 +31,7 @@ use table::{Entries, Layout, Table, are_sound};
 
 mod columns;
 mod frames;
-mod input;
+pub(super) mod input;
 mod names;
 mod pick;
 mod table;
@@ -290,8 +290,7 @@ impl BlockOpener {
             table.names.iter().all(|names| are_sound(*names)).then_some(())?;
         }
         let data = self.unpacker.data(data, table.sample)?;
-        let counts = table.counts.clone();
-        build(table.over(&data)?, &counts, (stand, link), trust, &mut self.rests)
+        build(table.over(&data)?, (stand, link), trust, &mut self.rests)
     }
 }
 
@@ -367,7 +366,6 @@ fn begin<'r>(record: &'r [u8], opening: &str) -> Option<Begun<'r>> {
 /// Builds the changes, each on the one before.
 fn build(
     mut entries: Entries<'_>,
-    counts: &[usize],
     (stand, link): (&Stand<'_>, Link),
     trust: Trust,
     rests: &mut Rests,
@@ -380,10 +378,11 @@ fn build(
         first_seq: stand.first_seq,
         link,
     };
+    let counts = std::mem::take(&mut entries.counts);
     let mut changes = Vec::with_capacity(counts.len());
     let (mut cbor, mut ends) = (Vec::new(), Vec::new());
     let mut before: Option<Time> = None;
-    for &count in counts {
+    for count in counts {
         cbor.clear();
         ends.clear();
         let (mut first, mut last) = (None, Time::default());

@@ -47,8 +47,8 @@ impl Packer {
         let (sample, rest) = data.split_at(data.len().min(SAMPLE));
         let mut packed = Vec::with_capacity(rest.len() / 4);
         let mut frame = Vec::with_capacity(compress_bound(FRAME));
+        let dictionary = dictionary(sample);
         for piece in rest.chunks(FRAME) {
-            let dictionary = dictionary(sample);
             let done = self.0.compress_using_dict(&mut frame, piece, dictionary, LEVEL);
             done.map_err(|_| Damaged)?;
             packed.extend_from_slice(&frame);

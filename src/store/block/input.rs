@@ -1,8 +1,8 @@
-//! The numbers and texts that columns are made of.
+//! The numbers and texts that columns are made of, those of a block and those of its row.
 
 /// Bytes that are read from front to back; every read can fail, none can panic.
 #[derive(Clone, Copy)]
-pub(super) struct Input<'a> {
+pub(in crate::store) struct Input<'a> {
     pub bytes: &'a [u8],
 }
 
@@ -61,7 +61,7 @@ impl<'a> Input<'a> {
     }
 }
 
-pub(super) fn number(out: &mut Vec<u8>, mut number: u64) {
+pub(in crate::store) fn number(out: &mut Vec<u8>, mut number: u64) {
     while number > 0x7f {
         out.push(number as u8 | 0x80);
         number >>= 7;

@@ -104,7 +104,18 @@ impl<'a> Table<'a> {
             places.next(each.length(names.len().checked_sub(1)?)?, long.number()?)?;
         }
         (places.rewind()? == data.len() as u64).then_some(())?;
-        Some(Entries { names, which, attributes, lengths, times, texts, time: 0, places, data })
+        Some(Entries {
+            counts,
+            names,
+            which,
+            attributes,
+            lengths,
+            times,
+            texts,
+            time: 0,
+            places,
+            data,
+        })
     }
 }
 
@@ -121,7 +132,7 @@ impl Places {
     /// [`Self::rewind`] in all of the data.
     #[inline]
     pub fn next(&mut self, names: usize, length: u64) -> Option<Range<u64>> {
-        let group = if self.ends.len() == 1 { 0 } else { names };
+        let group = self.group_of(names);
         let end = self.ends.get_mut(group)?;
         let start = *end;
         *end = start.checked_add(length)?;
@@ -140,12 +151,19 @@ impl Places {
 
     /// Where a group begins in all of the data, right after [`Self::rewind`].
     pub fn begin(&self, names: usize) -> Option<u64> {
-        self.ends.get(if self.ends.len() == 1 { 0 } else { names }).copied()
+        self.ends.get(self.group_of(names)).copied()
+    }
+
+    #[inline]
+    fn group_of(&self, names: usize) -> usize {
+        if self.ends.len() == 1 { 0 } else { names }
     }
 }
 
 /// The entries of an unpacked block, one after the other.
 pub(super) struct Entries<'a> {
+    /// How many each change holds.
+    pub counts: Vec<usize>,
     names: Vec<Names<'a>>,
     which: Input<'a>,
     attributes: Input<'a>,

@@ -8,6 +8,7 @@ use quick_cache::{OptionsBuilder, Weighter};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::super::StoreError;
+use super::super::block::input::{Input, number};
 use super::super::block::{BlockOpener, Damaged, Stand, Unpacked, is_whole, link};
 use super::super::damage::{Damages, Lost, Part};
 use super::super::picked::{ByNames, Picked};
@@ -382,13 +383,13 @@ pub(super) struct Piece {
 /// The pieces of a block, read from their column: for each, how far it begins after the end of the
 /// one before, and twice its count, plus one for skew; as LEB128 numbers.
 pub(super) struct Pieces<'a> {
-    bytes: &'a [u8],
+    input: Input<'a>,
     end: u64,
 }
 
 impl<'a> Pieces<'a> {
     pub fn read(bytes: &'a [u8]) -> Self {
-        Self { bytes, end: 0 }
+        Self { input: Input { bytes }, end: 0 }
     }
 
     /// The pieces that changes fall into, in order: their offsets, counts and skew.
@@ -415,38 +416,17 @@ impl<'a> Pieces<'a> {
         }
         out
     }
-
-    fn number(&mut self) -> Option<u64> {
-        let mut number = 0;
-        for shift in (0..64).step_by(7) {
-            let (&byte, rest) = self.bytes.split_first()?;
-            self.bytes = rest;
-            number |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Some(number);
-            }
-        }
-        None
-    }
 }
 
 impl Iterator for Pieces<'_> {
     type Item = Piece;
 
     fn next(&mut self) -> Option<Piece> {
-        let offset = self.end.checked_add(self.number()?)?;
-        let said = self.number()?;
+        let offset = self.end.checked_add(self.input.number()?)?;
+        let said = self.input.number()?;
         self.end = offset.checked_add(said >> 1)?;
         Some(Piece { offset: Offset(offset), count: said >> 1, skew: said & 1 == 1 })
     }
-}
-
-fn number(out: &mut Vec<u8>, mut number: u64) {
-    while number > 0x7f {
-        out.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    out.push(number as u8);
 }
 
 /// Which block holds an offset, and from where to where it holds what follows it.

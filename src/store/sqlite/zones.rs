@@ -125,10 +125,7 @@ impl ZoneReader for SqliteReader {
         direction: Direction,
         few: Option<ByNames<'_>>,
     ) -> Result<Option<Picked>, StoreError> {
-        let at = match direction {
-            Direction::Forward => seqs.start,
-            Direction::Backward => Seq(seqs.end.0.saturating_sub(1)),
-        };
+        let at = direction.first_seq(seqs);
         self.at_once(|reader| {
             let Some(KnownStrand { row, .. }) = reader.strand_row(strand)? else { return Ok(None) };
             let Some(block) = blocks::at_seq(&reader.connection, row, at)? else { return Ok(None) };
